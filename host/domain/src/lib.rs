@@ -1,1 +1,26 @@
-//! stub
+//! The words of the house as plain types: ids, events, runs, sessions, what is said to a model and what a plugin says
+//! of itself. No I/O, no clock, no tokio: every other crate may know this one, and it knows none of them.
+
+mod event;
+mod id;
+mod manifest;
+mod model;
+mod run;
+mod session;
+mod source;
+mod tenant;
+
+pub use event::{Event, EventBody, HostCall, ToolOutcome, ToolUsage};
+pub use id::{ContentHash, IdError, KeyId, RunId, SessionId, TenantId, ToolName};
+pub use manifest::{Manifest, ManifestError, ModeManifest, Requests, ToolManifest, PluginName};
+pub use model::{
+    Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,
+    ModelName, Part, Passage, ToolCall, ToolDefinition, ToolMessage, Usage, Visibility,
+};
+pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunStatus};
+pub use session::{Session, SessionMessage};
+pub use source::{Document, Source};
+pub use tenant::{ApiKey, Scope, Tenant, Tier};
+
+/// The instant of an event or a record: UTC, written as ISO 8601.
+pub use jiff::Timestamp;

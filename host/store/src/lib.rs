@@ -1,1 +1,167 @@
-//! stub
+//! What is kept: runs and their events, sessions, tenants and keys. [`Store`] is the contract; [`sled`](SledStore) is
+//! the backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use vivarium_domain::{
+    ApiKey, ContentHash, Run, RunId, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId, Timestamp,
+};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A condition of a batch did not hold; nothing of the batch was written.
+    #[error("the write was refused: {0:?} does not hold")]
+    ConditionFailed(Condition),
+    /// The disk refused: full, read-only, broken.
+    #[error("the store can not be written or read: {0}")]
+    Unavailable(String),
+    /// What was read is not what was written.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// What must hold when a batch is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// No run was made with this idempotency key yet.
+    IdempotencyKeyUnused(String),
+}
+
+/// The first request that came with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IdempotencyRecord {
+    /// SHA-256 of the request's body.
+    pub request_hash: ContentHash,
+    /// The run that it made.
+    pub run: RunId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Creates or replaces a run's record.
+    PutRun(Box<Run>),
+    /// Appends to a run's log. Each event is its JSON, serialised once.
+    AppendEvents {
+        /// The run.
+        run: RunId,
+        /// The first event's number; the others follow.
+        first_seq: u64,
+        /// The events.
+        events: Vec<Bytes>,
+    },
+    /// Appends to a session's history; makes the session if there is none.
+    AppendMessages {
+        /// The session.
+        session: SessionId,
+        /// The messages.
+        messages: Vec<SessionMessage>,
+    },
+    /// Remembers an idempotency key.
+    PutIdempotency {
+        /// The key, as the client sent it.
+        key: String,
+        /// What it stands for.
+        record: IdempotencyRecord,
+    },
+    /// Creates or replaces the tenant's own record.
+    PutTenant(Tenant),
+    /// Creates or replaces an API key's record, found by the key's SHA-256.
+    PutApiKey {
+        /// SHA-256 of the key's text.
+        hash: ContentHash,
+        /// Its record.
+        key: ApiKey,
+    },
+}
+
+/// Writes that are done together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// What must hold.
+    pub conditions: Vec<Condition>,
+    /// What is written.
+    pub writes: Vec<Write>,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only those with this status.
+    pub status: Option<RunStatus>,
+    /// Only those of this session.
+    pub session: Option<SessionId>,
+    /// Only those made before this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What keeps the host's data. Every method but three takes a tenant, and reaches nothing of another. The three: a key
+/// is found by its hash before its tenant is known, and start-up looks through the tenants and their unfinished runs.
+pub trait Store: Send + Sync + 'static {
+    /// Writes a batch: atomically, and on disk when the future is done. The batch takes its place in line when this is
+    /// *called*, not when the future is polled: batches become visible and durable in the order of the calls. Concurrent
+    /// batches share a flush.
+    fn commit(&self, tenant: &TenantId, batch: Batch) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// One run.
+    fn run(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<Option<Run>, StoreError>>;
+
+    /// Runs, newest first.
+    fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Vec<Run>, StoreError>>;
+
+    /// A run's events with numbers above `after`, in order, at most `limit`: number and JSON.
+    fn events(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(u64, Bytes)>, StoreError>>;
+
+    /// One session.
+    fn session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>>;
+
+    /// The last `limit` messages of a session, oldest first.
+    fn messages(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>>;
+
+    /// What an idempotency key stands for.
+    fn idempotency(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+    ) -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>>;
+
+    /// The tenant's own record.
+    fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>>;
+
+    /// The tenant's keys, by their hashes.
+    fn api_keys(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<(ContentHash, ApiKey)>, StoreError>>;
+
+    /// Keeps a text or a file under its hash, outside the tree store. On disk when the future is done.
+    fn put_blob(&self, tenant: &TenantId, bytes: Bytes) -> BoxFuture<'_, Result<ContentHash, StoreError>>;
+
+    /// What was kept under a hash, checked against it.
+    fn blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
+    /// The key whose text has this SHA-256, and through it the tenant.
+    fn api_key_by_hash(&self, hash: ContentHash) -> BoxFuture<'_, Result<Option<ApiKey>, StoreError>>;
+
+    /// All tenants.
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<Tenant>, StoreError>>;
+
+    /// All runs that have not ended: what start-up must take care of.
+    fn unfinished_runs(&self) -> BoxFuture<'_, Result<Vec<(TenantId, Run)>, StoreError>>;
+
+    /// Whether a small write reaches the disk now.
+    fn check_writable(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}

@@ -1,0 +1,215 @@
+//! A run's log. It is the journal, too: every answer of the host to a mode is an event, in the order in which the mode
+//! saw them, so that a run can be replayed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::id::{ContentHash, SessionId};
+use crate::model::{GenerateResponse, ModelName, Usage};
+use crate::run::{CheckedCitation, Outcome, RunFailure};
+use crate::source::Source;
+
+/// One entry of a run's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number: from 1, without gaps.
+    pub seq: u64,
+    /// When the host wrote it.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What a tool call came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToolOutcome {
+    /// The content for the model.
+    Output(String),
+    /// What went wrong, for the model and the client.
+    Error(String),
+}
+
+/// What a guest call used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolUsage {
+    /// From start to end, host time included.
+    pub wall_ms: u64,
+    /// Processor time of the guest.
+    pub cpu_ms: u64,
+    /// The largest sum of its memories.
+    pub memory_peak_bytes: u64,
+    /// What it sent and received over the network.
+    pub egress_bytes: u64,
+    /// Requests that it sent.
+    pub egress_requests: u32,
+}
+
+/// A host call whose answer is small and has no event of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "call", content = "answer", rename_all = "camelCase")]
+pub enum HostCall {
+    /// `model.describe`: the model's info as JSON.
+    ModelDescribe(serde_json::Value),
+    /// `tools.list`: the names that were given.
+    ToolsList(Vec<String>),
+    /// `sources.list`: the ids that were given.
+    SourcesList(Vec<String>),
+    /// `sources.read`: the hash of the text that was given; none where there was no such source.
+    SourcesRead(Option<ContentHash>),
+    /// `sources.check`.
+    SourcesCheck(Vec<CheckedCitation>),
+    /// `session.append`: how many messages.
+    SessionAppend(u64),
+    /// `wasi:clocks/wall-clock`: nanoseconds since 1970.
+    WallClock(u64),
+    /// `wasi:clocks/monotonic-clock`: nanoseconds since the run's start.
+    MonotonicClock(u64),
+    /// `wasi:random`: the bytes, in hex.
+    Random(String),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum EventBody {
+    /// The run's mode has started.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// The mode's name.
+        mode: String,
+        /// The component that the run is pinned to.
+        plugin: ContentHash,
+        /// The model that answers.
+        model: ModelName,
+        /// The conversation that it belongs to.
+        session_id: SessionId,
+        /// How many messages of the conversation the mode was given.
+        history_messages: u64,
+        /// What the client asked for.
+        input: String,
+        /// The bound on its cycles.
+        max_cycles: u32,
+    },
+    /// What the client should see of the work.
+    #[serde(rename = "step")]
+    Step {
+        /// A short sentence.
+        message: String,
+    },
+    /// A model is being asked.
+    #[serde(rename = "model.started")]
+    ModelStarted {
+        /// Numbers the run's model calls from 1.
+        call: u32,
+        /// The model.
+        model: ModelName,
+        /// SHA-256 of the request's JSON: a replay compares it.
+        request_hash: ContentHash,
+    },
+    /// A model has answered, or has not.
+    #[serde(rename = "model.completed")]
+    ModelCompleted {
+        /// The call's number.
+        call: u32,
+        /// The answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response: Option<GenerateResponse>,
+        /// Why there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<serde_json::Value>,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// A tool is about to be called: the intent, on disk before the call.
+    #[serde(rename = "tool.started")]
+    ToolStarted {
+        /// The call's id.
+        call_id: String,
+        /// The tool's name.
+        tool: String,
+        /// The arguments, as given.
+        arguments_json: String,
+        /// The component that is called; none where there is no such tool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plugin: Option<ContentHash>,
+        /// The same for every attempt of this call.
+        idempotency_key: String,
+    },
+    /// A tool has answered, or has failed.
+    #[serde(rename = "tool.completed")]
+    ToolCompleted {
+        /// The call's id.
+        call_id: String,
+        /// The tool's name.
+        tool: String,
+        /// What came of it.
+        outcome: ToolOutcome,
+        /// The ids of the sources that it added.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sources: Vec<String>,
+        /// What it used.
+        usage: ToolUsage,
+    },
+    /// A document came into the run's ledger.
+    #[serde(rename = "source.added")]
+    SourceAdded {
+        /// The ledger's entry.
+        source: Source,
+    },
+    /// The host answered a small call of the mode.
+    #[serde(rename = "host.answered")]
+    HostAnswered(HostCall),
+    /// The run ended with an answer.
+    #[serde(rename = "run.completed")]
+    RunCompleted {
+        /// The answer.
+        outcome: Outcome,
+        /// Tokens of all model calls.
+        usage: Usage,
+    },
+    /// The run ended without an answer.
+    #[serde(rename = "run.failed")]
+    RunFailed {
+        /// Why.
+        failure: RunFailure,
+        /// Tokens of all model calls.
+        usage: Usage,
+    },
+    /// The run was ended by a client or the operator.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled {
+        /// Why.
+        reason: String,
+        /// Tokens of all model calls.
+        usage: Usage,
+    },
+}
+
+impl EventBody {
+    /// The event's type, as on the wire.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run.started",
+            Self::Step { .. } => "step",
+            Self::ModelStarted { .. } => "model.started",
+            Self::ModelCompleted { .. } => "model.completed",
+            Self::ToolStarted { .. } => "tool.started",
+            Self::ToolCompleted { .. } => "tool.completed",
+            Self::SourceAdded { .. } => "source.added",
+            Self::HostAnswered(_) => "host.answered",
+            Self::RunCompleted { .. } => "run.completed",
+            Self::RunFailed { .. } => "run.failed",
+            Self::RunCancelled { .. } => "run.cancelled",
+        }
+    }
+
+    /// The run is over: this is its last event.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::RunCompleted { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. })
+    }
+}

@@ -1,0 +1,170 @@
+//! What a plugin says of itself: a custom section of its component, read without running it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ToolName;
+
+/// Why a manifest is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plugin's manifest is not valid: {0}")]
+pub struct ManifestError(pub String);
+
+/// A plugin's name, `owner/name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PluginName(String);
+
+impl PluginName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PluginName {
+    type Err = ManifestError;
+    fn from_str(text: &str) -> Result<Self, ManifestError> {
+        let part = |part: &str| {
+            matches!(part.len(), 1..=64)
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        };
+        match text.split_once('/') {
+            Some((owner, name)) if part(owner) && part(name) => Ok(Self(text.to_owned())),
+            _ => Err(ManifestError(format!(
+                "a plugin's name is owner/name, each of 1 to 64 of a-z, 0-9, '-' and '_', not {text:?}"
+            ))),
+        }
+    }
+}
+
+impl TryFrom<String> for PluginName {
+    type Error = ManifestError;
+    fn try_from(text: String) -> Result<Self, ManifestError> {
+        text.parse()
+    }
+}
+
+impl From<PluginName> for String {
+    fn from(name: PluginName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A mode that a plugin provides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModeManifest {
+    /// The name that clients use.
+    pub name: ToolName,
+    /// For a person.
+    pub title: String,
+    /// What it does.
+    pub description: String,
+    /// How many cycles a run takes when the client names none.
+    pub default_max_cycles: u32,
+}
+
+/// A tool that a plugin provides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolManifest {
+    /// The name that models use.
+    pub name: ToolName,
+    /// For a person.
+    pub title: String,
+    /// What it does and when to use it, for the model.
+    pub description: String,
+    /// JSON Schema of the arguments: an object.
+    pub input_schema: serde_json::Value,
+    /// It changes nothing.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Calling it twice with the same key is as calling it once.
+    #[serde(default)]
+    pub idempotent: bool,
+    /// It may destroy something.
+    #[serde(default)]
+    pub destructive: bool,
+    /// It talks to the world outside the host.
+    #[serde(default)]
+    pub open_world: bool,
+}
+
+/// What a plugin asks for. Nothing is granted by being asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Requests {
+    /// Hosts that it wants to reach: exact, `*.example.com`, or `*` for every public one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Secrets that it wants to use, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Settings that it reads, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<String>,
+    /// Full-text search over the tenant's documents.
+    #[serde(default)]
+    pub corpus: bool,
+    /// A key-value space.
+    #[serde(default)]
+    pub state: bool,
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// `owner/name`.
+    pub name: PluginName,
+    /// The plugin's version.
+    pub version: semver::Version,
+    /// The version of `vivarium:plugin` that it is built for.
+    pub contract: semver::Version,
+    /// One sentence.
+    pub description: String,
+    /// The modes that it provides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modes: Vec<ModeManifest>,
+    /// The tools that it provides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolManifest>,
+    /// What it asks for.
+    #[serde(default)]
+    pub requests: Requests,
+}
+
+impl Manifest {
+    /// The name of the component's custom section that holds the manifest as JSON.
+    pub const SECTION: &'static str = "vivarium:manifest";
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When the JSON is broken, a field is missing or unknown, a name is given twice, or nothing is provided.
+    pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| ManifestError(error.to_string()))?;
+        if manifest.modes.is_empty() && manifest.tools.is_empty() {
+            return Err(ManifestError("it provides neither modes nor tools".to_owned()));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        let modes = manifest.modes.iter().map(|mode| ("mode", &mode.name));
+        let tools = manifest.tools.iter().map(|tool| ("tool", &tool.name));
+        for (kind, name) in modes.chain(tools) {
+            if !names.insert((kind, name)) {
+                return Err(ManifestError(format!("the {kind} {name} is there twice")));
+            }
+        }
+        Ok(manifest)
+    }
+}

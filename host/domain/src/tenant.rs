@@ -1,0 +1,61 @@
+//! Tenants and their API keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::id::{KeyId, TenantId};
+
+/// What a tenant has paid for. Decides limits and which endpoints answer. Ordered: a later one has all of the former.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// The least.
+    Free,
+    /// More requests.
+    Pro,
+    /// The Assisters dialect's agent endpoints answer from here on.
+    Max,
+    /// The most.
+    Enterprise,
+}
+
+/// Who is isolated from whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its tier.
+    pub tier: Tier,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Make and read runs.
+    Runs,
+    /// Everything, tenants included.
+    Admin,
+}
+
+/// An API key. The key itself is shown once and kept nowhere; it is found by its SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKey {
+    /// Its public name.
+    pub id: KeyId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What a person calls it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it is no longer valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}

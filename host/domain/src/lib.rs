@@ -5,6 +5,7 @@ mod event;
 mod id;
 mod manifest;
 mod model;
+mod model_error;
 mod run;
 mod session;
 mod source;
@@ -12,11 +13,12 @@ mod tenant;
 
 pub use event::{Event, EventBody, HostCall, ToolOutcome, ToolUsage};
 pub use id::{ContentHash, IdError, KeyId, RunId, SessionId, TenantId, ToolName};
-pub use manifest::{Manifest, ManifestError, ModeManifest, Requests, ToolManifest, PluginName};
+pub use manifest::{Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
 pub use model::{
     Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,
     ModelName, Part, Passage, ToolCall, ToolDefinition, ToolMessage, Usage, Visibility,
 };
+pub use model_error::ModelError;
 pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunStatus};
 pub use session::{Session, SessionMessage};
 pub use source::{Document, Source};

@@ -1,0 +1,199 @@
+//! Writes a plugin's manifest while the plugin is built, from its `build.rs`: native code that may use whatever it likes,
+//! so that the component carries a finished text and nothing of the plugin has to run to learn what it is.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The version of `vivarium:plugin` that the SDK beside this crate speaks.
+pub const CONTRACT: &str = "0.1.0";
+
+/// A plugin, as it says of itself. The plugin's version is its package's.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plugin {
+    name: String,
+    version: String,
+    contract: String,
+    description: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    modes: Vec<Mode>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool>,
+    requests: Requests,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mode {
+    name: String,
+    title: String,
+    description: String,
+    default_max_cycles: u32,
+}
+
+/// A tool, as the manifest shows it. All of its marks are off at first.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool {
+    name: String,
+    title: String,
+    description: String,
+    input_schema: serde_json::Value,
+    read_only: bool,
+    idempotent: bool,
+    destructive: bool,
+    open_world: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+struct Requests {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<String>,
+    corpus: bool,
+    state: bool,
+}
+
+impl Tool {
+    /// It changes nothing, so it may be called again after a crash.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Calling it twice with the same key is as calling it once.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// It may destroy something.
+    #[must_use]
+    pub fn destructive(mut self) -> Self {
+        self.destructive = true;
+        self
+    }
+
+    /// It talks to the world outside the host.
+    #[must_use]
+    pub fn open_world(mut self) -> Self {
+        self.open_world = true;
+        self
+    }
+}
+
+impl Plugin {
+    /// A plugin `owner/name`, described in one sentence.
+    #[must_use]
+    pub fn new(name: &str, description: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: std::env::var("CARGO_PKG_VERSION").unwrap_or_else(|_| "0.0.0".to_owned()),
+            contract: CONTRACT.to_owned(),
+            description: description.to_owned(),
+            modes: Vec::new(),
+            tools: Vec::new(),
+            requests: Requests::default(),
+        }
+    }
+
+    /// Adds a mode. `max_cycles` is how many cycles a run takes when the client names none.
+    #[must_use]
+    pub fn mode(mut self, name: &str, title: &str, description: &str, max_cycles: u32) -> Self {
+        self.modes.push(Mode {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            description: description.to_owned(),
+            default_max_cycles: max_cycles,
+        });
+        self
+    }
+
+    /// Adds a tool whose arguments are an `A`: the JSON Schema of `A` becomes the tool's input schema, and the doc comments of
+    /// its fields become their descriptions.
+    #[must_use]
+    pub fn tool<A: JsonSchema>(
+        mut self,
+        name: &str,
+        title: &str,
+        description: &str,
+        marks: impl FnOnce(Tool) -> Tool,
+    ) -> Self {
+        let mut input_schema = schemars::schema_for!(A).to_value();
+        if let Some(schema) = input_schema.as_object_mut() {
+            // The Rust name of the type tells a model nothing.
+            schema.remove("title");
+        }
+        self.tools.push(marks(Tool {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            description: description.to_owned(),
+            input_schema,
+            read_only: false,
+            idempotent: false,
+            destructive: false,
+            open_world: false,
+        }));
+        self
+    }
+
+    /// Asks for hosts: exact, `*.example.com`, or `*` for every public one.
+    #[must_use]
+    pub fn hosts(mut self, hosts: &[&str]) -> Self {
+        self.requests.hosts.extend(hosts.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Asks for secrets, by name.
+    #[must_use]
+    pub fn secrets(mut self, names: &[&str]) -> Self {
+        self.requests.secrets.extend(names.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Names the settings that it reads.
+    #[must_use]
+    pub fn settings(mut self, names: &[&str]) -> Self {
+        self.requests.settings.extend(names.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Asks for full-text search over the tenant's documents.
+    #[must_use]
+    pub fn corpus(mut self) -> Self {
+        self.requests.corpus = true;
+        self
+    }
+
+    /// Asks for a key-value space.
+    #[must_use]
+    pub fn state(mut self) -> Self {
+        self.requests.state = true;
+        self
+    }
+
+    /// The manifest as JSON.
+    ///
+    /// # Errors
+    /// When a schema can not be written as JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Writes the manifest to where the SDK's `export_…!` macros look for it. Call it in `build.rs`.
+    ///
+    /// # Errors
+    /// When this is not a build script, or the folder can not be written.
+    pub fn emit(&self) -> std::io::Result<()> {
+        let folder = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
+            std::io::Error::other("OUT_DIR is not set: a manifest is written by the plugin's build.rs")
+        })?;
+        std::fs::write(folder.join("manifest.json"), self.to_json()?)
+    }
+}

@@ -1,1 +1,105 @@
-fn main() {}
+//! What a person types: `cargo xtask serve`, `cargo xtask test` and their kin.
+//!
+//! A build script can not build the guests (another target, another workspace, sometimes another compiler), and a newcomer
+//! should not have to. So everything that stands between a fresh clone and a running server is done here, step by step,
+//! each with its name and its time on standard error.
+#![allow(clippy::print_stderr, reason = "telling a person what is going on is what this program is for")]
+
+mod checks;
+mod clients;
+mod guests;
+mod host;
+mod repository;
+mod steps;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::guests::Toolchain;
+use crate::repository::Repository;
+use crate::steps::Steps;
+
+/// Builds, runs and checks Vivarium. Every command does what has to be done before it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds guests and host and starts the server.
+    Serve {
+        /// Handed to `vivarium serve` (see `cargo xtask serve -- --help`).
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Builds guests and host and answers one question: run "QUESTION" --corpus DIR
+    Run {
+        /// Handed to `vivarium run` (see `cargo xtask run --help`).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+    /// Everything that CI checks: format, lints, documentation, guests, all tests.
+    Test {
+        /// Handed to the host's `cargo test`, such as a test's name. Then only guests, build and tests are run.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures (in release mode: the first build takes many minutes).
+    Bench {
+        /// Handed to `cargo bench`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Builds the plugins that ship with Vivarium, into plugins/dist.
+    Guests {
+        /// Builds them even if nothing has changed.
+        #[arg(long)]
+        force: bool,
+        /// Only with this compiler, instead of the first that can.
+        #[arg(long = "with", value_enum)]
+        only: Option<Toolchain>,
+    },
+    /// Prepares the Python environment that runs the sample clients, and prints its interpreter.
+    Clients,
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    let repository = Repository::find()?;
+    let mut steps = Steps::default();
+    match command {
+        Command::Serve { arguments } => host::serve(&repository, &mut steps, &arguments),
+        Command::Run { arguments } => host::run(&repository, &mut steps, &arguments),
+        Command::Bench { arguments } => host::bench(&repository, &mut steps, &arguments),
+        Command::Test { arguments } => checks::test(&repository, &mut steps, &arguments),
+        Command::Guests { force, only } => {
+            steps.required("guests", || guests::build(&repository, force, only))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Clients => {
+            let mut python = PathBuf::new();
+            steps.required("clients", || {
+                let environment = clients::prepare(&repository)?;
+                python.clone_from(&environment.python);
+                Ok(environment.outcome)
+            })?;
+            eprintln!("{}", python.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Everything that CI checks, in the order of what it costs. A failed check does not hide the ones after it, unless they stand on it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::repository::{self, Repository};
+use crate::steps::{Outcome, Steps};
+use crate::{clients, guests};
+
+/// `cargo xtask test`.
+///
+/// # Errors
+/// Never: what fails is in the table and in the exit code.
+pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[String]) -> Result<ExitCode> {
+    if arguments.is_empty() {
+        written_checks(repository, steps);
+    }
+    let guests = steps.checked("guests", || guests::build(repository, false, None));
+    if arguments.is_empty() {
+        steps.checked("guests: unit tests", || cargo(repository.plugins_cargo(), &["test", "--workspace"]));
+    }
+    let python = sample_clients(repository, steps);
+    // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
+    let host =
+        steps.checked("host", || cargo(repository.cargo(), &["build", "--workspace", "--bins", "--lib", "--tests"]));
+    if guests && host {
+        steps.checked("host: all tests", || host_tests(repository, python, arguments));
+    } else {
+        steps.skipped("host: all tests", "what they run was not built");
+    }
+    eprintln!("\ncargo xtask test\n{}", steps.table());
+    Ok(if steps.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What can be said without running anything.
+fn written_checks(repository: &Repository, steps: &mut Steps) {
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    steps.checked("format", || cargo(repository.cargo(), &["fmt", "--all", "--check"]));
+    steps.checked("guests: format", || cargo(repository.plugins_cargo(), &["fmt", "--all", "--check"]));
+    steps.checked("guests: lints", || cargo(repository.plugins_cargo(), &lints));
+    steps.checked("lints", || cargo(repository.cargo(), &lints));
+    steps.checked("documentation", || {
+        let mut command = repository.cargo();
+        command.env("RUSTDOCFLAGS", "--deny warnings");
+        cargo(command, &["doc", "--workspace", "--no-deps", "--quiet"])
+    });
+    if repository::output(Command::new("cargo-deny").arg("--version")).is_some() {
+        let check = ["deny", "--offline", "check", "bans", "licenses", "sources"];
+        steps.checked("dependencies' licences and sources", || cargo(repository.cargo(), &check));
+    } else {
+        let reason = "cargo-deny is not installed (`cargo install cargo-deny` brings it)";
+        steps.skipped("dependencies' licences and sources", reason);
+    }
+}
+
+/// A Python for the sample clients, if it can be had.
+fn sample_clients(repository: &Repository, steps: &mut Steps) -> Option<PathBuf> {
+    let mut python = None;
+    let mut prepared = || {
+        let environment = clients::prepare(repository)?;
+        python = Some(environment.python);
+        Ok(environment.outcome)
+    };
+    if required_clients() {
+        steps.checked("sample clients", prepared);
+    } else {
+        steps.checked("sample clients", || prepared().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
+    }
+    python
+}
+
+/// On a person's machine a client that is not installed is left out; CI must not become green by what it lacks.
+fn required_clients() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+fn host_tests(repository: &Repository, python: Option<PathBuf>, arguments: &[String]) -> Result<Outcome> {
+    let mut command = repository.cargo();
+    command.args(["test", "--workspace"]).args(arguments);
+    if let Some(python) = python {
+        command.env("VIVARIUM_CLIENTS_PYTHON", python);
+    }
+    if required_clients() {
+        command.env("VIVARIUM_CLIENTS_REQUIRED", "1");
+    }
+    repository::run(&mut command).map(|()| Outcome::Done(String::new()))
+}
+
+fn cargo(mut command: Command, arguments: &[&str]) -> Result<Outcome> {
+    repository::run(command.args(arguments)).map(|()| Outcome::Done(String::new()))
+}

@@ -1,0 +1,44 @@
+//! A Python for the sample clients: httpx, and the vendor's own client of the dialect. Made once, under the target folder.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::repository::{self, Repository, output};
+use crate::steps::Outcome;
+
+/// What is installed. Pinned: a new release of somebody else must not break a build of ours.
+const REQUIREMENTS: [&str; 2] = ["httpx==0.28.1", "assisters==0.1.0"];
+
+/// A Python that has the requirements.
+pub(crate) struct Environment {
+    /// Its interpreter.
+    pub(crate) python: PathBuf,
+    /// Whether it had to be made.
+    pub(crate) outcome: Outcome,
+}
+
+/// Makes the environment, unless it is there.
+///
+/// # Errors
+/// When there is no Python 3 with `venv`, or the package registry can not be reached.
+pub(crate) fn prepare(repository: &Repository) -> Result<Environment> {
+    let folder = repository.target().join("clients");
+    let python = folder.join("bin/python");
+    let wanted = REQUIREMENTS.join("\n");
+    let marker = folder.join("requirements");
+    let works = || output(Command::new(&python).args(["-c", "import httpx, assisters; print('ok')"])).is_some();
+    if fs::read_to_string(&marker).is_ok_and(|kept| kept == wanted) && works() {
+        return Ok(Environment { python, outcome: Outcome::Unchanged("there already".to_owned()) });
+    }
+    // pip's own name for a file of requirements would be one more place for versions: the marker is written last, and only then.
+    repository::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+        .context("python3 with its venv module is needed (on Debian: `apt-get install python3-venv`)")?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS);
+    repository::run(&mut pip)?;
+    fs::write(&marker, wanted).with_context(|| format!("{} can not be written", marker.display()))?;
+    Ok(Environment { python, outcome: Outcome::Done(REQUIREMENTS.join(", ")) })
+}

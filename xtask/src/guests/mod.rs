@@ -1,0 +1,157 @@
+//! The plugins that ship with Vivarium: from sources to components.
+//!
+//! They are a workspace of their own, for another target and sometimes with another compiler. Building them is skipped when
+//! nothing that goes into them has changed, so that every other command can begin with it.
+
+mod component;
+mod fingerprint;
+mod toolchain;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+pub(crate) use self::toolchain::Toolchain;
+use crate::guests::fingerprint::Fingerprint;
+use crate::repository::{self, Repository};
+use crate::steps::Outcome;
+
+/// A member of the guests' workspace that becomes a component.
+struct Guest {
+    package: String,
+}
+
+/// Builds all guests into `plugins/dist`, or finds that they are there already.
+///
+/// # Errors
+/// When no compiler can be had, a guest does not compile, or it makes no valid component.
+pub(crate) fn build(repository: &Repository, force: bool, only: Option<Toolchain>) -> Result<Outcome> {
+    let guests = members(repository)?;
+    let fingerprint = Fingerprint::of_sources(repository)?;
+    if !force && fingerprint.still_fits(&repository.dist(), &packages(&guests)) {
+        return Ok(Outcome::Unchanged(format!("{} components, nothing has changed", guests.len())));
+    }
+    let toolchain = toolchain::choose(only)?;
+    eprintln!("  compiling {} guests with {toolchain}", guests.len());
+    let modules = compile(repository, toolchain, &guests)?;
+    let sizes = encode(repository, &guests, &modules)?;
+    fingerprint.write(&repository.dist(), &packages(&guests))?;
+    Ok(Outcome::Done(sizes.join(", ")))
+}
+
+fn packages(guests: &[Guest]) -> Vec<String> {
+    guests.iter().map(|guest| guest.package.clone()).collect()
+}
+
+/// The packages with a `cdylib` library, in the order of their names.
+fn members(repository: &Repository) -> Result<Vec<Guest>> {
+    let mut cargo = repository.plugins_cargo();
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).stderr(std::process::Stdio::inherit());
+    let text = repository::output(&mut cargo).context("the guests' workspace plugins/Cargo.toml can not be read")?;
+    let metadata: Value = serde_json::from_str(&text).context("`cargo metadata` printed something else than JSON")?;
+    let guests = guests_of(&metadata);
+    if guests.is_empty() {
+        bail!("no package in plugins/ has a library of crate type cdylib, so there is no guest to build");
+    }
+    Ok(guests)
+}
+
+fn guests_of(metadata: &Value) -> Vec<Guest> {
+    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let is_cdylib = |target: &Value| {
+        list(target, "crate_types").iter().any(|kind| kind.as_str().is_some_and(|kind| kind == "cdylib"))
+    };
+    let mut guests: Vec<_> = list(metadata, "packages")
+        .iter()
+        .filter(|package| list(package, "targets").iter().any(is_cdylib))
+        .filter_map(|package| Some(Guest { package: package.get("name")?.as_str()?.to_owned() }))
+        .collect();
+    guests.sort_by(|a, b| a.package.cmp(&b.package));
+    guests
+}
+
+/// Compiles all guests in one go, so that they share their dependencies. Gives the folder of the core modules.
+fn compile(repository: &Repository, toolchain: Toolchain, guests: &[Guest]) -> Result<PathBuf> {
+    let target = repository.plugins().join("target");
+    let mut cargo = toolchain.cargo()?;
+    cargo.current_dir(repository.plugins()).args(["build", "--release", "--lib", "--target", toolchain::TARGET]);
+    cargo.args(toolchain.arguments()).arg("--target-dir").arg(&target);
+    for guest in guests {
+        cargo.args(["-p", &guest.package]);
+    }
+    repository::run(&mut cargo)?;
+    Ok(target.join(toolchain::TARGET).join("release"))
+}
+
+/// Turns each core module into a component. Gives a word about each.
+fn encode(repository: &Repository, guests: &[Guest], modules: &Path) -> Result<Vec<String>> {
+    let dist = repository.dist();
+    fs::create_dir_all(&dist).with_context(|| format!("{} can not be made", dist.display()))?;
+    let mut words = Vec::new();
+    for guest in guests {
+        let path = modules.join(format!("{}.wasm", guest.package.replace('-', "_")));
+        let module = fs::read(&path).with_context(|| format!("{} can not be read", path.display()))?;
+        let component = component::from_core_module(&module)
+            .with_context(|| format!("the guest {} can not be made a component", guest.package))?;
+        replace(&dist.join(file_name(&guest.package)), &component)?;
+        words.push(format!("{} {} KiB", guest.package, component.len().div_ceil(1024)));
+    }
+    remove_strangers(&dist, guests)?;
+    Ok(words)
+}
+
+/// A component's file in `plugins/dist`.
+fn file_name(package: &str) -> String {
+    format!("{package}.wasm")
+}
+
+/// A reader sees the old file or the new one, never half of one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("{} can not be written", path.display()))
+}
+
+/// Components of guests that are gone would be installed at the next start.
+fn remove_strangers(dist: &Path, guests: &[Guest]) -> Result<()> {
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let known = guests.iter().any(|guest| file_name(&guest.package) == name);
+        if name.ends_with(".wasm") && !known {
+            fs::remove_file(&path).with_context(|| format!("{} can not be removed", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_is_a_member_with_a_cdylib() {
+        let metadata = json!({"packages": [
+            {"name": "tool-b", "targets": [{"crate_types": ["cdylib", "rlib"]}, {"crate_types": ["bin"]}]},
+            {"name": "sdk", "targets": [{"crate_types": ["lib"]}]},
+            {"name": "mode-a", "targets": [{"crate_types": ["cdylib"]}]},
+        ]});
+        assert_eq!(packages(&guests_of(&metadata)), ["mode-a", "tool-b"]);
+    }
+
+    #[test]
+    fn a_component_whose_guest_is_gone_goes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["old.wasm", "kept.wasm", "note.txt"] {
+            fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        remove_strangers(folder.path(), &[Guest { package: "kept".to_owned() }]).unwrap();
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(left("kept.wasm") && left("note.txt") && !left("old.wasm"));
+    }
+}

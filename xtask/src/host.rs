@@ -1,0 +1,53 @@
+//! The host: built after the guests, and started in this program's place.
+
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::guests;
+use crate::repository::{self, Repository};
+use crate::steps::{Outcome, Steps};
+
+/// `cargo xtask serve`.
+pub(crate) fn serve(repository: &Repository, steps: &mut Steps, arguments: &[String]) -> Result<ExitCode> {
+    build(repository, steps)?;
+    become_vivarium(repository, "serve", arguments).map(|never| match never {})
+}
+
+/// `cargo xtask run`.
+pub(crate) fn run(repository: &Repository, steps: &mut Steps, arguments: &[String]) -> Result<ExitCode> {
+    build(repository, steps)?;
+    become_vivarium(repository, "run", arguments).map(|never| match never {})
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn bench(repository: &Repository, steps: &mut Steps, arguments: &[String]) -> Result<ExitCode> {
+    steps.required("guests", || guests::build(repository, false, None))?;
+    steps.required("host, in release mode", || {
+        repository::run(repository.cargo().args(["build", "--release", "--workspace", "--bin", "vivarium"]))?;
+        Ok(Outcome::Done(String::new()))
+    })?;
+    let mut cargo = repository.cargo();
+    cargo.args(["bench", "--package", "vivarium-tests", "--benches", "--"]).args(arguments);
+    steps.required("benches", || repository::run(&mut cargo).map(|()| Outcome::Done(String::new())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(repository: &Repository, steps: &mut Steps) -> Result<()> {
+    steps.required("guests", || guests::build(repository, false, None))?;
+    // `--workspace` unifies features as `cargo test --workspace` does: so what one has built the other need not build again.
+    steps.required("host", || {
+        repository::run(repository.cargo().args(["build", "--workspace", "--bin", "vivarium"]))?;
+        Ok(Outcome::Done(String::new()))
+    })
+}
+
+/// Replaces this program, so that Ctrl-C, the terminal and the exit code are the server's own.
+fn become_vivarium(repository: &Repository, subcommand: &str, arguments: &[String]) -> Result<Infallible> {
+    let mut vivarium = Command::new(repository.target().join("debug/vivarium"));
+    repository::without_this_run(&mut vivarium);
+    vivarium.arg(subcommand).args(arguments);
+    Err(vivarium.exec()).with_context(|| format!("`{}` can not be started", repository::shown(&vivarium)))
+}

@@ -1,1 +1,26 @@
-//! stub
+//! The sandbox: one WebAssembly engine, plugins that are compiled once, a fresh instance for each call, limits on all that
+//! a guest can use, and one file per capability that it may be given. This crate knows no HTTP API and no run: what a mode
+//! asks of its run goes through [`ModeHost`].
+
+mod bindings;
+mod call;
+mod capability;
+mod compile;
+mod engine;
+mod error;
+mod guest;
+mod limits;
+mod manifest;
+mod plugin;
+mod registry;
+
+pub use call::{ModeCall, ModeReport, ToolCallContext, ToolReport};
+pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
+pub use capability::mode::{HostStop, ModeHost, ToolResult};
+pub use capability::{Grant, LogLevel, LogSink, TracingLog};
+pub use engine::EngineConfig;
+pub use error::{CallFailure, LoadError};
+pub use limits::Limits;
+pub use manifest::{CONTRACT, read_manifest};
+pub use plugin::{Plugin, Sandbox, SandboxConfig};
+pub use registry::{InstalledPlugin, ModeEntry, Registry, ToolEntry};

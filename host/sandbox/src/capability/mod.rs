@@ -1,0 +1,66 @@
+//! What a guest may be given: one file per capability. Each implements its interface of the contract for [`Guest`] and
+//! checks for itself whether this call was granted it.
+
+pub(crate) mod clocks;
+pub(crate) mod corpus;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod mode;
+pub(crate) mod progress;
+pub(crate) mod secrets;
+pub(crate) mod settings;
+pub(crate) mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vivarium_egress::{Egress, EgressPolicy};
+use wasmtime::component::{HasSelf, Linker};
+
+pub use log::{LogLevel, LogSink, TracingLog};
+
+use crate::bindings::vivarium::plugin;
+use crate::capability::corpus::CorpusView;
+use crate::guest::Guest;
+
+/// What an operator allows one plugin within one tenant. The default allows nothing.
+#[derive(Clone, Default)]
+pub struct Grant {
+    /// The door to the network and what may go through it.
+    pub egress: Option<(Arc<Egress>, Arc<EgressPolicy>)>,
+    /// Settings that the plugin reads.
+    pub settings: BTreeMap<String, String>,
+    /// Names of secrets that the host puts into the plugin's requests.
+    pub secrets: BTreeSet<String>,
+    /// Full-text search over the tenant's documents.
+    pub corpus: Option<Arc<dyn CorpusView>>,
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grant")
+            .field("egress", &self.egress.is_some())
+            .field("settings", &self.settings.keys())
+            .field("secrets", &self.secrets)
+            .field("corpus", &self.corpus.is_some())
+            .finish()
+    }
+}
+
+/// Links every capability. Linking grants nothing.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    plugin::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::secrets::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::settings::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::progress::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::corpus::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::model::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::tools::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::session::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::sources::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::steps::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+}

@@ -1,0 +1,97 @@
+//! From a component's bytes to machine code, once: the compiled form is kept on disk under the component's digest and the
+//! engine's fingerprint (its version and settings), and mapped into memory when it is there.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use vivarium_domain::ContentHash;
+use wasmtime::component::Component;
+
+use crate::LoadError;
+use crate::engine::PooledEngine;
+
+/// The folder of compiled forms. Whoever can write to it can run code in the host, so it is made for its owner alone.
+#[derive(Debug, Clone)]
+pub(crate) struct CompileCache {
+    folder: Option<PathBuf>,
+}
+
+impl CompileCache {
+    /// A cache in `folder`, which is made if need be; none: nothing is kept.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Result<Self, LoadError> {
+        if let Some(folder) = &folder {
+            make_private_folder(folder)
+                .map_err(|error| LoadError::Engine(format!("the cache folder {}: {error}", folder.display())))?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// The component, compiled now or earlier.
+    pub(crate) fn load(&self, engine: &PooledEngine, digest: ContentHash, bytes: &[u8]) -> Result<Component, LoadError> {
+        let path = self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())));
+        if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(&engine.engine, bytes)
+            .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
+        if let Some(path) = &path {
+            let written = component.serialize().map_err(std::io::Error::other).and_then(|code| write(path, &code));
+            if let Err(error) = written {
+                // The component works without it; the next start is slower.
+                tracing::warn!(path = %path.display(), %error, "a compiled component could not be kept");
+            }
+        }
+        Ok(component)
+    }
+}
+
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Next to each compiled form stands its SHA-256: a file that was torn or rotted is compiled anew, not run.
+fn hash_path(path: &Path) -> PathBuf {
+    path.with_extension("sha256")
+}
+
+fn read(engine: &PooledEngine, path: &Path) -> Option<Component> {
+    let expected: ContentHash = fs::read_to_string(hash_path(path)).ok()?.trim().parse().ok()?;
+    let code = fs::read(path).ok()?;
+    if ContentHash::of(&code) != expected {
+        tracing::warn!(path = %path.display(), "a compiled component in the cache is damaged and is compiled anew");
+        return None;
+    }
+    #[expect(unsafe_code, reason = "the only way to load compiled code; see the SAFETY comment")]
+    // SAFETY: `deserialize` demands bytes that `serialize` of a compatible engine made. They come from a folder that only
+    // the host's user can write, under a name that holds the engine's fingerprint, and they have the hash that was written
+    // down when they were made; wasmtime itself checks its version and settings once more.
+    let loaded = unsafe { Component::deserialize(&engine.engine, &code) };
+    match loaded {
+        Ok(component) => Some(component),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a compiled component in the cache does not fit and is compiled anew");
+            None
+        }
+    }
+}
+
+fn write(path: &Path, code: &[u8]) -> std::io::Result<()> {
+    write_whole(path, code)?;
+    write_whole(&hash_path(path), ContentHash::of(code).to_string().as_bytes())
+}
+
+/// Other processes see the old file or the new one, never a part.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}

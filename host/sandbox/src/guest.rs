@@ -1,0 +1,113 @@
+//! The state of one guest call: what its host functions work on. Made fresh for each call and dropped with its store.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::capability::http::EgressHooks;
+use crate::capability::log::LogBudget;
+use crate::capability::mode::ModeHost;
+use crate::capability::{Grant, LogSink, clocks};
+use crate::error::{CallFailure, Stop};
+use crate::limits::{Limits, MemoryMeter};
+
+/// The largest header section that a guest can build.
+const FIELD_SIZE_LIMIT: usize = 64 << 10;
+
+/// What the guest is called as: decides which interfaces answer.
+pub(crate) enum Role {
+    /// A mode: its answers come from the run, through the journal.
+    Mode(Arc<dyn ModeHost>),
+    /// A tool: it has what it was granted.
+    Tool,
+}
+
+/// The data of a guest's store.
+pub(crate) struct Guest {
+    pub(crate) role: Role,
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) memory: MemoryMeter,
+    pub(crate) log: LogBudget,
+    pub(crate) hooks: EgressHooks,
+    host_calls_left: u64,
+    table: ResourceTable,
+    /// Made when the guest first asks for something of WASI: most calls never do.
+    wasi: Option<WasiCtx>,
+    http: WasiHttpCtx,
+}
+
+impl Guest {
+    pub(crate) fn new(role: Role, grant: Arc<Grant>, limits: Arc<Limits>, sink: Arc<dyn LogSink>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELD_SIZE_LIMIT);
+        Self {
+            memory: MemoryMeter::new(&limits),
+            log: LogBudget::new(&limits, sink),
+            hooks: EgressHooks::new(grant.egress.clone()),
+            host_calls_left: limits.host_calls,
+            table,
+            wasi: None,
+            http,
+            role,
+            grant,
+            limits,
+        }
+    }
+
+    /// Counts one host call; every host function of ours begins with it.
+    ///
+    /// # Errors
+    /// Ends the guest when it has made too many.
+    pub(crate) fn count_host_call(&mut self) -> wasmtime::Result<()> {
+        match self.host_calls_left.checked_sub(1) {
+            Some(left) => {
+                self.host_calls_left = left;
+                Ok(())
+            }
+            None => {
+                let message = format!("it called the host more than {} times", self.limits.host_calls);
+                Err(Stop(CallFailure::OutputExceeded(message)).into())
+            }
+        }
+    }
+
+    /// The run, for an interface that only modes have.
+    ///
+    /// # Errors
+    /// Ends a guest that is called as a tool.
+    pub(crate) fn mode(&mut self, interface: &str) -> wasmtime::Result<Arc<dyn ModeHost>> {
+        self.count_host_call()?;
+        match &self.role {
+            Role::Mode(host) => Ok(Arc::clone(host)),
+            Role::Tool => {
+                let message = format!("{interface} answers modes only, and this is a call of a tool");
+                Err(Stop(CallFailure::Trapped(message)).into())
+            }
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let role = &self.role;
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut builder = WasiCtx::builder();
+            if let Role::Mode(host) = role {
+                clocks::from_the_journal(&mut builder, host);
+            }
+            builder.build()
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a guest may use, and the meters that say what it used.
+//!
+//! Three clocks bound a call. *Wall time* covers guest and host time together and is a timer around the whole call.
+//! *CPU time* covers the guest's own work: the time between the moments when the executor enters and leaves the call.
+//! The epoch ticker makes a spinning guest come up for air every [`TICK`](crate::engine::TICK), where the CPU meter is
+//! read; so a guest overstays by one tick at the most, and other calls get their turn meanwhile.
+//! *Host calls* bound what a guest makes the host do.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use wasmtime::ResourceLimiter;
+
+/// What one call of a guest may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From start to end, host time included.
+    pub wall: Duration,
+    /// Processor time of the guest.
+    pub cpu: Duration,
+    /// The sum of all its linear memories.
+    pub memory_bytes: usize,
+    /// The sum of all its tables.
+    pub table_elements: usize,
+    /// What it gives back, in one answer or message.
+    pub output_bytes: usize,
+    /// Calls of the host.
+    pub host_calls: u64,
+    /// Lines in the log.
+    pub log_lines: u32,
+    /// One line of the log; longer ones are cut.
+    pub log_line_bytes: usize,
+    /// Handles of host resources (streams, requests, fields) at one time.
+    pub handles: usize,
+}
+
+impl Limits {
+    /// For a mode: it waits for models and tools, so it may live long; it computes little.
+    #[must_use]
+    pub fn for_mode() -> Self {
+        Self {
+            wall: Duration::from_secs(600),
+            cpu: Duration::from_secs(20),
+            memory_bytes: 128 << 20,
+            table_elements: 50_000,
+            output_bytes: 1 << 20,
+            host_calls: 5_000,
+            log_lines: 200,
+            log_line_bytes: 4 << 10,
+            handles: 256,
+        }
+    }
+
+    /// For a tool.
+    #[must_use]
+    pub fn for_tool() -> Self {
+        Self { wall: Duration::from_secs(60), cpu: Duration::from_secs(10), host_calls: 20_000, ..Self::for_mode() }
+    }
+}
+
+/// Memory and tables of one store: summed over all of a component's instances, because a component may have many.
+#[derive(Debug)]
+pub(crate) struct MemoryMeter {
+    memory_limit: usize,
+    table_limit: usize,
+    memory: usize,
+    tables: usize,
+    pub(crate) memory_peak: usize,
+    /// A growth was refused: a trap that follows is its consequence.
+    pub(crate) refused: bool,
+}
+
+impl MemoryMeter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_limit: limits.memory_bytes,
+            table_limit: limits.table_elements,
+            memory: 0,
+            tables: 0,
+            memory_peak: 0,
+            refused: false,
+        }
+    }
+
+    /// Adds the growth to `sum` if it fits under `limit`.
+    fn grow(sum: &mut usize, limit: usize, current: usize, desired: usize) -> bool {
+        let after = sum.saturating_add(desired.saturating_sub(current));
+        let fits = after <= limit;
+        if fits {
+            *sum = after;
+        }
+        fits
+    }
+}
+
+impl ResourceLimiter for MemoryMeter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits =
+            maximum.is_none_or(|most| desired <= most) && Self::grow(&mut self.memory, self.memory_limit, current, desired);
+        self.memory_peak = self.memory_peak.max(self.memory);
+        self.refused |= !fits;
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits =
+            maximum.is_none_or(|most| desired <= most) && Self::grow(&mut self.tables, self.table_limit, current, desired);
+        self.refused |= !fits;
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
+}
+
+/// Processor time of one call: shared by the future that is polled and the epoch callback inside of it.
+#[derive(Debug)]
+pub(crate) struct CpuMeter {
+    base: Instant,
+    /// Nanoseconds of the polls that have ended.
+    spent: AtomicU64,
+    /// When the current poll began, in nanoseconds after `base`.
+    entered: AtomicU64,
+}
+
+impl CpuMeter {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { base: Instant::now(), spent: AtomicU64::new(0), entered: AtomicU64::new(0) })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// What was used when no poll is under way.
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Relaxed))
+    }
+
+    /// What was used so far, from within a poll.
+    pub(crate) fn spent_within_poll(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Relaxed) + self.now().saturating_sub(self.entered.load(Relaxed)))
+    }
+
+    /// Since the call began, waiting included.
+    pub(crate) fn wall(&self) -> Duration {
+        self.base.elapsed()
+    }
+}
+
+/// A future whose polls are timed.
+pub(crate) struct Metered<F> {
+    pub(crate) inner: Pin<Box<F>>,
+    pub(crate) meter: Arc<CpuMeter>,
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let entered = self.meter.now();
+        self.meter.entered.store(entered, Relaxed);
+        let result = self.inner.as_mut().poll(context);
+        let left = self.meter.now();
+        self.meter.spent.fetch_add(left.saturating_sub(entered), Relaxed);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_summed_over_all_instances() {
+        let mut meter = MemoryMeter::new(&Limits { memory_bytes: 100, ..Limits::for_tool() });
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(!meter.memory_growing(0, 60, None).unwrap(), "a second memory does not get a limit of its own");
+        assert!(meter.refused);
+        assert!(meter.memory_growing(0, 40, None).unwrap());
+        assert_eq!(meter.memory_peak, 100);
+    }
+}

@@ -1,0 +1,180 @@
+//! A plugin, loaded: compiled, its imports linked, its exports found, its schemas ready to check against. All that can be
+//! done once is done here, so that a call does none of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jsonschema::Validator;
+use vivarium_domain::{ContentHash, Manifest};
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::LoadError;
+use crate::bindings::exports::vivarium::plugin::{mode, tool};
+use crate::capability;
+use crate::compile::CompileCache;
+use crate::engine::{EngineConfig, PooledEngine};
+use crate::guest::Guest;
+use crate::manifest::read_manifest;
+
+/// The largest component that is taken.
+const MAX_COMPONENT_BYTES: usize = 64 << 20;
+
+/// How the sandbox is made.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxConfig {
+    /// Where compiled components are kept; none: they are compiled at each start.
+    pub cache: Option<PathBuf>,
+    /// Live instances at one time; none: as many as the machine carries.
+    pub max_instances: Option<u32>,
+}
+
+/// The engine with every capability linked: loads plugins. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: PooledEngine,
+    linker: Arc<Linker<Guest>>,
+    cache: CompileCache,
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("max_instances", &self.engine.max_instances).finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// When the engine can not be made on this machine, or the cache's folder can not.
+    pub fn new(config: SandboxConfig) -> Result<Self, LoadError> {
+        let engine = PooledEngine::new(EngineConfig { max_instances: config.max_instances })?;
+        let mut linker = Linker::new(&engine.engine);
+        capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache)? })
+    }
+
+    /// How many instances can live at one time.
+    #[must_use]
+    pub fn max_instances(&self) -> u32 {
+        self.engine.max_instances
+    }
+
+    /// Loads a plugin. Takes seconds for a large component that is not in the cache: not for a request's thread.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. Nothing of the guest runs.
+    pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        if bytes.len() > MAX_COMPONENT_BYTES {
+            return Err(LoadError::TooLarge { size: bytes.len(), limit: MAX_COMPONENT_BYTES });
+        }
+        let manifest = read_manifest(bytes)?;
+        let validators = compile_schemas(&manifest)?;
+        let digest = ContentHash::of(bytes);
+        let component = self.cache.load(&self.engine, digest, bytes)?;
+        check_imports(&component, &manifest)?;
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::NotAComponent(format!("it does not fit the contract: {error:#}")))?;
+        let mode = mode::GuestIndices::new(&pre).ok();
+        let tool = tool::GuestIndices::new(&pre).ok();
+        if !manifest.modes.is_empty() && mode.is_none() {
+            return Err(LoadError::Export { what: "modes", interface: "vivarium:plugin/mode@0.1.0" });
+        }
+        if !manifest.tools.is_empty() && tool.is_none() {
+            return Err(LoadError::Export { what: "tools", interface: "vivarium:plugin/tool@0.1.0" });
+        }
+        Ok(Plugin { digest, manifest, pre, mode, tool, validators })
+    }
+}
+
+/// A loaded plugin.
+pub struct Plugin {
+    digest: ContentHash,
+    manifest: Manifest,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) mode: Option<mode::GuestIndices>,
+    pub(crate) tool: Option<tool::GuestIndices>,
+    validators: HashMap<String, Validator>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.manifest.name).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    /// SHA-256 of the component.
+    #[must_use]
+    pub fn digest(&self) -> ContentHash {
+        self.digest
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Checks a call's arguments, so that a tool sees only what its schema allows. The error is for the model.
+    pub(crate) fn check_arguments(&self, tool: &str, arguments_json: &str) -> Result<(), String> {
+        let Some(validator) = self.validators.get(tool) else {
+            return Err(format!("{} has no tool {tool}", self.manifest.name));
+        };
+        let arguments: serde_json::Value = serde_json::from_str(arguments_json)
+            .map_err(|error| format!("invalid arguments: they are no JSON object: {error}"))?;
+        let problems: Vec<String> = validator
+            .iter_errors(&arguments)
+            .take(5)
+            .map(|error| match error.instance_path().as_str() {
+                "" => error.to_string(),
+                path => format!("{path}: {error}"),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {}", problems.join("; "))) }
+    }
+}
+
+fn compile_schemas(manifest: &Manifest) -> Result<HashMap<String, Validator>, LoadError> {
+    manifest
+        .tools
+        .iter()
+        .map(|tool| {
+            let invalid = |reason: String| LoadError::Schema { tool: tool.name.to_string(), reason };
+            if tool.input_schema.get("type").and_then(serde_json::Value::as_str) != Some("object") {
+                return Err(invalid("its type must be \"object\"".to_owned()));
+            }
+            let validator = jsonschema::validator_for(&tool.input_schema).map_err(|error| invalid(error.to_string()))?;
+            Ok((tool.name.to_string(), validator))
+        })
+        .collect()
+}
+
+/// An import must be of the contract, and the manifest must ask for what it gives.
+fn check_imports(component: &Component, manifest: &Manifest) -> Result<(), LoadError> {
+    let requests = &manifest.requests;
+    let component_type = component.component_type();
+    for (import, _) in component_type.imports(component.engine()) {
+        let interface = import.split('@').next().unwrap_or(import);
+        let asked = match interface {
+            "vivarium:plugin/corpus" => Some(("corpus", requests.corpus)),
+            "vivarium:plugin/state" => Some(("state", requests.state)),
+            "vivarium:plugin/secrets" => Some(("secrets", !requests.secrets.is_empty())),
+            "vivarium:plugin/settings" => Some(("settings", !requests.settings.is_empty())),
+            "wasi:http/outgoing-handler" => Some(("hosts", !requests.hosts.is_empty())),
+            _ => None,
+        };
+        if let Some((field, false)) = asked {
+            let reason = format!("and its manifest does not ask for it: set `requests.{field}`");
+            return Err(LoadError::Import { import: import.to_owned(), reason });
+        }
+        if !interface.starts_with("vivarium:plugin/") && !interface.starts_with("wasi:") {
+            let reason = "which this host does not have: it links vivarium:plugin 0.1.0 and WASI 0.2".to_owned();
+            return Err(LoadError::Import { import: import.to_owned(), reason });
+        }
+    }
+    Ok(())
+}

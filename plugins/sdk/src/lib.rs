@@ -18,8 +18,11 @@
 //! because this crate has an HTTP client.
 
 pub mod bindings;
+pub mod excerpt;
+pub mod http;
 pub mod log;
 pub mod mode;
+pub mod tool;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 

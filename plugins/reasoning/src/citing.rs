@@ -1,0 +1,265 @@
+//! Citations: the marks `[s1]` in an answer, and the verbatim quotes that stand behind them. A quote is only ever given on
+//! after the host has found it in its source.
+
+use std::collections::BTreeSet;
+
+use vivarium_sdk::excerpt::content_words;
+use vivarium_sdk::mode::{Citation, Host};
+
+/// How much of a source is looked through for a quote.
+const MAX_SOURCE_BYTES: u32 = 1024 * 1024;
+/// A quote is a sentence or two; a longer piece is a table or a listing.
+const MAX_QUOTE_BYTES: usize = 600;
+/// A sentence supports a claim when it holds this many of its words …
+const MIN_SHARED_WORDS: usize = 2;
+/// … and this share of all of them.
+const MIN_SHARED_PART: f32 = 0.4;
+/// What stands in quotation marks is a quote from this many words on; less is a term.
+const MIN_QUOTED_WORDS: usize = 3;
+
+/// A mark in a text: where it stands, and the ids in it. `[s1]`, `[s1, s2]` and `[s1; s2]` are marks.
+fn marks(text: &str) -> Vec<(std::ops::Range<usize>, Vec<&str>)> {
+    let mut found = Vec::new();
+    for (start, _) in text.match_indices('[') {
+        let Some(inner) = text.get(start + 1..).and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner) else {
+            break;
+        };
+        let ids: Vec<&str> = inner.split([',', ';']).map(str::trim).collect();
+        if ids.iter().all(|id| is_id(id)) {
+            found.push((start..start + inner.len() + 2, ids));
+        }
+    }
+    found
+}
+
+fn is_id(text: &str) -> bool {
+    text.strip_prefix('s')
+        .is_some_and(|number| !number.is_empty() && number.len() < 6 && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The ids that a text cites, each once, in order.
+#[must_use]
+pub fn cited_ids(text: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    for id in marks(text).into_iter().flat_map(|(_, ids)| ids) {
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+    }
+    ids
+}
+
+/// The text without any marks.
+#[must_use]
+pub fn without_marks(text: &str) -> String {
+    keep_marks(text, |_| false)
+}
+
+/// The text without the marks of sources that there are not: a model makes some up.
+#[must_use]
+pub fn with_known_marks(text: &str, known: &BTreeSet<String>) -> String {
+    keep_marks(text, |id| known.contains(id))
+}
+
+fn keep_marks(text: &str, keep: impl Fn(&str) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (range, ids) in marks(text) {
+        let before = text.get(copied..range.start).unwrap_or_default();
+        let kept: Vec<&str> = ids.iter().copied().filter(|id| keep(id)).collect();
+        if kept.is_empty() {
+            out.push_str(before.strip_suffix(' ').unwrap_or(before));
+        } else if kept.len() == ids.len() {
+            out.push_str(before);
+            out.push_str(text.get(range.clone()).unwrap_or_default());
+        } else {
+            out.push_str(before);
+            out.push_str(&format!("[{}]", kept.join(", ")));
+        }
+        copied = range.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}
+
+/// The quotes behind an answer that a model has written: what it quotes itself next to a mark, else the sentence of the cited
+/// source that shares most words with the claim. Only quotes that the host has found in their source.
+pub fn quotes_behind(host: &mut impl Host, answer: &str) -> Vec<Citation> {
+    let mut candidates = Vec::new();
+    for id in cited_ids(answer) {
+        let Some(source) = host.read_source(&id, 0, MAX_SOURCE_BYTES) else { continue };
+        for claim in sentences(answer).into_iter().filter(|sentence| cites(sentence, &id)) {
+            let own = quoted(claim).filter(|quote| source.contains(quote)).map(str::to_owned);
+            let quotes: Vec<String> = own.collect();
+            if quotes.is_empty() {
+                candidates.extend(supporting(claim, &source).map(|quote| Citation { source_id: id.clone(), quote }));
+            } else {
+                candidates.extend(quotes.into_iter().map(|quote| Citation { source_id: id.clone(), quote }));
+            }
+        }
+    }
+    verified(host, candidates)
+}
+
+/// Those of `citations` whose quotes the host has found in their sources, each once. A quote gets a second chance without
+/// the marks and dots that models put around it.
+pub fn verified(host: &mut impl Host, citations: Vec<Citation>) -> Vec<Citation> {
+    let mut out: Vec<Citation> = Vec::new();
+    for citation in checked(host, citations).into_iter().flatten() {
+        if !out.contains(&citation) {
+            out.push(citation);
+        }
+    }
+    out
+}
+
+/// Each of `citations` as it stands in its source, or nothing where it does not.
+pub fn checked(host: &mut impl Host, citations: Vec<Citation>) -> Vec<Option<Citation>> {
+    if citations.is_empty() {
+        return Vec::new();
+    }
+    let verdicts = host.check(&citations);
+    let bare: Vec<Citation> = citations
+        .iter()
+        .map(|citation| Citation { source_id: citation.source_id.clone(), quote: bare(&citation.quote).to_owned() })
+        .collect();
+    let second = if verdicts.iter().all(|verdict| *verdict) { vec![false; bare.len()] } else { host.check(&bare) };
+    let both = citations.into_iter().zip(verdicts).zip(bare.into_iter().zip(second));
+    both.map(|((citation, stands), (bare, bare_stands))| match (stands, bare_stands) {
+        (true, _) => Some(citation),
+        (false, true) => Some(bare),
+        (false, false) => None,
+    })
+    .collect()
+}
+
+fn bare(quote: &str) -> &str {
+    quote.trim().trim_matches(|c: char| matches!(c, '"' | '“' | '”' | '«' | '»' | '…' | '.' | '\'' | '`')).trim()
+}
+
+fn cites(sentence: &str, id: &str) -> bool {
+    marks(sentence).iter().any(|(_, ids)| ids.contains(&id))
+}
+
+/// What stands in quotation marks and is long enough to be a quote of a sentence.
+fn quoted(sentence: &str) -> impl Iterator<Item = &str> {
+    let straight = sentence.split('"').skip(1).step_by(2);
+    let curly = sentence.split('“').skip(1).filter_map(|rest| rest.split_once('”').map(|(quote, _)| quote));
+    straight.chain(curly).filter(|quote| quote.split_whitespace().count() >= MIN_QUOTED_WORDS)
+}
+
+/// The sentence of `source` that shares most words with `claim`, if it shares enough.
+fn supporting(claim: &str, source: &str) -> Option<String> {
+    let words: BTreeSet<String> = content_words(&without_marks(claim)).into_iter().collect();
+    let mut best: Option<(usize, &str)> = None;
+    for sentence in sentences(source).into_iter().filter(|sentence| sentence.len() <= MAX_QUOTE_BYTES) {
+        let theirs: BTreeSet<String> = content_words(sentence).into_iter().collect();
+        let shared = words.intersection(&theirs).count();
+        if best.is_none_or(|(most, _)| shared > most) {
+            best = Some((shared, sentence));
+        }
+    }
+    let (shared, sentence) = best?;
+    #[expect(clippy::cast_precision_loss, reason = "counts of words")]
+    let part = shared as f32 / words.len().max(1) as f32;
+    (shared >= MIN_SHARED_WORDS && part >= MIN_SHARED_PART).then(|| sentence.to_owned())
+}
+
+/// The sentences of a text, verbatim. A paragraph, a heading or an item of a list ends one too; a mark after the full stop
+/// belongs to the sentence before it.
+#[must_use]
+pub fn sentences(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let mut start = 0;
+        let mut characters = paragraph.char_indices().peekable();
+        while let Some((at, c)) = characters.next() {
+            let end = at + c.len_utf8();
+            let next = characters.peek().map(|(_, next)| *next);
+            let rest = paragraph.get(end..).unwrap_or_default();
+            let full_stop = matches!(c, '.' | '!' | '?') && next.is_none_or(char::is_whitespace);
+            let item = c == '\n' && rest.trim_start().starts_with(['-', '*', '#', '|', '>']);
+            if (full_stop && !rest.trim_start().starts_with("[s")) || matches!(c, '。' | '！' | '？') || item {
+                push_trimmed(&mut out, paragraph.get(start..end));
+                start = end;
+            } else if c == ']' && next.is_none_or(char::is_whitespace) {
+                let so_far = paragraph.get(start..end).unwrap_or_default();
+                let before = without_marks(so_far);
+                if before.len() < so_far.len() && before.trim_end().ends_with(['.', '!', '?']) {
+                    push_trimmed(&mut out, Some(so_far));
+                    start = end;
+                }
+            }
+        }
+        push_trimmed(&mut out, paragraph.get(start..));
+    }
+    out
+}
+
+fn push_trimmed<'a>(out: &mut Vec<&'a str>, sentence: Option<&'a str>) {
+    let trimmed = sentence.unwrap_or_default().trim();
+    if !trimmed.is_empty() {
+        out.push(trimmed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vivarium_sdk::mode::{Abilities, ToolCall};
+    use vivarium_sdk::testing::ScriptedHost;
+
+    use super::*;
+
+    const PAGE: &str = "Rust has ownership. Each value in Rust has an owner, which is a variable.\n\nWhen the owner goes out of \
+                        scope, the value will be dropped. Nothing else matters here.";
+
+    fn host() -> ScriptedHost {
+        let mut host = ScriptedHost::new(Abilities::FREE_TEXT)
+            .with_tool("read", |_| Ok((String::new(), vec![("Page".into(), "page".into(), PAGE.into())])));
+        host.call_all(&[ToolCall { id: "c".into(), name: "read".into(), arguments_json: "{}".into() }]);
+        host
+    }
+
+    #[test]
+    fn marks_are_found_however_they_are_grouped() {
+        assert_eq!(cited_ids("A [s1]. B [s2, s3][s1]. An index [0], a word [sic], s4."), ["s1", "s2", "s3"]);
+        assert_eq!(cited_ids("broken [s1"), Vec::<String>::new());
+        assert_eq!(cited_ids("[x [s7] y]"), ["s7"]);
+    }
+
+    #[test]
+    fn marks_of_sources_that_are_not_there_are_taken_out() {
+        let known = BTreeSet::from(["s1".to_owned()]);
+        assert_eq!(with_known_marks("A [s1]. B [s9]. C [s1, s9].", &known), "A [s1]. B. C [s1].");
+    }
+
+    #[test]
+    fn a_claim_is_backed_by_the_sentence_that_says_it() {
+        let answer = "The value is dropped as soon as its owner leaves scope [s1]. Unrelated claims have no quote [s1].";
+        let citations = quotes_behind(&mut host(), answer);
+        assert_eq!(citations.len(), 1, "{citations:?}");
+        assert_eq!(citations[0].quote, "When the owner goes out of scope, the value will be dropped.");
+    }
+
+    #[test]
+    fn the_models_own_quote_comes_first_if_it_is_true() {
+        let answer = "The book says “Each value in Rust has an owner” [s1].";
+        assert_eq!(quotes_behind(&mut host(), answer)[0].quote, "Each value in Rust has an owner");
+        let invented = "The book says “Every zebra owns seven bananas” [s1].";
+        assert!(quotes_behind(&mut host(), invented).is_empty());
+    }
+
+    #[test]
+    fn a_quote_that_is_not_in_its_source_is_dropped() {
+        let cite = |quote: &str| Citation { source_id: "s1".into(), quote: quote.into() };
+        let kept = verified(&mut host(), vec![cite("Rust has no owners."), cite("“Rust has ownership…”"), cite("Rust  has\nownership.")]);
+        let quotes: Vec<&str> = kept.iter().map(|citation| citation.quote.as_str()).collect();
+        assert_eq!(quotes, ["Rust has ownership", "Rust  has\nownership."]);
+    }
+
+    #[test]
+    fn sentences_are_verbatim_and_keep_their_marks() {
+        let text = "One is 1.5 long. Two? [s1] Three [s2]. \n\n# Head\n- item one\n- item two";
+        assert_eq!(sentences(text), ["One is 1.5 long.", "Two? [s1]", "Three [s2].", "# Head", "- item one", "- item two"]);
+    }
+}

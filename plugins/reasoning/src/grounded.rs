@@ -1,0 +1,105 @@
+//! Answering with the embedded answerer, which writes nothing of its own: find passages, read their documents so that they
+//! are sources of the run, and let it choose the sentences that answer. Where that does not work, say plainly why.
+
+use vivarium_sdk::excerpt::content_words;
+use vivarium_sdk::mode::{GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Passage, ToolDefinition};
+
+use crate::retrieval::Retrieval;
+use crate::{citing, conversation};
+
+/// How many documents one answer rests on.
+const MAX_DOCUMENTS: usize = 5;
+
+/// Answers `question` from the corpus, then from the conversation, else says what is missing.
+///
+/// # Errors
+/// When the answerer fails, which it does not for what it can read.
+pub fn answer(
+    host: &mut impl Host,
+    info: &ModelInfo,
+    tools: &[ToolDefinition],
+    history: &[Message],
+    question: &str,
+) -> Result<Outcome, ModeError> {
+    let mut retrieval = Retrieval::new(tools);
+    let about = subject(history, question);
+    let passages = match &about {
+        Some(about) => find(host, &mut retrieval, about),
+        None => Vec::new(),
+    };
+    if !passages.is_empty() {
+        let asked = about.unwrap_or_else(|| question.to_owned());
+        if let Some(outcome) = extract(host, &asked, passages)? {
+            return Ok(outcome);
+        }
+    }
+    if let Some(said) = earlier(history, question) {
+        return Ok(plain(format!("Earlier in this conversation it was said:\n\n> {said}\n\n{}", nature(info))));
+    }
+    let reason = match (retrieval.is_possible(), retrieval.searched.is_empty()) {
+        (false, _) => "This agent has no documents to search.".to_owned(),
+        (true, true) => "There is nothing in your words that documents could be searched for.".to_owned(),
+        (true, false) => format!("I searched {} and found nothing that answers this.", retrieval.summary()),
+    };
+    let problems: String = retrieval.problems.iter().map(|problem| format!("\n\n{problem}.")).collect();
+    Ok(plain(format!("{reason}{problems}\n\n{}", nature(info))))
+}
+
+/// The sentences of `passages` that answer, or nothing where none does.
+///
+/// # Errors
+/// When the answerer fails.
+pub fn extract(host: &mut impl Host, question: &str, passages: Vec<Passage>) -> Result<Option<Outcome>, ModeError> {
+    let request = GenerateRequest::answer(vec![Message::user(question)]).with_passages(passages);
+    let response = host.generate(&request)?;
+    let citations = citing::verified(host, response.citations);
+    if citations.is_empty() || response.text.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Outcome { answer: response.text, answer_json: None, citations }))
+}
+
+/// What the answerer is and what would be better: its provider's own words where there are some.
+#[must_use]
+pub fn nature(info: &ModelInfo) -> String {
+    let what = format!("`{}` is not a language model: it can only quote documents.", info.name);
+    match &info.hint {
+        Some(hint) => format!("{what} {hint}"),
+        None => what,
+    }
+}
+
+/// What the question is about: itself, or with the client's words before it where it only refers to them ("and why?").
+fn subject(history: &[Message], question: &str) -> Option<String> {
+    if !content_words(question).is_empty() {
+        return Some(question.to_owned());
+    }
+    let before = conversation::last_question(history)?;
+    (!content_words(&before).is_empty()).then(|| format!("{before} {question}"))
+}
+
+fn find(host: &mut impl Host, retrieval: &mut Retrieval, about: &str) -> Vec<Passage> {
+    if !retrieval.is_possible() {
+        return Vec::new();
+    }
+    let mut found = retrieval.search(host, &[about.to_owned()]);
+    let readings = retrieval.read(host, &mut found, MAX_DOCUMENTS, about);
+    readings.iter().flat_map(crate::retrieval::Reading::passages).collect()
+}
+
+/// The sentence of the conversation that shares most words with the question, at least half of them.
+fn earlier(history: &[Message], question: &str) -> Option<String> {
+    let words = content_words(question);
+    let said = |message: &Message| citing::sentences(&message.text()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let spoken = history.iter().filter(|message| matches!(message, Message::User(_) | Message::Assistant(_)));
+    let shared = |sentence: &String| {
+        let theirs = content_words(sentence);
+        words.iter().filter(|word| theirs.contains(word)).count()
+    };
+    let best = spoken.flat_map(said).filter(|sentence| !sentence.ends_with('?')).max_by_key(shared)?;
+    (!words.is_empty() && shared(&best) * 2 >= words.len()).then_some(best)
+}
+
+fn plain(answer: String) -> Outcome {
+    Outcome { answer, answer_json: None, citations: Vec::new() }
+}

@@ -1,0 +1,8 @@
+//! What the reasoning loops of the shipped modes share: finding and reading documents through whichever tools the agent
+//! has, citing them, and letting a model use tools. Plain code over [`vivarium_sdk::mode::Host`].
+
+pub mod citing;
+pub mod conversation;
+pub mod grounded;
+pub mod retrieval;
+pub mod tool_loop;

@@ -1,6 +1,21 @@
 //! What is kept: runs and their events, sessions, tenants and keys. [`Store`] is the contract; [`sled`](SledStore) is
 //! the backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
 
+mod batch;
+mod blobs;
+mod journal;
+mod open;
+mod queue;
+mod record;
+mod settle;
+mod sled_store;
+mod table;
+mod view;
+mod writer;
+
+pub use open::{OpenReport, StoreOptions};
+pub use sled_store::SledStore;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
@@ -13,6 +28,9 @@ pub enum StoreError {
     /// A condition of a batch did not hold; nothing of the batch was written.
     #[error("the write was refused: {0:?} does not hold")]
     ConditionFailed(Condition),
+    /// The batch itself can not be written, whatever the store holds: too large, or of another tenant.
+    #[error("the write was refused: {0}")]
+    Refused(String),
     /// The disk refused: full, read-only, broken.
     #[error("the store can not be written or read: {0}")]
     Unavailable(String),
@@ -26,6 +44,14 @@ pub enum StoreError {
 pub enum Condition {
     /// No run was made with this idempotency key yet.
     IdempotencyKeyUnused(String),
+    /// The run's next event has this number. Holds for every [`Write::AppendEvents`] by itself: a log is appended to,
+    /// without gaps, and nothing in it is written twice.
+    NextEvent {
+        /// The run.
+        run: RunId,
+        /// The number.
+        seq: u64,
+    },
 }
 
 /// The first request that came with an idempotency key.
@@ -135,11 +161,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>>;
 
     /// What an idempotency key stands for.
-    fn idempotency(
-        &self,
-        tenant: &TenantId,
-        key: &str,
-    ) -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>>;
+    fn idempotency(&self, tenant: &TenantId, key: &str)
+    -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>>;
 
     /// The tenant's own record.
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>>;

@@ -1,0 +1,294 @@
+//! A batch, from what the caller said to what is written. Everything that does not depend on what the store holds is done
+//! by the caller's thread ([`prepare`]): serialising, hashing, checksums. The rest is done by the writer, one batch after
+//! the other ([`Resolver`]): conditions, the numbers of messages, the check that a log has no gaps.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vivarium_domain::{RunId, Session, SessionId, SessionMessage, TenantId, Timestamp};
+
+use crate::record::{self, Op};
+use crate::table::{Key, Place, Range, Table, last_number};
+use crate::view::{Direction, View};
+use crate::{Batch, Condition, StoreError, Write};
+
+/// The largest batch: far more than a run ever appends at once, and far below what a record's length field holds.
+const LARGEST_BATCH: usize = 64 << 20;
+/// How many runs' last numbers are kept at hand.
+const KNOWN_RUNS: usize = 1 << 16;
+
+/// A batch as far as its caller could bring it.
+pub(crate) struct Prepared {
+    conditions: Vec<Check>,
+    steps: Vec<Step>,
+    pub(crate) bytes: usize,
+}
+
+/// A condition, and where to look.
+enum Check {
+    IdempotencyKeyUnused { key: Bytes, text: String },
+    NextEvent { log: Bytes, run: RunId, seq: u64 },
+}
+
+enum Step {
+    /// Needs nothing of what is stored.
+    Write(Op),
+    /// The writes of an idempotency key, and its key for the conditions of later batches.
+    Idempotency { key: Bytes, op: Op },
+    /// The writes of some events, to be done if `first` is the log's next number.
+    Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op> },
+    /// Messages that get their numbers from the session's record.
+    Messages { tenant: TenantId, session: SessionId, first_at: Timestamp, last_at: Timestamp, messages: Vec<Vec<u8>> },
+}
+
+/// Does the caller's share of a batch.
+pub(crate) fn prepare(tenant: &TenantId, batch: Batch) -> Result<Prepared, StoreError> {
+    let mut prepared = Prepared { conditions: Vec::new(), steps: Vec::new(), bytes: 0 };
+    for condition in batch.conditions {
+        prepared.conditions.push(check(tenant, condition));
+    }
+    for write in batch.writes {
+        prepare_write(tenant, write, &mut prepared.steps)?;
+    }
+    prepared.bytes = prepared.steps.iter().map(Step::bytes).sum();
+    if prepared.bytes > LARGEST_BATCH {
+        let bytes = prepared.bytes;
+        return Err(StoreError::Refused(format!("a batch may have {LARGEST_BATCH} bytes, this one has {bytes}")));
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// A batch without writes: goes to disk like any other.
+    pub(crate) fn probe() -> Self {
+        Self { conditions: Vec::new(), steps: Vec::new(), bytes: 0 }
+    }
+}
+
+impl Step {
+    fn bytes(&self) -> usize {
+        let of_op = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, Bytes::len) + 16;
+        match self {
+            Self::Write(op) | Self::Idempotency { op, .. } => of_op(op),
+            Self::Events { ops, .. } => ops.iter().map(of_op).sum(),
+            Self::Messages { messages, .. } => messages.iter().map(|message| message.len() + 128).sum(),
+        }
+    }
+}
+
+fn check(tenant: &TenantId, condition: Condition) -> Check {
+    match condition {
+        Condition::IdempotencyKeyUnused(text) => {
+            Check::IdempotencyKeyUnused { key: Key::of(tenant).client_text(&text).into_bytes(), text }
+        }
+        Condition::NextEvent { run, seq } => Check::NextEvent { log: Key::of(tenant).run(run).into_bytes(), run, seq },
+    }
+}
+
+fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    let mut ops = Vec::new();
+    match write {
+        Write::PutRun(run) => {
+            let key = Key::of(tenant).run(run.id).into_bytes();
+            record::put(&mut ops, Table::Runs, key.clone(), &json(&run)?);
+            let of_session = Key::of(tenant).session(&run.session_id).run(run.id).into_bytes();
+            record::put(&mut ops, Table::SessionRuns, of_session, b"");
+            if run.status.is_terminal() {
+                ops.push(Op::delete(Table::Unfinished, key));
+            } else {
+                record::put(&mut ops, Table::Unfinished, key, b"");
+            }
+        }
+        Write::AppendEvents { run, first_seq, events } => {
+            steps.extend(prepare_events(tenant, run, first_seq, &events));
+        }
+        Write::AppendMessages { session, messages } => {
+            let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
+            let (first_at, last_at) = (first.at, last.at);
+            let messages = messages.iter().map(json::<SessionMessage>).collect::<Result<_, _>>()?;
+            steps.push(Step::Messages { tenant: tenant.clone(), session, first_at, last_at, messages });
+        }
+        Write::PutIdempotency { key, record: value } => {
+            let key = Key::of(tenant).client_text(&key).into_bytes();
+            record::put(&mut ops, Table::Idempotency, key.clone(), &json(&value)?);
+            steps.extend(ops.drain(..).map(|op| Step::Idempotency { key: key.clone(), op }));
+        }
+        Write::PutTenant(value) => {
+            own(tenant, &value.id, "a tenant's record")?;
+            record::put(&mut ops, Table::Tenants, Key::of(tenant).into_bytes(), &json(&value)?);
+        }
+        Write::PutApiKey { hash, key } => {
+            own(tenant, &key.tenant, "an API key")?;
+            let global = Bytes::copy_from_slice(hash.as_bytes());
+            record::put(&mut ops, Table::ApiKeys, global, &json(&key)?);
+            record::put(&mut ops, Table::TenantApiKeys, Key::of(tenant).hash(&hash).into_bytes(), b"");
+        }
+    }
+    steps.extend(ops.into_iter().map(Step::Write));
+    Ok(())
+}
+
+fn prepare_events(tenant: &TenantId, run: RunId, first: u64, events: &[Bytes]) -> Option<Step> {
+    let log = Key::of(tenant).run(run);
+    let mut ops = Vec::new();
+    let (mut number, mut rest) = (first, events);
+    while !rest.is_empty() {
+        let (payload, count) = record::events::pack(rest);
+        record::put(&mut ops, Table::Events, log.clone().number(number).into_bytes(), &payload);
+        number = number.saturating_add(count as u64);
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    (!events.is_empty()).then(|| Step::Events { log: log.into_bytes(), run, first, count: events.len() as u64, ops })
+}
+
+/// A batch of one tenant writes nothing of another.
+fn own(tenant: &TenantId, other: &TenantId, what: &str) -> Result<(), StoreError> {
+    if tenant == other {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!("a batch of tenant {tenant} can not write {what} of tenant {other}")))
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value)
+        .map_err(|error| StoreError::Refused(format!("a record can not be written as JSON: {error}")))
+}
+
+/// Reads a record's JSON.
+pub(crate) fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], payload: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(payload)
+        .map_err(|error| StoreError::Corrupt(format!("{}: the record does not read: {error}", Place(table, key))))
+}
+
+/// What the batches of a group so far have made true, though it is not readable yet.
+#[derive(Default)]
+struct Facts {
+    idempotency: HashMap<Bytes, ()>,
+    sessions: HashMap<Bytes, Session>,
+    last_events: HashMap<Bytes, u64>,
+}
+
+impl Facts {
+    fn absorb(&mut self, other: Self) {
+        self.idempotency.extend(other.idempotency);
+        self.sessions.extend(other.sessions);
+        self.last_events.extend(other.last_events);
+    }
+}
+
+/// Does the writer's share: one batch after the other, each seeing what those before it did.
+pub(crate) struct Resolver<'a> {
+    view: &'a View,
+    group: Facts,
+    /// The last numbers of logs that were written lately: the only fact that is asked for over and over.
+    known: HashMap<Bytes, u64>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(view: &'a View) -> Self {
+        Self { view, group: Facts::default(), known: HashMap::new() }
+    }
+
+    /// The writes of a batch, or why it can not be done. In that case it leaves no trace.
+    pub(crate) fn resolve(&mut self, prepared: Prepared) -> Result<Vec<Op>, StoreError> {
+        let mut batch = Facts::default();
+        for condition in &prepared.conditions {
+            self.check(&batch, condition)?;
+        }
+        let mut ops = Vec::with_capacity(prepared.steps.len());
+        for step in prepared.steps {
+            self.step(&mut batch, step, &mut ops)?;
+        }
+        self.group.absorb(batch);
+        Ok(ops)
+    }
+
+    /// The group is readable now.
+    pub(crate) fn published(&mut self) {
+        let Facts { last_events, .. } = std::mem::take(&mut self.group);
+        if self.known.len() > KNOWN_RUNS {
+            self.known.clear();
+        }
+        self.known.extend(last_events);
+    }
+
+    /// The group was not written.
+    pub(crate) fn forget(&mut self) {
+        self.group = Facts::default();
+    }
+
+    fn check(&self, batch: &Facts, condition: &Check) -> Result<(), StoreError> {
+        let (holds, condition) = match condition {
+            Check::IdempotencyKeyUnused { key, text } => {
+                let used =
+                    self.group.idempotency.contains_key(key) || self.view.get(Table::Idempotency, key)?.is_some();
+                (!used, Condition::IdempotencyKeyUnused(text.clone()))
+            }
+            Check::NextEvent { log, run, seq } => (
+                self.last_event(batch, log)?.checked_add(1) == Some(*seq),
+                Condition::NextEvent { run: *run, seq: *seq },
+            ),
+        };
+        if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
+    }
+
+    fn step(&self, batch: &mut Facts, step: Step, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+        match step {
+            Step::Write(op) => ops.push(op),
+            Step::Idempotency { key, op } => {
+                batch.idempotency.insert(key, ());
+                ops.push(op);
+            }
+            Step::Events { log, run, first, count, ops: events } => {
+                self.check(batch, &Check::NextEvent { log: log.clone(), run, seq: first })?;
+                batch.last_events.insert(log, first.saturating_add(count - 1));
+                ops.extend(events);
+            }
+            Step::Messages { tenant, session, first_at, last_at, messages } => {
+                let key = Key::of(&tenant).session(&session);
+                let fresh = Session { id: session, created_at: first_at, updated_at: last_at, messages: 0 };
+                let mut session = self.session(batch, key.as_slice())?.unwrap_or(fresh);
+                session.updated_at = session.updated_at.max(last_at);
+                for message in messages {
+                    let at = key.clone().number(session.messages).into_bytes();
+                    record::put(ops, Table::Messages, at, &message);
+                    session.messages += 1;
+                }
+                let key = key.into_bytes();
+                record::put(ops, Table::Sessions, key.clone(), &json(&session)?);
+                batch.sessions.insert(key, session);
+            }
+        }
+        Ok(())
+    }
+
+    fn session(&self, batch: &Facts, key: &[u8]) -> Result<Option<Session>, StoreError> {
+        if let Some(session) = batch.sessions.get(key).or_else(|| self.group.sessions.get(key)) {
+            return Ok(Some(session.clone()));
+        }
+        let stored = self.view.get(Table::Sessions, key)?;
+        stored.map(|payload| from_json(Table::Sessions, key, &payload)).transpose()
+    }
+
+    fn last_event(&self, batch: &Facts, log: &Bytes) -> Result<u64, StoreError> {
+        let known = [&batch.last_events, &self.group.last_events, &self.known];
+        if let Some(last) = known.iter().find_map(|facts| facts.get(log)) {
+            return Ok(*last);
+        }
+        let Some((key, payload)) = self.view.walk(Table::Events, &Range::prefix(log), Direction::Backward, 1)?.pop()
+        else {
+            return Ok(0);
+        };
+        let (first, events) = events_of(&key, &payload)?;
+        Ok(first.saturating_add(events.len() as u64).saturating_sub(1))
+    }
+}
+
+/// The events of one record, and the first one's number.
+pub(crate) fn events_of(key: &Bytes, payload: &Bytes) -> Result<(u64, Vec<Bytes>), StoreError> {
+    last_number(key)
+        .zip(record::events::unpack(payload))
+        .ok_or_else(|| StoreError::Corrupt(format!("{}: the events do not come apart", Place(Table::Events, key))))
+}

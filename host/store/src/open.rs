@@ -1,0 +1,179 @@
+//! Opening: makes or finds the folders, brings what a crash left in the journal into the trees, and says what it did.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::StoreError;
+use crate::blobs::{Blobs, sync_folder};
+use crate::journal::{self, Journal, Turn};
+use crate::settle::{Disk, prepare};
+use crate::table::Table;
+use crate::view::{Trees, guarded};
+
+/// The form of the whole store: which trees there are and what their keys look like. The form of a record is in it.
+const SCHEMA: u32 = 1;
+/// sled's page cache. What a host reads while it serves is recent and small; the operating system caches the rest.
+const CACHE_BYTES: u64 = 32 << 20;
+/// How often sled tidies up its segments. It does so only in its background thread, which must not be turned off: without
+/// it no space is ever reused.
+const TIDY_MS: u64 = 1000;
+
+/// How a store is laid out. The default is what a host should use.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// The size of each of the two journal files, in bytes. What fits into one is also what memory holds of it.
+    pub journal_bytes: u64,
+    /// Room that must be free on the disk, in bytes, before anything is added to the trees.
+    pub reserve_bytes: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        // 16 MiB are a second of the heaviest load that was measured: long enough that most of what changes again does so
+        // before it reaches the trees, short enough to be prepared in 0.05 s at the first start. A settled file needs at
+        // most a few times its size in the trees.
+        Self { journal_bytes: 16 << 20, reserve_bytes: 128 << 20 }
+    }
+}
+
+/// What opening found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// There was no store: this one is new.
+    pub created: bool,
+    /// Groups of batches that were acknowledged, and that a crash had kept from the trees.
+    pub replayed_groups: u64,
+    /// A group at the journal's end was cut off by a crash, and dropped; it was acknowledged to nobody.
+    pub dropped_torn_group: bool,
+    /// Files that a crash left half-written, and that were removed.
+    pub swept_files: u64,
+}
+
+impl OpenReport {
+    /// The last stop was a clean one.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.replayed_groups == 0 && !self.dropped_torn_group && self.swept_files == 0
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.created {
+            return f.write_str("a new store");
+        }
+        if self.is_clean() {
+            return f.write_str("the store was closed cleanly");
+        }
+        write!(f, "the store was not closed cleanly: {} groups of writes recovered", self.replayed_groups)?;
+        if self.dropped_torn_group {
+            f.write_str(", one that nobody was told of dropped")?;
+        }
+        if self.swept_files > 0 {
+            write!(f, ", {} half-written files removed", self.swept_files)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is open.
+pub(crate) struct Opened {
+    pub(crate) trees: Trees,
+    pub(crate) disk: Disk,
+    pub(crate) blobs: Blobs,
+    pub(crate) journal: Journal,
+    pub(crate) generation: u64,
+    /// The other journal file; not prepared yet.
+    pub(crate) spare: PathBuf,
+    pub(crate) report: OpenReport,
+}
+
+/// Opens the store in `folder`, or makes one.
+pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
+    let journals = folder.join("journal");
+    fs::create_dir_all(&journals).map_err(failed)?;
+    let (blobs, swept_files) = Blobs::open(folder)?;
+    let (disk, trees, created) = open_trees(&folder.join("tree"), options.reserve_bytes)?;
+
+    let turns = read_turns(&journals)?;
+    let mut report = OpenReport { created, swept_files, ..OpenReport::default() };
+    let last = replay(&turns, &trees, &disk, &mut report)?;
+
+    let generation = turns.iter().map(|turn| turn.generation).max().unwrap_or(0) + 1;
+    let file = prepare(&journals.join("0"), options.journal_bytes)?;
+    let journal = Journal::begin(file, options.journal_bytes, generation, last + 1).map_err(failed)?;
+    for folder in [&journals, folder] {
+        sync_folder(folder).map_err(failed)?;
+    }
+    Ok(Opened { trees, disk, blobs, journal, generation, spare: journals.join("1"), report })
+}
+
+fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, bool), StoreError> {
+    let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(TIDY_MS));
+    let what = folder.display().to_string();
+    let db = guarded(&what, || config.open())?;
+    let meta = guarded("meta", || db.open_tree("meta"))?;
+    let created = check_schema(&meta)?;
+    let mut trees = BTreeMap::new();
+    for table in Table::ALL {
+        trees.insert(table, guarded(table.name(), || db.open_tree(table.name()))?);
+    }
+    let disk = Disk::new(db, meta, folder, reserve_bytes)?;
+    if created {
+        disk.sync()?;
+    }
+    Ok((disk, Trees::new(trees), created))
+}
+
+/// Whether the store is new; an error where another version of the program wrote it.
+fn check_schema(meta: &sled::Tree) -> Result<bool, StoreError> {
+    match guarded("meta", || meta.get(b"schema"))? {
+        None => {
+            guarded("meta", || meta.insert(b"schema", &SCHEMA.to_be_bytes()))?;
+            Ok(true)
+        }
+        Some(found) if *found == SCHEMA.to_be_bytes() => Ok(false),
+        Some(found) => Err(StoreError::Unavailable(format!(
+            "the store was written by another version of the program: it has schema <{}>, this program reads {SCHEMA}",
+            hex::encode(found)
+        ))),
+    }
+}
+
+/// The turns that the journal files hold, oldest first.
+fn read_turns(journals: &Path) -> Result<Vec<Turn>, StoreError> {
+    let mut turns = Vec::new();
+    for name in ["0", "1"] {
+        turns.extend(journal::read(&journals.join(name))?);
+    }
+    turns.sort_by_key(|turn| turn.generation);
+    Ok(turns)
+}
+
+/// Brings what is only in the journal into the trees. Gives the number of the last record that the trees hold now.
+fn replay(turns: &[Turn], trees: &Trees, disk: &Disk, report: &mut OpenReport) -> Result<u64, StoreError> {
+    let settled = disk.settled()?;
+    let mut last = settled;
+    for turn in turns {
+        if turn.first > last + 1 {
+            let (first, path) = (turn.first, turn.path.display());
+            return Err(StoreError::Corrupt(format!(
+                "journal {path} begins with record {first}, and the trees hold those up to {last}: what lies between is lost"
+            )));
+        }
+        for (number, ops) in (turn.first..).zip(&turn.records).filter(|(number, _)| *number > settled) {
+            trees.apply(ops.iter().map(|op| (op.table, &op.key, &op.value)))?;
+            report.replayed_groups += 1;
+            last = number;
+        }
+        report.dropped_torn_group |= turn.torn;
+    }
+    if last > settled {
+        disk.note_settled(last)?;
+    }
+    Ok(last)
+}

@@ -1,0 +1,179 @@
+//! Brings what the journal holds into the trees, on a thread of its own and away from anybody's latency.
+//!
+//! A journal file may be used anew only when all of it is in the trees *and* the trees are on disk. sled's `flush` calls
+//! `sync_file_range`, which a power cut survives only by luck (it syncs neither the file's length nor the disk's cache),
+//! so the file is synced by us as well. Then the number of the last record is noted in the trees; opening the store
+//! replays what lies behind that number. Replaying twice is harmless: the journal holds values, not changes.
+//!
+//! sled does not recover from a full disk, it must be reopened. So a file is settled only while there is room to spare;
+//! until then the journal, whose space is reserved, takes what it can, and then commits are refused until there is room.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::StoreError;
+use crate::journal;
+use crate::view::{Layer, View, guarded};
+
+/// After this a refused attempt is made again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What keeps the trees from being written, for whoever asks; none when all is well.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<String>) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*now, &trouble) {
+            (None, Some(text)) => tracing::error!(reason = %text, "the store can not settle its journal"),
+            (Some(_), None) => tracing::info!("the store settles its journal again"),
+            _ => {}
+        }
+        *now = trouble;
+    }
+}
+
+/// The trees' files, and how to get them to disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    db: sled::Db,
+    meta: sled::Tree,
+    file: File,
+    folder: PathBuf,
+    /// Room that must be free before the trees are written.
+    reserve_bytes: u64,
+}
+
+impl Disk {
+    pub(crate) fn new(db: sled::Db, meta: sled::Tree, folder: &Path, reserve_bytes: u64) -> Result<Self, StoreError> {
+        let path = folder.join("db");
+        let file = File::open(&path)
+            .map_err(|error| StoreError::Unavailable(format!("{} can not be opened: {error}", path.display())))?;
+        Ok(Self { db, meta, file, folder: folder.to_owned(), reserve_bytes })
+    }
+
+    /// The trees on disk, whatever happens to the machine.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        guarded("flush", || self.db.flush())?;
+        self.file.sync_data().map_err(|error| StoreError::Unavailable(format!("the trees can not be synced: {error}")))
+    }
+
+    /// Notes that the trees hold everything up to this record.
+    pub(crate) fn note_settled(&self, number: u64) -> Result<(), StoreError> {
+        // First the data, then the note: it must never claim more than is there.
+        self.sync()?;
+        guarded("meta", || self.meta.insert(b"settled", &number.to_be_bytes()))?;
+        self.sync()
+    }
+
+    /// Up to which record the trees hold everything.
+    pub(crate) fn settled(&self) -> Result<u64, StoreError> {
+        match guarded("meta", || self.meta.get(b"settled"))? {
+            None => Ok(0),
+            Some(bytes) => bytes
+                .as_ref()
+                .try_into()
+                .map(u64::from_be_bytes)
+                .map_err(|_| StoreError::Corrupt("meta, key 'settled': it must have 8 bytes".to_owned())),
+        }
+    }
+
+    fn has_room(&self) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.folder)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.folder.display())))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= self.reserve_bytes {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(format!(
+            "{} has {free} bytes free, and writing needs {}",
+            self.folder.display(),
+            self.reserve_bytes
+        )))
+    }
+}
+
+/// A journal file whose turn is over, and what it holds.
+pub(crate) struct Job {
+    pub(crate) layer: Arc<Layer>,
+    pub(crate) last: u64,
+    pub(crate) file: File,
+}
+
+/// The thread's belongings.
+pub(crate) struct Settler {
+    pub(crate) view: Arc<View>,
+    pub(crate) disk: Disk,
+    pub(crate) trouble: Trouble,
+    pub(crate) journal_bytes: u64,
+    /// Files whose turn is over; ends when the writer has.
+    pub(crate) jobs: Receiver<Job>,
+    /// Files that can be used anew.
+    pub(crate) free: Sender<File>,
+    /// Disconnected: the store is being closed, and nothing is tried again.
+    pub(crate) closing: Receiver<()>,
+}
+
+impl Settler {
+    /// Prepares the second journal file, then settles until the writer has ended.
+    pub(crate) fn run(self, spare: &Path) {
+        if let Some(file) = self.insist(|| prepare(spare, self.journal_bytes)) {
+            let _ = self.free.send(file);
+        }
+        while let Ok(job) = self.jobs.recv() {
+            let Job { layer, last, file } = job;
+            if self.insist(|| self.settle(&layer, last)).is_none() {
+                // It stays in the journal, and is replayed when the store is opened again.
+                continue;
+            }
+            drop(layer);
+            self.view.settled();
+            if self.insist(|| restore_size(&file, self.journal_bytes)).is_some() {
+                let _ = self.free.send(file);
+            }
+        }
+    }
+
+    fn settle(&self, layer: &Layer, last: u64) -> Result<(), StoreError> {
+        self.disk.has_room()?;
+        self.view.trees().apply(layer.iter())?;
+        self.disk.note_settled(last)
+    }
+
+    /// Tries until it works or the store is closed.
+    fn insist<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Option<T> {
+        loop {
+            match attempt() {
+                Ok(done) => {
+                    self.trouble.set(None);
+                    return Some(done);
+                }
+                Err(StoreError::Unavailable(text) | StoreError::Corrupt(text)) => self.trouble.set(Some(text)),
+                Err(error) => self.trouble.set(Some(error.to_string())),
+            }
+            if self.closing.recv_timeout(RETRY) == Err(RecvTimeoutError::Disconnected) {
+                return None;
+            }
+        }
+    }
+}
+
+/// Opens a journal file for writing.
+pub(crate) fn prepare(path: &Path, size: u64) -> Result<File, StoreError> {
+    journal::prepare(path, size)
+        .map_err(|error| StoreError::Unavailable(format!("journal {} can not be made: {error}", path.display())))
+}
+
+/// A file that a huge batch made grow gives the space back.
+fn restore_size(file: &File, size: u64) -> Result<(), StoreError> {
+    let restored = file.metadata().and_then(|now| if now.len() > size { file.set_len(size) } else { Ok(()) });
+    restored.map_err(|error| StoreError::Unavailable(format!("a journal file can not be cut: {error}")))
+}

@@ -1,0 +1,280 @@
+//! Where things lie. A key begins with its tenant's id, and the id with its length: so `a` is never the beginning of
+//! `ab`, and no walk over one tenant's keys can reach those of another. Numbers are big-endian and run ids are UUIDv7, so
+//! that keys sort by time.
+
+use std::fmt;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use vivarium_domain::{ContentHash, RunId, SessionId, TenantId};
+
+/// One kind of record; a tree of sled each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    /// tenant, run → the run's record.
+    Runs,
+    /// tenant, session, run → nothing: the runs of a session.
+    SessionRuns,
+    /// tenant, run → nothing: the runs that have not ended.
+    Unfinished,
+    /// tenant, run, first number → some events that were appended together.
+    Events,
+    /// tenant, session → the session's record.
+    Sessions,
+    /// tenant, session, number → one message.
+    Messages,
+    /// tenant, SHA-256 of the key → what it stands for.
+    Idempotency,
+    /// tenant → its record.
+    Tenants,
+    /// SHA-256 of the key → its record. The one table that is not by tenant: the key is what names the tenant.
+    ApiKeys,
+    /// tenant, SHA-256 of the key → nothing: the keys of a tenant.
+    TenantApiKeys,
+    /// table, key, part → a piece of a value that is too large for one.
+    Parts,
+}
+
+impl Table {
+    /// All of them, in the order of their numbers in the journal: only ever append.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Runs,
+        Self::SessionRuns,
+        Self::Unfinished,
+        Self::Events,
+        Self::Sessions,
+        Self::Messages,
+        Self::Idempotency,
+        Self::Tenants,
+        Self::ApiKeys,
+        Self::TenantApiKeys,
+        Self::Parts,
+    ];
+
+    /// The tree's name, on disk and in errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::SessionRuns => "session_runs",
+            Self::Unfinished => "unfinished",
+            Self::Events => "events",
+            Self::Sessions => "sessions",
+            Self::Messages => "messages",
+            Self::Idempotency => "idempotency",
+            Self::Tenants => "tenants",
+            Self::ApiKeys => "api_keys",
+            Self::TenantApiKeys => "tenant_api_keys",
+            Self::Parts => "parts",
+        }
+    }
+
+    /// Its number in the journal and in checksums.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The table with that number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// Names a record in an error, without what it holds.
+pub(crate) struct Place<'a>(pub(crate) Table, pub(crate) &'a [u8]);
+
+impl fmt::Display for Place<'_> {
+    /// Runs of printable bytes as text, the rest in hex: ids stay readable, and nothing reaches a terminal raw.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}, key ", self.0.name())?;
+        for part in self.1.chunk_by(|a, b| a.is_ascii_graphic() == b.is_ascii_graphic()) {
+            match std::str::from_utf8(part) {
+                Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => write!(f, "'{text}'")?,
+                _ => write!(f, "<{}>", hex::encode(part))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stretch of keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Range {
+    pub(crate) from: Bound<Vec<u8>>,
+    pub(crate) to: Bound<Vec<u8>>,
+}
+
+impl Range {
+    /// Every key that begins with `prefix`.
+    pub(crate) fn prefix(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        while end.pop_if(|last| *last == u8::MAX).is_some() {}
+        let to = match end.last_mut() {
+            Some(last) => {
+                *last += 1;
+                Bound::Excluded(end)
+            }
+            None => Bound::Unbounded,
+        };
+        Self { from: Bound::Included(prefix.to_vec()), to }
+    }
+
+    /// The same from `key` on.
+    pub(crate) fn starting_at(mut self, key: &[u8]) -> Self {
+        self.from = Bound::Included(key.to_vec());
+        self
+    }
+
+    /// The same after `key`.
+    pub(crate) fn after(mut self, key: &[u8]) -> Self {
+        self.from = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// The same up to `key`, without it.
+    pub(crate) fn before(mut self, key: &[u8]) -> Self {
+        self.to = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// The same up to `key`, with it.
+    pub(crate) fn ending_at(mut self, key: &[u8]) -> Self {
+        self.to = Bound::Included(key.to_vec());
+        self
+    }
+
+    /// Nothing lies in it: a map's `range` would panic on such bounds.
+    pub(crate) fn is_empty(&self) -> bool {
+        match (&self.from, &self.to) {
+            (Bound::Included(from), Bound::Included(to)) => from > to,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+            _ => false,
+        }
+    }
+
+    /// As slices, the form in which maps take them.
+    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice))
+    }
+}
+
+/// Builds a key.
+#[derive(Debug, Clone)]
+pub(crate) struct Key(Vec<u8>);
+
+impl Key {
+    /// A key of this tenant. A tenant id has at most 64 bytes, so its length fits one byte.
+    pub(crate) fn of(tenant: &TenantId) -> Self {
+        let mut key = Vec::with_capacity(96);
+        push_text(&mut key, tenant.as_str());
+        Self(key)
+    }
+
+    pub(crate) fn run(mut self, run: RunId) -> Self {
+        self.0.extend_from_slice(run.as_bytes());
+        self
+    }
+
+    /// A session id has at most 128 bytes.
+    pub(crate) fn session(mut self, session: &SessionId) -> Self {
+        push_text(&mut self.0, session.as_str());
+        self
+    }
+
+    pub(crate) fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn hash(mut self, hash: &ContentHash) -> Self {
+        self.0.extend_from_slice(hash.as_bytes());
+        self
+    }
+
+    /// A client's own text as a key: hashed, so that its length is bounded whatever the client sends.
+    pub(crate) fn client_text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(&Sha256::digest(text.as_bytes()));
+        self
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0.into()
+    }
+}
+
+fn push_text(key: &mut Vec<u8>, text: &str) {
+    // Ids are at most 128 bytes; were one ever longer, 255 and its whole text would still not be another's prefix.
+    key.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    key.extend_from_slice(text.as_bytes());
+}
+
+/// The key of a piece of a large value.
+pub(crate) fn part_key(table: Table, key: &[u8], part: u32) -> Bytes {
+    let mut whole = Vec::with_capacity(key.len() + 5);
+    whole.push(table.number());
+    whole.extend_from_slice(key);
+    whole.extend_from_slice(&part.to_be_bytes());
+    whole.into()
+}
+
+/// The tenant that a key begins with, and the rest.
+pub(crate) fn split_tenant(key: &[u8]) -> Option<(TenantId, &[u8])> {
+    let (length, rest) = key.split_first()?;
+    let (tenant, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(tenant).ok()?.parse().ok()?, rest))
+}
+
+/// The run that a key ends with.
+pub(crate) fn last_run(key: &[u8]) -> Option<RunId> {
+    key.last_chunk::<16>().map(|bytes| RunId::from_bytes(*bytes))
+}
+
+/// The number that a key ends with.
+pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_table_is_found_by_its_number() {
+        for table in Table::ALL {
+            assert_eq!(Table::from_number(table.number()), Some(table));
+        }
+        assert_eq!(Table::from_number(200), None);
+    }
+
+    #[test]
+    fn a_place_is_readable_and_prints_nothing_raw() {
+        let tenant = "acme".parse().unwrap();
+        let key = Key::of(&tenant).number(7);
+        assert_eq!(Place(Table::Events, key.as_slice()).to_string(), "table events, key <04>'acme'<0000000000000007>");
+    }
+
+    proptest! {
+        #[test]
+        fn no_tenants_keys_lie_within_anothers(a in "[a-z0-9_-]{1,64}", b in "[a-z0-9_-]{1,64}") {
+            prop_assume!(a != b);
+            let (a, b): (TenantId, TenantId) = (a.parse().unwrap(), b.parse().unwrap());
+            prop_assert!(!Key::of(&b).as_slice().starts_with(Key::of(&a).as_slice()));
+        }
+
+        #[test]
+        fn a_prefix_holds_exactly_the_keys_that_begin_with_it(
+            prefix in proptest::collection::vec(any::<u8>(), 0..4),
+            key in proptest::collection::vec(any::<u8>(), 0..6),
+        ) {
+            let range = Range::prefix(&prefix);
+            let is_in = std::ops::RangeBounds::<[u8]>::contains(&range.bounds(), key.as_slice());
+            prop_assert_eq!(is_in, key.starts_with(&prefix));
+        }
+    }
+}

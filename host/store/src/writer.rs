@@ -1,0 +1,136 @@
+//! The one thread that writes: takes what is in line, checks it batch by batch, writes all of it as one record of the
+//! journal, syncs once, shows it to the readers, and only then answers. What the callers share is the sync, which costs
+//! more than all the rest.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use crate::StoreError;
+use crate::batch::Resolver;
+use crate::journal::{Journal, Record};
+use crate::queue::{Entry, Queue, Taken};
+use crate::settle::{Job, Trouble};
+use crate::view::View;
+
+/// After this much quiet the journal is brought into the trees, and its memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often a writer that waits for a journal file looks whether it waits in vain.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How much was written, for a bench and for the tests of group commit.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) batches: AtomicU64,
+    pub(crate) groups: AtomicU64,
+}
+
+/// The thread's belongings.
+pub(crate) struct Writer {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) view: Arc<View>,
+    pub(crate) journal: Journal,
+    pub(crate) journal_bytes: u64,
+    pub(crate) generation: u64,
+    pub(crate) jobs: Sender<Job>,
+    pub(crate) free: Receiver<File>,
+    pub(crate) trouble: Trouble,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let view = Arc::clone(&self.view);
+        let queue = Arc::clone(&self.queue);
+        let mut resolver = Resolver::new(&view);
+        loop {
+            match queue.take(QUIET) {
+                Taken::Group(group) => self.write(&mut resolver, group),
+                Taken::Idle => self.settle_if_quiet(),
+                Taken::Closed => break,
+            }
+        }
+        if !view.is_settled() && self.turn().is_ok() {
+            tracing::debug!("the last journal goes into the trees");
+        }
+    }
+
+    fn write(&mut self, resolver: &mut Resolver<'_>, group: Vec<Entry>) {
+        let mut record = Record::new();
+        let mut ops = Vec::new();
+        let mut answers = Vec::with_capacity(group.len());
+        for Entry { batch, answer } in group {
+            let resolved = resolver.resolve(batch).map(|writes| {
+                writes.iter().for_each(|op| record.push(op));
+                ops.extend(writes);
+            });
+            answers.push((answer, resolved));
+        }
+        let written = if answers.iter().any(|(_, resolved)| resolved.is_ok()) { self.append(record) } else { Ok(()) };
+        if written.is_ok() {
+            self.view.publish(ops.into_iter());
+            resolver.published();
+            self.counters.batches.fetch_add(answers.len() as u64, Ordering::Relaxed);
+        } else {
+            resolver.forget();
+        }
+        // A refusal waits for the group, too: it may rest on a batch of the same group, which is not there if the group
+        // could not be written. And whoever is refused finds what stood in their way.
+        for (answer, resolved) in answers {
+            let told = match &written {
+                Ok(()) => resolved,
+                Err(reason) => Err(StoreError::Unavailable(reason.clone())),
+            };
+            // Whoever has gone does not want to know.
+            let _ = answer.send(told);
+        }
+    }
+
+    fn append(&mut self, record: Record) -> Result<(), String> {
+        if self.journal.is_full_for(record.len()) {
+            self.turn()?;
+        }
+        self.counters.groups.fetch_add(1, Ordering::Relaxed);
+        self.journal.append(record).map_err(|error| format!("the journal can not be written: {error}"))
+    }
+
+    /// Goes on in the other file, and has what this one holds brought into the trees. Waits for the other file, which is
+    /// what slows the callers down when the trees can not keep up.
+    fn turn(&mut self) -> Result<(), String> {
+        let file = loop {
+            match self.free.recv_timeout(LOOK) {
+                Ok(file) => break file,
+                Err(RecvTimeoutError::Disconnected) => return Err("the store is closed".to_owned()),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(reason) = self.trouble.get() {
+                        return Err(format!("the journal is full, and can not be emptied: {reason}"));
+                    }
+                }
+            }
+        };
+        self.turn_to(file)
+    }
+
+    fn turn_to(&mut self, file: File) -> Result<(), String> {
+        let first = self.journal.next();
+        let next = Journal::begin(file, self.journal_bytes, self.generation + 1, first)
+            .map_err(|error| format!("the next journal can not be begun: {error}"))?;
+        self.generation += 1;
+        let full = std::mem::replace(&mut self.journal, next);
+        let job = Job { layer: self.view.freeze(), last: first - 1, file: full.into_file() };
+        self.jobs.send(job).map_err(|_| "the store is closed".to_owned())
+    }
+
+    fn settle_if_quiet(&mut self) {
+        if self.view.is_settled() {
+            return;
+        }
+        let Ok(file) = self.free.try_recv() else { return };
+        if let Err(reason) = self.turn_to(file) {
+            tracing::warn!(%reason, "the journal was not settled");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the store's tests share: records to write, and a store in a folder that goes away.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use bytes::Bytes;
+use vivarium_domain::{
+    ContentHash, Message, ModelName, Run, RunId, RunStatus, SessionId, SessionMessage, TenantId, Timestamp, Usage,
+};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, StoreOptions, Write};
+
+/// Small journals: they take turns every few commits, and the tests see the layers change under them.
+pub(crate) const SMALL: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
+
+pub(crate) fn open(folder: &tempfile::TempDir) -> SledStore {
+    SledStore::open_with(folder.path(), SMALL).unwrap().0
+}
+
+pub(crate) fn tenant(id: &str) -> TenantId {
+    id.parse().unwrap()
+}
+
+pub(crate) fn session(id: &str) -> SessionId {
+    id.parse().unwrap()
+}
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
+    Run {
+        id: RunId::new(),
+        status,
+        mode: "chat".to_owned(),
+        plugin: ContentHash::of(b"plugin"),
+        model: ModelName::new("embedded", "extractive").unwrap(),
+        session_id: session(session_id),
+        input: "What is a tenant?".to_owned(),
+        max_cycles: 3,
+        created_at: at(0),
+        ended_at: None,
+        outcome: None,
+        failure: None,
+        usage: Usage::default(),
+        last_seq: 0,
+    }
+}
+
+pub(crate) fn message(run_id: RunId, second: i64, text: &str) -> SessionMessage {
+    SessionMessage { run_id, at: at(second), message: Message::user(text) }
+}
+
+pub(crate) fn event(seq: u64) -> Bytes {
+    Bytes::from(format!("{{\"seq\":{seq},\"type\":\"step\",\"message\":\"number {seq}\"}}"))
+}
+
+pub(crate) fn events(run: RunId, numbers: std::ops::RangeInclusive<u64>) -> Write {
+    Write::AppendEvents { run, first_seq: *numbers.start(), events: numbers.map(event).collect() }
+}
+
+pub(crate) fn messages(session_id: &str, messages: Vec<SessionMessage>) -> Write {
+    Write::AppendMessages { session: session(session_id), messages }
+}
+
+pub(crate) fn put(run: &Run) -> Write {
+    Write::PutRun(Box::new(run.clone()))
+}
+
+pub(crate) fn batch(writes: impl IntoIterator<Item = Write>) -> Batch {
+    Batch { conditions: Vec::new(), writes: writes.into_iter().collect() }
+}
+
+/// What the first request with an idempotency key commits.
+pub(crate) fn first_request(key: &str, run: &Run) -> Batch {
+    let record = IdempotencyRecord { request_hash: ContentHash::of(b"body"), run: run.id, created_at: at(0) };
+    Batch {
+        conditions: vec![Condition::IdempotencyKeyUnused(key.to_owned())],
+        writes: vec![put(run), Write::PutIdempotency { key: key.to_owned(), record }],
+    }
+}

@@ -70,7 +70,8 @@ pub fn nature(info: &ModelInfo) -> String {
 }
 
 /// What the question is about: itself, or with the client's words before it where it only refers to them ("and why?").
-fn subject(history: &[Message], question: &str) -> Option<String> {
+#[must_use]
+pub fn subject(history: &[Message], question: &str) -> Option<String> {
     if !content_words(question).is_empty() {
         return Some(question.to_owned());
     }

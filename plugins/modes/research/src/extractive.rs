@@ -1,0 +1,109 @@
+//! Research with the embedded answerer: it plans from the question's own phrases, closes the gaps with the question's words
+//! that no passage has spoken of yet, and answers with the sentences of the documents.
+
+use std::collections::BTreeSet;
+
+use vivarium_reasoning::grounded;
+use vivarium_reasoning::retrieval::{Reading, Retrieval};
+use vivarium_sdk::excerpt::content_words;
+use vivarium_sdk::mode::{Host, ModeError, ModelInfo, Outcome, Passage, Request, ToolDefinition};
+
+use crate::{Library, plain};
+
+/// A phrase with fewer words that carry meaning is no query of its own.
+const MIN_PHRASE_WORDS: usize = 2;
+
+pub(crate) fn answer(
+    host: &mut impl Host,
+    info: &ModelInfo,
+    tools: &[ToolDefinition],
+    request: &Request,
+) -> Result<Outcome, ModeError> {
+    let mut library = Library::new(Retrieval::new(tools));
+    if !library.retrieval.is_possible() {
+        let reason = "This agent has no documents and no search to use.";
+        return Ok(plain(format!("{reason}\n\n{}", grounded::nature(info))));
+    }
+    let Some(question) = grounded::subject(&request.history, &request.input) else {
+        return Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))));
+    };
+    let mut queries = phrases(&question);
+    // The last cycle writes the answer; a single one does both.
+    for _ in 0..request.max_cycles.saturating_sub(1).max(1) {
+        let new = library.gather(host, &queries, &question);
+        queries = gaps(&question, &passages(&library));
+        if queries.is_empty() || new == 0 {
+            break;
+        }
+    }
+    let passages = passages(&library);
+    if !passages.is_empty() {
+        host.step("Writing the answer");
+        if let Some(outcome) = grounded::extract(host, &question, passages)? {
+            return Ok(outcome);
+        }
+    }
+    Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))))
+}
+
+fn passages(library: &Library) -> Vec<Passage> {
+    library.readings.iter().flat_map(Reading::passages).collect()
+}
+
+/// The question, and the parts of it that can be searched for alone.
+fn phrases(question: &str) -> Vec<String> {
+    let mut queries = vec![question.trim().to_owned()];
+    // A full stop or a comma only ends a part before a space: `std.fs` and `1,000` stay whole.
+    let ends = ["? ", ". ", "; ", ", ", ": ", "\n", " and ", " or "];
+    let mut parts = vec![question.trim().trim_end_matches(['?', '.', '!'])];
+    for end in ends {
+        parts = parts.into_iter().flat_map(|part| part.split(end)).collect();
+    }
+    for part in parts.into_iter().map(str::trim).filter(|part| content_words(part).len() >= MIN_PHRASE_WORDS) {
+        if !queries.iter().any(|known| known.trim_end_matches(['?', '.', '!']) == part) {
+            queries.push(part.to_owned());
+        }
+    }
+    queries
+}
+
+/// A query for each word of the question that no passage has spoken of.
+fn gaps(question: &str, passages: &[Passage]) -> Vec<String> {
+    let spoken: String = passages.iter().map(|passage| passage.text.to_lowercase() + "\n").collect();
+    let missing: BTreeSet<String> =
+        content_words(question).into_iter().filter(|word| word.len() > 2 && !spoken.contains(stem(word))).collect();
+    missing.into_iter().collect()
+}
+
+/// The word without what English appends to it, roughly: enough to see that a text speaks of it.
+fn stem(word: &str) -> &str {
+    ["ing", "ed", "es", "s"]
+        .iter()
+        .find_map(|ending| word.strip_suffix(ending).filter(|stem| stem.chars().count() > 3))
+        .unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_searched_for_whole_and_in_its_parts() {
+        assert_eq!(
+            phrases("How does Rust drop values and what is a borrow checker?"),
+            [
+                "How does Rust drop values and what is a borrow checker?",
+                "How does Rust drop values",
+                "what is a borrow checker"
+            ]
+        );
+        assert_eq!(phrases("What is ownership in std.fs?"), ["What is ownership in std.fs?"]);
+    }
+
+    #[test]
+    fn the_words_that_no_passage_speaks_of_are_the_gaps() {
+        let passage = |text: &str| Passage { source_id: "s1".into(), title: String::new(), text: text.into() };
+        assert_eq!(gaps("How are closures borrowed in threads?", &[passage("A closure can borrow.")]), ["threads"]);
+        assert!(gaps("Closures?", &[passage("closures")]).is_empty());
+    }
+}

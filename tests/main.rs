@@ -1,1 +1,14 @@
-//! Integration tests.
+//! What the house promises, tested on the real binary over real sockets: one file per topic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a failed expectation is a failed test, and what was left out is said"
+)]
+
+mod architecture;
+mod clients;
+mod models;
+mod research;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use url::Url;
+pub use url::Url;
 
 use crate::tool::ToolError;
 

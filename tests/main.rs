@@ -10,5 +10,6 @@
 
 mod architecture;
 mod clients;
+mod dependencies;
 mod models;
 mod research;

@@ -1,4 +1,15 @@
-//! A run's life: start, journal, follow, cancel. This crate knows no HTTP.
+//! A run's life: it is accepted, waits for its turn, steps through its mode's host calls, and ends. Every answer that the
+//! host gives to a mode goes into the run's log first; the log is the journal, and readers follow it by number. This crate
+//! knows no HTTP.
 
-mod api_stub;
-pub use api_stub::*;
+mod execute;
+mod host;
+mod ledger;
+mod log;
+mod request;
+mod service;
+mod sessions;
+
+pub use log::{Item, LoggedEvent, Reader};
+pub use request::{Idempotency, ModeInfo, RunRequest, StartError, Started};
+pub use service::{RecoveryReport, Runs, RunsConfig};

@@ -14,7 +14,7 @@ mod manifest;
 mod plugin;
 mod registry;
 
-pub use call::{ModeCall, ModeReport, ToolCallContext, ToolReport};
+pub use call::{ModeAnswer, ModeCall, ModeError, ModeReport, ToolCallContext, ToolOutput, ToolReport};
 pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
 pub use capability::mode::{HostStop, ModeHost, ToolResult};
 pub use capability::{Grant, LogLevel, LogSink, TracingLog};

@@ -42,10 +42,10 @@ fn manifest_section(component: &[u8]) -> Result<&[u8], LoadError> {
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth = depth.saturating_add(1),
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(custom) if depth == 0 && custom.name() == Manifest::SECTION => {
-                if found.replace(custom.data()).is_some() {
-                    return Err(ManifestError("the component holds two manifests".to_owned()).into());
-                }
+            Payload::CustomSection(custom)
+                if depth == 0 && custom.name() == Manifest::SECTION && found.replace(custom.data()).is_some() =>
+            {
+                return Err(ManifestError("the component holds two manifests".to_owned()).into());
             }
             _ => {}
         }

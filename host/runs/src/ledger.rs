@@ -1,0 +1,199 @@
+//! The run's ledger: the documents that its tools have read, and the check that a quote stands in one of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use vivarium_domain::{CheckedCitation, Citation, ContentHash, Document, Source, Timestamp};
+
+/// How much text the ledger of one run holds.
+const MAX_TOTAL_BYTES: usize = 64 << 20;
+/// One document; longer ones are cut.
+const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+const MAX_SOURCES: usize = 500;
+const MAX_TITLE_BYTES: usize = 500;
+const MAX_LOCATION_BYTES: usize = 4 << 10;
+const MAX_MEDIA_TYPE_BYTES: usize = 200;
+/// An answer's citations that are checked; more are dropped.
+const MAX_CITATIONS: usize = 500;
+
+/// A source with its text.
+pub(crate) struct Entry {
+    pub(crate) source: Source,
+    pub(crate) text: Arc<str>,
+    /// The text with each stretch of white space as one space, made when the first quote is looked for.
+    folded: OnceLock<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: Vec<Arc<Entry>>,
+    by_content: HashMap<(String, ContentHash), usize>,
+    total_bytes: usize,
+}
+
+/// What came of adding a document.
+pub(crate) enum Added {
+    /// It is new.
+    New(Arc<Entry>),
+    /// The same text from the same place is there already.
+    Known(Arc<Entry>),
+    /// The ledger is full.
+    Full,
+}
+
+impl Ledger {
+    /// Adds a document that `tool` has read.
+    pub(crate) fn add(&mut self, tool: &str, document: Document) -> Added {
+        let mut text = document.text;
+        cut(&mut text, MAX_DOCUMENT_BYTES);
+        let mut location = document.location;
+        cut(&mut location, MAX_LOCATION_BYTES);
+        let content_hash = ContentHash::of(text.as_bytes());
+        let key = (location, content_hash);
+        if let Some(known) = self.by_content.get(&key).and_then(|&index| self.entries.get(index)) {
+            return Added::Known(Arc::clone(known));
+        }
+        if self.entries.len() >= MAX_SOURCES || self.total_bytes + text.len() > MAX_TOTAL_BYTES {
+            return Added::Full;
+        }
+        let (mut title, mut media_type) = (document.title, document.media_type);
+        cut(&mut title, MAX_TITLE_BYTES);
+        cut(&mut media_type, MAX_MEDIA_TYPE_BYTES);
+        let source = Source {
+            id: format!("s{}", self.entries.len() + 1),
+            title,
+            location: key.0.clone(),
+            media_type,
+            fetched_at: Timestamp::now(),
+            content_hash,
+            length_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+            tool: tool.to_owned(),
+        };
+        self.total_bytes += text.len();
+        self.by_content.insert(key, self.entries.len());
+        let entry = Arc::new(Entry { source, text: text.into(), folded: OnceLock::new() });
+        self.entries.push(Arc::clone(&entry));
+        Added::New(entry)
+    }
+
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        self.entries.iter().map(|entry| entry.source.clone()).collect()
+    }
+
+    pub(crate) fn entry(&self, id: &str) -> Option<&Arc<Entry>> {
+        self.entries.iter().find(|entry| entry.source.id == id)
+    }
+
+    /// A part of a source's text, cut on characters' borders.
+    pub(crate) fn read(&self, id: &str, start: usize, max_bytes: usize) -> Option<String> {
+        let text = &self.entry(id)?.text;
+        let start = text.ceil_char_boundary(start.min(text.len()));
+        let end = text.floor_char_boundary(start.saturating_add(max_bytes).min(text.len()));
+        Some(text.get(start..end).unwrap_or_default().to_owned())
+    }
+
+    /// Says of each citation whether its quote stands in its source, white space aside.
+    pub(crate) fn check(&self, citations: &[Citation]) -> Vec<CheckedCitation> {
+        citations
+            .iter()
+            .take(MAX_CITATIONS)
+            .map(|citation| CheckedCitation {
+                source_id: citation.source_id.clone(),
+                quote: citation.quote.clone(),
+                verified: self.entry(&citation.source_id).is_some_and(|entry| entry.holds(&citation.quote)),
+            })
+            .collect()
+    }
+}
+
+impl Entry {
+    fn holds(&self, quote: &str) -> bool {
+        let quote = fold(quote);
+        // An empty quote stands everywhere and proves nothing.
+        !quote.is_empty() && self.folded.get_or_init(|| fold(&self.text)).contains(&quote)
+    }
+}
+
+/// The words of a text, one space between them.
+fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !folded.is_empty() {
+            folded.push(' ');
+        }
+        folded.push_str(word);
+    }
+    folded
+}
+
+fn cut(text: &mut String, max_bytes: usize) {
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger_of(text: &str) -> Ledger {
+        let mut ledger = Ledger::default();
+        let added = ledger.add("web_fetch", document("https://example.com/", text));
+        assert!(matches!(added, Added::New(_)));
+        ledger
+    }
+
+    fn document(location: &str, text: &str) -> Document {
+        Document {
+            title: "A page".to_owned(),
+            location: location.to_owned(),
+            media_type: "text/plain".to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn verified(ledger: &Ledger, id: &str, quote: &str) -> bool {
+        let citation = Citation { source_id: id.to_owned(), quote: quote.to_owned() };
+        ledger.check(&[citation]).first().is_some_and(|checked| checked.verified)
+    }
+
+    #[test]
+    fn only_a_quote_that_stands_in_its_source_is_verified() {
+        let ledger = ledger_of("A vector grows\n  by doubling its capacity.");
+        assert!(verified(&ledger, "s1", "grows by doubling"));
+        assert!(verified(&ledger, "s1", " grows\tby  doubling "));
+        assert!(!verified(&ledger, "s1", "grows by tripling"));
+        assert!(!verified(&ledger, "s2", "grows by doubling"), "an unknown source holds nothing");
+        assert!(!verified(&ledger, "s1", "  "), "an empty quote proves nothing");
+    }
+
+    #[test]
+    fn the_same_document_is_one_source() {
+        let mut ledger = ledger_of("text");
+        assert!(matches!(ledger.add("web_fetch", document("https://example.com/", "text")), Added::Known(_)));
+        assert!(matches!(ledger.add("web_fetch", document("https://example.com/", "new text")), Added::New(_)));
+        assert!(matches!(ledger.add("web_fetch", document("https://example.org/", "text")), Added::New(_)));
+        assert_eq!(ledger.sources().len(), 3);
+    }
+
+    #[test]
+    fn a_read_never_splits_a_character() {
+        let ledger = ledger_of("aäöü");
+        for start in 0..10 {
+            for length in 0..10 {
+                assert!(ledger.read("s1", start, length).is_some());
+            }
+        }
+        assert_eq!(ledger.read("s1", 1, 2).as_deref(), Some("ä"));
+        assert_eq!(ledger.read("s9", 0, 1), None);
+    }
+
+    #[test]
+    fn a_flood_of_documents_is_bounded() {
+        let mut ledger = Ledger::default();
+        for number in 0..MAX_SOURCES {
+            assert!(matches!(ledger.add("t", document(&number.to_string(), "x")), Added::New(_)));
+        }
+        assert!(matches!(ledger.add("t", document("one more", "x")), Added::Full));
+    }
+}

@@ -1,0 +1,102 @@
+//! One run at a time in a session: later messages wait in line, so that each sees the history that the one before it left.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vivarium_domain::{SessionId, TenantId};
+
+/// How many runs of one session may wait for the one that is running.
+const MAX_WAITING: usize = 32;
+
+type Key = (TenantId, SessionId);
+
+struct Line {
+    /// One permit, given out in the order of asking.
+    turn: Arc<Semaphore>,
+    members: usize,
+}
+
+/// The lines in front of all busy sessions.
+#[derive(Default)]
+pub(crate) struct SessionLines(Mutex<HashMap<Key, Line>>);
+
+/// A place in a session's line; leaving it lets the next one in.
+pub(crate) struct Place {
+    lines: Arc<SessionLines>,
+    key: Key,
+    turn: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl SessionLines {
+    /// Takes a place in the line; none where the line is too long.
+    pub(crate) fn join(self: &Arc<Self>, tenant: &TenantId, session: &SessionId) -> Option<Place> {
+        let key = (tenant.clone(), session.clone());
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line =
+            lines.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
+        if line.members > MAX_WAITING {
+            return None;
+        }
+        line.members += 1;
+        let turn = Arc::clone(&line.turn);
+        // Taken at once where the session is free, so that the order is the order of joining.
+        let permit = Arc::clone(&turn).try_acquire_owned().ok();
+        drop(lines);
+        Some(Place { lines: Arc::clone(self), key, turn, permit })
+    }
+}
+
+impl Place {
+    /// Waits until it is this place's turn.
+    pub(crate) async fn turn(&mut self) {
+        if self.permit.is_none() {
+            // The semaphore is never closed.
+            self.permit = Arc::clone(&self.turn).acquire_owned().await.ok();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get_mut(&self.key) {
+            line.members = line.members.saturating_sub(1);
+            if line.members == 0 {
+                lines.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> (TenantId, SessionId) {
+        ("t".parse().unwrap(), "s".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn runs_of_one_session_take_turns() {
+        let lines = Arc::new(SessionLines::default());
+        let (tenant, session) = ids();
+        let mut first = lines.join(&tenant, &session).unwrap();
+        first.turn().await;
+        let mut second = lines.join(&tenant, &session).unwrap();
+        assert!(futures::poll!(std::pin::pin!(second.turn())).is_pending());
+        drop(first);
+        second.turn().await;
+        drop(second);
+        assert!(lines.0.lock().unwrap().is_empty(), "a quiet session holds no memory");
+    }
+
+    #[test]
+    fn a_sessions_line_is_bounded() {
+        let lines = Arc::new(SessionLines::default());
+        let (tenant, session) = ids();
+        let places: Vec<_> = std::iter::from_fn(|| lines.join(&tenant, &session)).take(1000).collect();
+        assert_eq!(places.len(), MAX_WAITING + 1);
+    }
+}

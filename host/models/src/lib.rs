@@ -1,7 +1,27 @@
 //! Language models behind one trait. This crate knows no agent, no run and no tenant: it turns a
 //! [`GenerateRequest`](vivarium_domain::GenerateRequest) into a vendor's wire format and the answer back.
 
+mod anthropic;
+mod answer;
+mod catalog;
+mod config;
+mod embedded;
+mod fault;
+mod google;
+mod openai;
 mod provider;
+mod registry;
+mod request;
+mod schema;
+mod sse;
+mod untrusted;
+mod wire;
 
-pub use vivarium_domain::ModelError;
+pub use anthropic::Anthropic;
+pub use config::{ConfigError, DefaultModel, Limits, ModelsConfig, ProviderConfig, ProviderKind, Retries, Timeouts};
+pub use embedded::Embedded;
+pub use google::Google;
+pub use openai::OpenAi;
 pub use provider::{Call, Provider};
+pub use registry::Models;
+pub use vivarium_domain::ModelError;

@@ -1,0 +1,142 @@
+//! All providers under their names, and the model that answers where nobody names one.
+
+use std::sync::Arc;
+
+use vivarium_domain::{ModelInfo, ModelName};
+
+use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
+use crate::{Anthropic, Embedded, Google, ModelError, OpenAi, Provider, catalog};
+
+/// All providers and the default model.
+#[derive(Clone)]
+pub struct Models {
+    providers: Vec<Arc<dyn Provider>>,
+    default: ModelName,
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Models").field("providers", &self.names()).field("default", &self.default).finish()
+    }
+}
+
+impl Models {
+    /// The providers of a configuration. Where the default is the first model that a server lists, the server is asked
+    /// for it now, once, within the provider's `timeouts.list`; nothing else goes over the network.
+    ///
+    /// # Errors
+    /// When the configuration can not be used, or that server does not list a model.
+    pub async fn new(config: ModelsConfig) -> Result<Self, ConfigError> {
+        let mut providers: Vec<Arc<dyn Provider>> = Vec::with_capacity(config.providers.len() + 1);
+        for provider in &config.providers {
+            providers.push(match provider.kind {
+                ProviderKind::OpenAi => Arc::new(OpenAi::new(provider)?),
+                ProviderKind::Anthropic => Arc::new(Anthropic::new(provider)?),
+                ProviderKind::Google => Arc::new(Google::new(provider)?),
+            });
+        }
+        let default = default_model(&config, &providers).await?;
+        Self::of(providers, default)
+    }
+
+    /// These providers, such as a test's own, and the embedded one, unless one of them has its name.
+    ///
+    /// # Errors
+    /// When two have one name, or the default model's provider is not among them.
+    pub fn of(mut providers: Vec<Arc<dyn Provider>>, default: ModelName) -> Result<Self, ConfigError> {
+        for (place, provider) in providers.iter().enumerate() {
+            let name = provider.name();
+            let earlier = providers.iter().take(place).any(|earlier| earlier.name() == name);
+            if earlier || name.is_empty() || name.contains('/') {
+                return Err(ConfigError::ProviderName(name.to_owned()));
+            }
+        }
+        if !providers.iter().any(|provider| provider.name() == Embedded.name()) {
+            providers.push(Arc::new(Embedded));
+        }
+        let models = Self { providers, default };
+        if models.provider(models.default.provider()).is_none() {
+            return Err(ConfigError::DefaultModel(models.unknown(&models.default)));
+        }
+        Ok(models)
+    }
+
+    /// The model that answers where none is named.
+    #[must_use]
+    pub fn default_model(&self) -> &ModelName {
+        &self.default
+    }
+
+    /// The providers' names.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.providers.iter().map(|provider| provider.name()).collect()
+    }
+
+    /// Who answers for this model, or for the default one. Whether the provider has a model of that name, it will tell.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn resolve(&self, name: Option<&ModelName>) -> Result<(Arc<dyn Provider>, ModelName), ModelError> {
+        let name = name.unwrap_or(&self.default);
+        match self.provider(name.provider()) {
+            Some(provider) => Ok((Arc::clone(provider), name.clone())),
+            None => Err(ModelError::InvalidRequest(self.unknown(name))),
+        }
+    }
+
+    /// What a model can do. Makes no request.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn describe(&self, name: &ModelName) -> Result<ModelInfo, ModelError> {
+        self.resolve(Some(name)).map(|(provider, name)| provider.describe(name.model()))
+    }
+
+    fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
+        self.providers.iter().find(|provider| provider.name() == name)
+    }
+
+    fn unknown(&self, name: &ModelName) -> String {
+        let provider = name.provider();
+        let known = self.names().join(", ");
+        let hint = match ProviderKind::ALL.into_iter().find(|kind| kind.name() == provider) {
+            Some(kind) => format!("; set {} to have {provider}", kind.key_variable()),
+            None => String::new(),
+        };
+        format!("{name} needs the provider {provider:?}, and there is none of that name (there are: {known}){hint}")
+    }
+}
+
+async fn default_model(config: &ModelsConfig, providers: &[Arc<dyn Provider>]) -> Result<ModelName, ConfigError> {
+    let name = |provider: &str, model: &str| {
+        ModelName::new(provider, model).ok_or_else(|| ConfigError::DefaultModel(format!("{provider}/{model}")))
+    };
+    let provider = match &config.default {
+        DefaultModel::Named(name) => return Ok(name.clone()),
+        DefaultModel::Embedded => return name(EMBEDDED.0, EMBEDDED.1),
+        DefaultModel::Of(provider) => provider,
+    };
+    let configured = config.providers.iter().zip(providers).find(|(config, _)| config.name == *provider);
+    let Some((config, provider)) = configured else {
+        return Err(ConfigError::DefaultModel(format!("there is no provider {provider:?}")));
+    };
+    match config.configured_default() {
+        Some(model) => name(&config.name, model),
+        None => name(&config.name, &first_listed(config, provider.as_ref()).await?),
+    }
+}
+
+/// The name of the answerer that is built in.
+const EMBEDDED: (&str, &str) = ("embedded", "extractive");
+
+/// The first model that a server lists, passing over those that by their names answer in no text.
+async fn first_listed(config: &ProviderConfig, provider: &dyn Provider) -> Result<String, ConfigError> {
+    let fail = |why: String| {
+        let place = config.endpoint().map_or_else(|_| config.name.clone(), |url| url.to_string());
+        ConfigError::NoModelListed { place, why }
+    };
+    let listed = provider.models().await.map_err(|error| fail(error.to_string()))?;
+    let speaks = listed.iter().find(|model| catalog::answers_in_text(model));
+    speaks.or(listed.first()).cloned().ok_or_else(|| fail("it lists none".to_owned()))
+}

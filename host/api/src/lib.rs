@@ -1,1 +1,105 @@
-//! stub
+//! The HTTP face: one folder per dialect over one house. Each dialect is a view of the same runs and the same log; what
+//! they share (keys, limits, errors, request ids) is here, once.
+//!
+//! This crate knows no wasm and no model. It is given [`Runs`] to start and follow, and a [`Store`] to read.
+
+mod assisters;
+mod attend;
+mod auth;
+mod body;
+mod error;
+mod gate;
+mod limits;
+mod native;
+mod outer;
+mod query;
+mod sse;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use vivarium_domain::{KeyId, TenantId};
+use vivarium_runs::Runs;
+use vivarium_store::{Store, StoreError};
+
+pub use auth::{hash_key, new_key};
+pub use limits::{RateLimit, TierLimits};
+
+use auth::Auth;
+use error::{ApiError, Dialect, Kind};
+
+/// Why the host can not serve now, in sentences; empty: it can.
+pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
+
+/// What the HTTP face is wired to.
+pub struct ApiConfig {
+    /// Starts, follows and ends runs.
+    pub runs: Runs,
+    /// Keys, tenants and logs.
+    pub store: Arc<dyn Store>,
+    /// Asked by `/readyz`.
+    pub readiness: Readiness,
+    /// When it is cancelled, open streams end with an error event. To be cancelled once the runs are drained.
+    pub shutdown: CancellationToken,
+    /// What each tier may do in a minute.
+    pub limits: TierLimits,
+    /// The largest request body.
+    pub max_body_bytes: usize,
+    /// How long a client may take to send its body.
+    pub body_timeout: Duration,
+}
+
+/// The state of all handlers. Clones share it.
+#[derive(Clone)]
+pub struct ApiState(Arc<Inner>);
+
+struct Inner {
+    runs: Runs,
+    store: Arc<dyn Store>,
+    auth: Auth,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+    max_body_bytes: usize,
+    body_timeout: Duration,
+}
+
+impl ApiState {
+    /// The state for one router.
+    #[must_use]
+    pub fn new(config: ApiConfig) -> Self {
+        let ApiConfig { runs, store, readiness, shutdown, limits, max_body_bytes, body_timeout } = config;
+        let auth = Auth::new(Arc::clone(&store), limits);
+        Self(Arc::new(Inner { runs, store, auth, readiness, shutdown, max_body_bytes, body_timeout }))
+    }
+
+    /// Revokes a key: it is refused from now on, and its open streams end. False: the tenant has no such key, or it was
+    /// revoked before.
+    ///
+    /// # Errors
+    /// When the store can not be read or written.
+    pub async fn revoke_key(&self, tenant: &TenantId, key: KeyId) -> Result<bool, StoreError> {
+        self.0.auth.revoke(tenant, key).await
+    }
+}
+
+/// All routes of all dialects.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .merge(assisters::routes(&state))
+        .merge(native::routes(&state))
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(outer::outer))
+        .with_state(state)
+}
+
+/// A path that nobody serves, in the form of the dialect that it looks like.
+async fn not_found(method: Method, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    let error = ApiError::new(Kind::NotFound, format!("there is no {method} {path}"));
+    error.within(Dialect::of_path(uri.path())).into_response()
+}

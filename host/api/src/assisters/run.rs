@@ -1,0 +1,76 @@
+//! `POST /v1/agent/run`: one run, answered when it has ended.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use vivarium_domain::EventBody;
+use vivarium_runs::{Item, RunRequest};
+
+use super::AssistersError;
+use super::answer::{Answer, RunIds};
+use super::ask::{Ask, idempotency};
+use crate::ApiState;
+use crate::attend::Attended;
+use crate::auth::Caller;
+use crate::body::json_bytes;
+use crate::error::ApiError;
+use crate::gate::CallerExt;
+
+/// Takes a question, starts its run, and answers with what the run came to. Who leaves does not stop the run; who comes
+/// back with the same `Idempotency-Key` and body gets it.
+pub(super) async fn run(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    request: Request,
+) -> Result<Response, AssistersError> {
+    let (head, body) = request.into_parts();
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let ask = Ask::from_body(&body)?;
+    let idempotency = idempotency(&head.headers, &body)?;
+    let request = ask.into_request(&state.0.runs.modes(&caller.tenant), idempotency)?;
+    caller.limits.take_request()?;
+    let (ids, run) = start(&state, &caller, request).await?;
+    Ok(answer(&state, &ids, run).await.map_err(|error| error.of_run(ids.run))?)
+}
+
+/// Starts a run and follows it from its first event.
+pub(super) async fn start(
+    state: &ApiState,
+    caller: &Arc<Caller>,
+    request: RunRequest,
+) -> Result<(RunIds, Attended), ApiError> {
+    let started = state.0.runs.start(&caller.tenant, request).await?;
+    let run = started.run_id;
+    tracing::Span::current().record("run", tracing::field::display(run));
+    let reader = state.0.runs.follow(&caller.tenant, run, 0).await?.ok_or_else(ApiError::internal)?;
+    let payer = (!started.replayed).then(|| Arc::clone(caller));
+    Ok((RunIds { run, session: started.session_id }, Attended::new(reader, payer)))
+}
+
+/// Reads the run's log to its end.
+async fn answer(state: &ApiState, ids: &RunIds, mut run: Attended) -> Result<Response, ApiError> {
+    let mut log = Vec::new();
+    loop {
+        let item = tokio::select! {
+            biased;
+            item = run.next() => item?,
+            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
+        };
+        let logged = match item {
+            Some(Item::Event(logged)) => logged,
+            Some(Item::Token(_)) => continue,
+            // The log ends with the run's last event; a log that does not is damaged.
+            None => return Err(ApiError::internal()),
+        };
+        match &logged.event.body {
+            EventBody::RunCompleted { outcome, usage } => {
+                return Ok(Json(Answer::whole(ids, &log, outcome, *usage)).into_response());
+            }
+            EventBody::RunFailed { failure, .. } => return Err(failure.into()),
+            EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
+            _ => log.push(logged),
+        }
+    }
+}

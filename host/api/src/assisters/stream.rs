@@ -1,0 +1,212 @@
+//! `GET /v1/agent/stream`: one run, told as it happens.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::Serialize;
+use vivarium_domain::{EventBody, RunId};
+use vivarium_runs::{Item, LoggedEvent};
+
+use super::AssistersError;
+use super::answer::{Answer, RunIds, SourceView, Step};
+use super::ask::Ask;
+use super::run::start;
+use crate::ApiState;
+use crate::error::ApiError;
+use crate::gate::CallerExt;
+use crate::sse::{Ends, View, follow, write_event, write_json_event};
+
+/// Takes a question, starts its run, and streams its steps, tool calls, sources and tokens, then exactly one `done` or
+/// `error`, then `[DONE]`. What can be refused is refused before the stream opens, with a status.
+pub(super) async fn stream(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    uri: Uri,
+) -> Result<Response, AssistersError> {
+    let ask = Ask::from_query_string(uri.query().unwrap_or_default())?;
+    let request = ask.into_request(&state.0.runs.modes(&caller.tenant), None)?;
+    caller.limits.take_request()?;
+    let (ids, run) = start(&state, &caller, request).await?;
+    let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
+    Ok(follow(run, Telling { ids, sources: Vec::new() }, ends))
+}
+
+/// A run as this dialect tells it.
+struct Telling {
+    ids: RunIds,
+    /// The events that brought sources: the `done` event lists them with their quotes.
+    sources: Vec<Arc<LoggedEvent>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Told<'a> {
+    Token { text: &'a str },
+    Source(SourceView<'a>),
+    Error { message: &'a str, code: &'a str, error_type: &'a str, run_id: RunId },
+}
+
+impl Telling {
+    fn error(&self, out: &mut Vec<u8>, seq: Option<u64>, error: &ApiError) {
+        let (message, code, error_type) = (error.message(), error.code(), error.kind_name());
+        write_json_event(out, seq, None, &Told::Error { message, code, error_type, run_id: self.ids.run });
+        write_event(out, None, None, b"[DONE]");
+    }
+}
+
+impl View for Telling {
+    fn show(&mut self, item: Item) -> Vec<u8> {
+        let mut out = Vec::new();
+        let logged = match item {
+            Item::Event(logged) => logged,
+            Item::Token(text) => {
+                write_json_event(&mut out, None, None, &Told::Token { text: &text });
+                return out;
+            }
+        };
+        let seq = Some(logged.event.seq);
+        match &logged.event.body {
+            EventBody::SourceAdded { source } => {
+                write_json_event(&mut out, seq, None, &Told::Source(SourceView::new(source, None)));
+                self.sources.push(logged);
+            }
+            EventBody::RunCompleted { outcome, usage } => {
+                write_json_event(&mut out, seq, None, &Answer::done(&self.ids, &self.sources, outcome, *usage));
+                write_event(&mut out, None, None, b"[DONE]");
+            }
+            EventBody::RunFailed { failure, .. } => self.error(&mut out, seq, &failure.into()),
+            EventBody::RunCancelled { reason, .. } => self.error(&mut out, seq, &ApiError::run_cancelled(reason)),
+            other => {
+                if let Some(step) = Step::of(other) {
+                    write_json_event(&mut out, seq, None, &step);
+                }
+            }
+        }
+        out
+    }
+
+    fn cut_short(&mut self, error: ApiError) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.error(&mut out, None, &error);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+    use vivarium_domain::{
+        CheckedCitation, ContentHash, Event, FailureCode, Outcome, RunFailure, Source, ToolOutcome, ToolUsage, Usage,
+    };
+
+    fn telling() -> Telling {
+        let run = "0192f000-0000-7000-8000-000000000001".parse().unwrap();
+        Telling { ids: RunIds { run, session: "s-1".parse().unwrap() }, sources: Vec::new() }
+    }
+
+    fn event(seq: u64, body: EventBody) -> Item {
+        let event = Event { seq, at: "2026-11-22T00:00:00Z".parse().unwrap(), body };
+        let json = serde_json::to_vec(&event).unwrap().into();
+        Item::Event(Arc::new(LoggedEvent { event, json }))
+    }
+
+    fn told(items: Vec<Item>) -> String {
+        let mut telling = telling();
+        let bytes: Vec<u8> = items.into_iter().flat_map(|item| telling.show(item)).collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn tool(seq: u64, outcome: ToolOutcome) -> Item {
+        let usage = ToolUsage::default();
+        event(
+            seq,
+            EventBody::ToolCompleted {
+                call_id: "c1".into(),
+                tool: "web_search".into(),
+                outcome,
+                sources: vec![],
+                usage,
+            },
+        )
+    }
+
+    #[test]
+    fn a_completed_run_is_told_step_by_step_and_ends_with_done_and_the_mark() {
+        let source = Source {
+            id: "s1".into(),
+            title: "Vec".into(),
+            location: "std/vec.html".into(),
+            media_type: "text/markdown".into(),
+            fetched_at: "2026-11-22T00:00:00Z".parse().unwrap(),
+            content_hash: ContentHash::of(b""),
+            length_bytes: 9,
+            tool: "corpus_search".into(),
+        };
+        let citation = CheckedCitation { source_id: "s1".into(), quote: "a \"growable\" array".into(), verified: true };
+        let outcome = Outcome { answer: "Line one\nline two".into(), output: None, citations: vec![citation] };
+        let started = EventBody::ToolStarted {
+            call_id: "c1".into(),
+            tool: "web_search".into(),
+            arguments_json: "{}".into(),
+            plugin: None,
+            idempotency_key: "k".into(),
+        };
+        assert_snapshot!(told(vec![
+            event(1, EventBody::Step { message: "Searching for \"vec\"".into() }),
+            event(2, started),
+            tool(3, ToolOutcome::Output("found".into())),
+            tool(4, ToolOutcome::Error("no".into())),
+            event(5, EventBody::SourceAdded { source }),
+            Item::Token("Line".into()),
+            event(6, EventBody::RunCompleted { outcome, usage: Usage { input_tokens: 3, output_tokens: 4 } }),
+        ]), @r#"
+        id: 1
+        data: {"type":"step","message":"Searching for \"vec\""}
+
+        id: 2
+        data: {"type":"tool","name":"web_search","status":"started","callId":"c1"}
+
+        id: 3
+        data: {"type":"tool","name":"web_search","status":"completed","callId":"c1"}
+
+        id: 4
+        data: {"type":"tool","name":"web_search","status":"failed","callId":"c1"}
+
+        id: 5
+        data: {"type":"source","id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+
+        data: {"type":"token","text":"Line"}
+
+        id: 6
+        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","quotes":[{"text":"a \"growable\" array","verified":true}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
+
+        data: [DONE]
+        "#);
+    }
+
+    #[test]
+    fn a_failed_run_and_a_stream_that_is_cut_short_end_with_one_error_and_the_mark() {
+        let failure = RunFailure { code: FailureCode::Trapped, message: "the mode trapped: unreachable".into() };
+        assert_snapshot!(told(vec![event(2, EventBody::RunFailed { failure, usage: Usage::default() })]), @r#"
+        id: 2
+        data: {"type":"error","message":"the mode trapped: unreachable","code":"run_failed","errorType":"server_error","runId":"0192f000-0000-7000-8000-000000000001"}
+
+        data: [DONE]
+        "#);
+        let cut = String::from_utf8(telling().cut_short(ApiError::shutting_down())).unwrap();
+        assert_snapshot!(cut, @r#"
+        data: {"type":"error","message":"the host is shutting down; the run's log can be read when it is back","code":"shutting_down","errorType":"server_error","runId":"0192f000-0000-7000-8000-000000000001"}
+
+        data: [DONE]
+        "#);
+    }
+
+    #[test]
+    fn what_a_client_need_not_see_is_not_told() {
+        let quiet = EventBody::HostAnswered(vivarium_domain::HostCall::WallClock(1));
+        assert_eq!(told(vec![event(1, quiet)]), "");
+    }
+}

@@ -1,0 +1,280 @@
+//! The one place that turns what went wrong into each dialect's status and body.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use vivarium_domain::{FailureCode, RunFailure, RunId};
+use vivarium_runs::StartError;
+use vivarium_store::StoreError;
+
+/// Which document an answer follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Assisters,
+    Native,
+}
+
+impl Dialect {
+    /// The dialect whose document has paths like this one.
+    pub(crate) fn of_path(path: &str) -> Self {
+        let assisters = path.starts_with("/v1/agent") || path.starts_with("/v1/rate-limit");
+        if assisters { Self::Assisters } else { Self::Native }
+    }
+}
+
+/// What went wrong: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    InvalidApiKey,
+    ApiKeyRevoked,
+    TierTooLow,
+    MissingParameter,
+    InvalidParameter,
+    InvalidRequest,
+    BodyTooLarge,
+    BodyTooSlow,
+    UnsupportedMediaType,
+    NotFound,
+    MethodNotAllowed,
+    IdempotencyConflict,
+    RunHasEnded,
+    RateLimited,
+    ContextLengthExceeded,
+    ContentPolicy,
+    ModelUnavailable,
+    RunCancelled,
+    RunFailed,
+    Interrupted,
+    Overloaded,
+    ShuttingDown,
+    StoreUnavailable,
+    Internal,
+}
+
+impl Kind {
+    /// The status, the Assisters dialect's type, and the code that both dialects have.
+    fn form(self) -> (StatusCode, &'static str, &'static str) {
+        const REQUEST: &str = "invalid_request_error";
+        const SERVER: &str = "server_error";
+        match self {
+            Self::InvalidApiKey => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            Self::ApiKeyRevoked => (StatusCode::UNAUTHORIZED, "authentication_error", "api_key_revoked"),
+            Self::TierTooLow => (StatusCode::FORBIDDEN, "permission_error", "tier_too_low"),
+            Self::MissingParameter => (StatusCode::BAD_REQUEST, REQUEST, "missing_parameter"),
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, REQUEST, "invalid_parameter"),
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, REQUEST, "invalid_request"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST, "request_too_large"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, REQUEST, "request_timeout"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, REQUEST, "unsupported_media_type"),
+            Self::NotFound => (StatusCode::NOT_FOUND, REQUEST, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, REQUEST, "method_not_allowed"),
+            Self::IdempotencyConflict => (StatusCode::CONFLICT, REQUEST, "idempotency_conflict"),
+            Self::RunHasEnded => (StatusCode::CONFLICT, REQUEST, "run_has_ended"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+            Self::ContextLengthExceeded => (StatusCode::BAD_REQUEST, REQUEST, "context_length_exceeded"),
+            Self::ContentPolicy => (StatusCode::BAD_REQUEST, "content_policy_error", "content_policy"),
+            Self::RunCancelled => (StatusCode::CONFLICT, REQUEST, "run_cancelled"),
+            Self::ModelUnavailable => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "model_unavailable"),
+            Self::RunFailed => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "run_failed"),
+            Self::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "interrupted"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "overloaded"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
+            Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "store_unavailable"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
+        }
+    }
+
+    /// How long a client should wait, where the kind says it.
+    fn retry_after_seconds(self) -> Option<u64> {
+        matches!(self, Self::Overloaded | Self::ShuttingDown).then_some(1)
+    }
+}
+
+/// An error on its way to a client: what is wrong, where, and what would be right. Holds no secret.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    kind: Kind,
+    message: String,
+    param: Option<&'static str>,
+    retry_after_seconds: Option<u64>,
+    run: Option<RunId>,
+}
+
+impl ApiError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let retry_after_seconds = kind.retry_after_seconds();
+        Self { kind, message: message.into(), param: None, retry_after_seconds, run: None }
+    }
+
+    pub(crate) fn missing(param: &'static str) -> Self {
+        Self { param: Some(param), ..Self::new(Kind::MissingParameter, format!("{param} is required")) }
+    }
+
+    /// `wrong` completes a sentence that starts with the parameter: "must be …".
+    pub(crate) fn invalid(param: &'static str, wrong: impl std::fmt::Display) -> Self {
+        Self { param: Some(param), ..Self::new(Kind::InvalidParameter, format!("{param} {wrong}")) }
+    }
+
+    pub(crate) fn rate_limited(message: String, retry_after_seconds: u64) -> Self {
+        Self { retry_after_seconds: Some(retry_after_seconds), ..Self::new(Kind::RateLimited, message) }
+    }
+
+    pub(crate) fn run_not_found() -> Self {
+        Self::new(Kind::NotFound, "there is no such run")
+    }
+
+    pub(crate) fn run_cancelled(reason: &str) -> Self {
+        Self::new(Kind::RunCancelled, format!("the run was cancelled: {reason}"))
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(Kind::ShuttingDown, "the host is shutting down; the run's log can be read when it is back")
+    }
+
+    pub(crate) fn key_revoked() -> Self {
+        Self::new(Kind::ApiKeyRevoked, "this API key has been revoked")
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(Kind::Internal, "the host failed; its log says how, under this request's id")
+    }
+
+    /// Says which run it is about.
+    pub(crate) fn of_run(self, run: RunId) -> Self {
+        Self { run: Some(run), ..self }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.kind.form().2
+    }
+
+    pub(crate) fn kind_name(&self) -> &'static str {
+        self.kind.form().1
+    }
+
+    /// The error as a dialect says it.
+    pub(crate) fn within(self, dialect: Dialect) -> DialectError {
+        DialectError { error: self, dialect }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        // The store's own words may hold paths: they are the operator's to read.
+        tracing::error!(%error, "the store failed a request");
+        match error {
+            StoreError::Unavailable(_) => Self::new(Kind::StoreUnavailable, "the store does not answer; try again"),
+            StoreError::ConditionFailed(_) | StoreError::Refused(_) | StoreError::Corrupt(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::UnknownMode { .. } => Self::invalid_from("mode", &error),
+            StartError::UnknownModel(_) => Self::invalid_from("model", &error),
+            StartError::MaxCycles { .. } => Self::invalid_from("maxCycles", &error),
+            StartError::OutputSchema(_) => Self::invalid_from("outputSchema", &error),
+            StartError::IdempotencyConflict => Self {
+                param: Some("Idempotency-Key"),
+                ..Self::new(Kind::IdempotencyConflict, "this Idempotency-Key was used with another body")
+            },
+            StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
+            StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
+            StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl ApiError {
+    fn invalid_from(param: &'static str, error: &StartError) -> Self {
+        Self { param: Some(param), ..Self::new(Kind::InvalidParameter, error.to_string()) }
+    }
+}
+
+impl From<&RunFailure> for ApiError {
+    fn from(failure: &RunFailure) -> Self {
+        let kind = match failure.code {
+            FailureCode::InvalidInput => Kind::InvalidRequest,
+            FailureCode::ModelUnavailable => Kind::ModelUnavailable,
+            FailureCode::ContextLengthExceeded => Kind::ContextLengthExceeded,
+            FailureCode::ContentPolicy => Kind::ContentPolicy,
+            FailureCode::Interrupted => Kind::Interrupted,
+            FailureCode::Internal => Kind::Internal,
+            FailureCode::ModeFailed
+            | FailureCode::Trapped
+            | FailureCode::DeadlineExceeded
+            | FailureCode::CpuExceeded
+            | FailureCode::MemoryExceeded
+            | FailureCode::OutputExceeded => Kind::RunFailed,
+        };
+        Self::new(kind, failure.message.clone())
+    }
+}
+
+/// An error and the dialect that it is said in.
+pub(crate) struct DialectError {
+    error: ApiError,
+    dialect: Dialect,
+}
+
+#[derive(Serialize)]
+struct Body<'a, E> {
+    error: &'a E,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AssistersError<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    code: &'static str,
+    param: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<RunId>,
+}
+
+#[derive(Serialize)]
+struct NativeError<'a> {
+    message: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<NativeDetails>,
+}
+
+#[derive(Serialize)]
+struct NativeDetails {
+    param: &'static str,
+}
+
+impl IntoResponse for DialectError {
+    fn into_response(self) -> Response {
+        let Self { error, dialect } = self;
+        let (status, kind, code) = error.kind.form();
+        let message = error.message.as_str();
+        let (param, run_id) = (error.param, error.run);
+        let mut response = match dialect {
+            Dialect::Assisters => {
+                (status, Json(Body { error: &AssistersError { message, r#type: kind, code, param, run_id } }))
+                    .into_response()
+            }
+            Dialect::Native => {
+                let details = param.map(|param| NativeDetails { param });
+                (status, Json(Body { error: &NativeError { message, code, details } })).into_response()
+            }
+        };
+        if let Some(seconds) = error.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

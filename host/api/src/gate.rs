@@ -1,0 +1,57 @@
+//! What stands before every route that needs a key: who asks, whether the tier is enough, and, on the way back, what is
+//! left of the key's allowance.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use vivarium_domain::Tier;
+
+use crate::ApiState;
+use crate::auth::Caller;
+use crate::error::{ApiError, Dialect, Kind};
+use crate::limits;
+
+/// The caller, as handlers take it.
+pub(crate) type CallerExt = axum::Extension<Arc<Caller>>;
+
+/// What a group of routes asks for.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) state: ApiState,
+    pub(crate) dialect: Dialect,
+    /// The least tier that may pass.
+    pub(crate) least: Tier,
+}
+
+/// 401, then 403, then the handler; what is left of the allowance on every answer.
+pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let caller = match gate.state.0.auth.caller(request.headers()).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            let mut response = error.within(gate.dialect).into_response();
+            limits::tell_nothing(&mut response);
+            return response;
+        }
+    };
+    let mut response = if caller.tier < gate.least {
+        let message =
+            format!("this endpoint needs the {} tier; this key's tier is {}", name(gate.least), name(caller.tier));
+        ApiError::new(Kind::TierTooLow, message).within(gate.dialect).into_response()
+    } else {
+        request.extensions_mut().insert(Arc::clone(&caller));
+        next.run(request).await
+    };
+    caller.limits.tell(&mut response);
+    response
+}
+
+fn name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Free => "free",
+        Tier::Pro => "pro",
+        Tier::Max => "max",
+        Tier::Enterprise => "enterprise",
+    }
+}

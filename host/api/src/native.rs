@@ -1,0 +1,56 @@
+//! The native dialect: the host's health, and runs as they are, with the whole of their logs.
+
+mod events;
+mod health;
+mod runs;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use vivarium_domain::{RunId, Tier};
+
+use crate::ApiState;
+use crate::error::{ApiError, Dialect, Kind};
+use crate::gate::{Gate, gate};
+
+/// Health needs no key; runs need one, of any tier.
+pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
+    let guard = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free };
+    let health = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .method_not_allowed_fallback(method_not_allowed);
+    let runs = Router::new()
+        .route("/v1/runs/{id}", get(runs::one))
+        .route("/v1/runs/{id}/events", get(events::events))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(from_fn_with_state(guard, gate));
+    health.merge(runs)
+}
+
+/// An error in this dialect.
+pub(crate) struct NativeError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for NativeError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for NativeError {
+    fn into_response(self) -> Response {
+        self.0.within(Dialect::Native).into_response()
+    }
+}
+
+/// What is no id is nobody's run: the same 404.
+fn run_id(text: &str) -> Result<RunId, ApiError> {
+    text.parse().map_err(|_| ApiError::run_not_found())
+}
+
+async fn method_not_allowed(method: axum::http::Method) -> Response {
+    let message = format!("this path does not take {method}; the Allow header says what it takes");
+    ApiError::new(Kind::MethodNotAllowed, message).within(Dialect::Native).into_response()
+}

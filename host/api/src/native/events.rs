@@ -1,0 +1,188 @@
+//! `GET /v1/runs/{id}/events`: the log, page by page, or as a stream that replays and then follows. Works while the run
+//! goes on, after it, and after a restart.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
+use serde::Serialize;
+use vivarium_runs::Item;
+
+use super::{NativeError, run_id};
+use crate::ApiState;
+use crate::attend::Attended;
+use crate::error::ApiError;
+use crate::gate::CallerExt;
+use crate::query;
+use crate::sse::{Ends, View, follow, write_event, write_json_event};
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+
+/// The log after `?after=` or `Last-Event-ID`: a stream for who accepts `text/event-stream`, a page of `?limit=` for
+/// everybody else.
+pub(super) async fn events(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, NativeError> {
+    let id = run_id(&id)?;
+    let asked = Asked::new(uri.query().unwrap_or_default(), &headers)?;
+    if !accepts_events(&headers) {
+        state.0.runs.get(&caller.tenant, id).await?.ok_or_else(ApiError::run_not_found)?;
+        // One more than asked for tells whether there is a next page.
+        let events = state.0.store.events(&caller.tenant, id, asked.after, asked.limit + 1).await?;
+        return Ok(page(&events, asked.limit));
+    }
+    let reader = state.0.runs.follow(&caller.tenant, id, asked.after).await?.ok_or_else(ApiError::run_not_found)?;
+    let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
+    Ok(follow(Attended::new(reader, None), Log, ends))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    after: u64,
+    limit: usize,
+}
+
+impl Asked {
+    fn new(query_string: &str, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let (mut after, mut limit) = (None, None);
+        for (name, value) in query::pairs(query_string)? {
+            match name.as_str() {
+                "after" => query::set_once(&mut after, "after", value)?,
+                "limit" => query::set_once(&mut limit, "limit", value)?,
+                _ => {}
+            }
+        }
+        // A browser that reconnects sends the header, and repeats the query string that it began with.
+        let last_seen = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+        let after = match (last_seen, &after) {
+            (Some(text), _) => number("Last-Event-ID", text)?,
+            (None, Some(text)) => number("after", text)?,
+            (None, None) => 0,
+        };
+        let limit = limit.map(|text| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)));
+        let limit = match limit {
+            None => DEFAULT_PAGE,
+            Some(Some(limit)) => limit,
+            Some(None) => return Err(ApiError::invalid("limit", format!("must be an integer from 1 to {MAX_PAGE}"))),
+        };
+        Ok(Self { after, limit })
+    }
+}
+
+fn number(param: &'static str, text: &str) -> Result<u64, ApiError> {
+    text.parse().map_err(|_| ApiError::invalid(param, "must be the number of an event, from 0 on"))
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|range| {
+        let essence = range.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+/// `{"data":[…],"next":…}`, of events that are JSON already.
+fn page(events: &[(u64, bytes::Bytes)], limit: usize) -> Response {
+    let shown = events.get(..limit).unwrap_or(events);
+    let mut body = b"{\"data\":[".to_vec();
+    for (index, (_, json)) in shown.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(json);
+    }
+    let next = shown.last().filter(|_| events.len() > limit).map(|(seq, _)| seq);
+    let end = next.map_or_else(|| "],\"next\":null}".to_owned(), |seq| format!("],\"next\":\"{seq}\"}}"));
+    body.extend_from_slice(end.as_bytes());
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The log as it is.
+struct Log;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Live<'a> {
+    Token { text: &'a str },
+}
+
+#[derive(Serialize)]
+struct CutShort<'a> {
+    message: &'a str,
+    code: &'a str,
+}
+
+impl View for Log {
+    fn show(&mut self, item: Item) -> Vec<u8> {
+        let mut out = Vec::new();
+        match item {
+            Item::Event(logged) => {
+                write_event(&mut out, Some(logged.event.seq), Some(logged.event.body.type_name()), &logged.json);
+            }
+            Item::Token(text) => write_json_event(&mut out, None, Some("token"), &Live::Token { text: &text }),
+        }
+        out
+    }
+
+    fn cut_short(&mut self, error: ApiError) -> Vec<u8> {
+        let mut out = Vec::new();
+        let body = CutShort { message: error.message(), code: error.code() };
+        write_json_event(&mut out, None, Some("error"), &body);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn asked(query_string: &str, last_event_id: Option<&'static str>) -> Result<Asked, ApiError> {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = last_event_id {
+            headers.insert("last-event-id", HeaderValue::from_static(id));
+        }
+        Asked::new(query_string, &headers)
+    }
+
+    #[test]
+    fn where_to_go_on_is_read_from_the_header_before_the_query_string() {
+        assert_eq!(asked("", None).unwrap(), Asked { after: 0, limit: DEFAULT_PAGE });
+        assert_eq!(asked("after=3&limit=1000", None).unwrap(), Asked { after: 3, limit: 1000 });
+        assert_eq!(asked("after=3", Some("7")).unwrap().after, 7);
+        for bad in ["after=-1", "after=x", "after=", "limit=0", "limit=1001", "limit=x", "after=1&after=2"] {
+            assert_eq!(asked(bad, None).unwrap_err().code(), "invalid_parameter", "{bad}");
+        }
+        assert!(asked("", Some("x")).is_err());
+    }
+
+    #[test]
+    fn a_page_says_where_the_next_one_begins_only_if_there_is_one() {
+        let text = |events: &[(u64, Bytes)], limit| {
+            let body = page(events, limit).into_body();
+            let bytes = futures::executor::block_on(axum::body::to_bytes(body, 1000)).unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        let events = [(4, Bytes::from_static(b"{\"seq\":4}")), (5, Bytes::from_static(b"{\"seq\":5}"))];
+        assert_eq!(text(&events, 2), r#"{"data":[{"seq":4},{"seq":5}],"next":null}"#);
+        assert_eq!(text(&events, 1), r#"{"data":[{"seq":4}],"next":"4"}"#);
+        assert_eq!(text(&[], 1), r#"{"data":[],"next":null}"#);
+    }
+
+    #[test]
+    fn a_stream_is_for_who_asks_for_one() {
+        let accept = |value: &'static str| {
+            accepts_events(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
+        };
+        assert!(accept("application/json, Text/Event-Stream;q=0.9"));
+        assert!(!accept("*/*"));
+        assert!(!accept("text/event-streams"));
+    }
+}

@@ -2,13 +2,44 @@
 //! are sources of the run, and let it choose the sentences that answer. Where that does not work, say plainly why.
 
 use vivarium_sdk::excerpt::content_words;
-use vivarium_sdk::mode::{GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Passage, ToolDefinition};
+use vivarium_sdk::mode::{
+    GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Passage, Source, ToolDefinition,
+};
 
-use crate::retrieval::Retrieval;
+use crate::retrieval::{Reading, Retrieval};
 use crate::{citing, conversation};
 
 /// How many documents one answer rests on.
 const MAX_DOCUMENTS: usize = 5;
+
+/// An answer, and the documents that it rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grounded {
+    /// The answer.
+    pub outcome: Outcome,
+    /// The documents that were read for it.
+    pub sources: Vec<Source>,
+}
+
+impl Grounded {
+    /// The outcome, its answer followed by where each cited document is.
+    #[must_use]
+    pub fn with_places(self) -> Outcome {
+        let mut outcome = self.outcome;
+        let cited = |source: &&Source| outcome.citations.iter().any(|citation| citation.source_id == source.id);
+        let places: Vec<String> = self
+            .sources
+            .iter()
+            .filter(cited)
+            .map(|source| format!("- [{}] {}: `{}`", source.id, source.title, source.location))
+            .collect();
+        if !places.is_empty() {
+            outcome.answer.push_str("\n\nWhere this stands:\n\n");
+            outcome.answer.push_str(&places.join("\n"));
+        }
+        outcome
+    }
+}
 
 /// Answers `question` from the corpus, then from the conversation, else says what is missing.
 ///
@@ -20,17 +51,16 @@ pub fn answer(
     tools: &[ToolDefinition],
     history: &[Message],
     question: &str,
-) -> Result<Outcome, ModeError> {
+) -> Result<Grounded, ModeError> {
     let mut retrieval = Retrieval::new(tools);
     let about = subject(history, question);
-    let passages = match &about {
-        Some(about) => find(host, &mut retrieval, about),
-        None => Vec::new(),
-    };
-    if !passages.is_empty() {
-        let asked = about.unwrap_or_else(|| question.to_owned());
-        if let Some(outcome) = extract(host, &asked, passages)? {
-            return Ok(outcome);
+    if let Some(about) = &about {
+        let readings = find(host, &mut retrieval, about);
+        let passages: Vec<Passage> = readings.iter().flat_map(Reading::passages).collect();
+        let extracted = if passages.is_empty() { None } else { extract(host, about, passages)? };
+        if let Some(outcome) = extracted {
+            let sources = readings.into_iter().map(|reading| reading.source).collect();
+            return Ok(Grounded { outcome, sources });
         }
     }
     if let Some(said) = earlier(history, question) {
@@ -79,13 +109,12 @@ pub fn subject(history: &[Message], question: &str) -> Option<String> {
     (!content_words(&before).is_empty()).then(|| format!("{before} {question}"))
 }
 
-fn find(host: &mut impl Host, retrieval: &mut Retrieval, about: &str) -> Vec<Passage> {
+fn find(host: &mut impl Host, retrieval: &mut Retrieval, about: &str) -> Vec<Reading> {
     if !retrieval.is_possible() {
         return Vec::new();
     }
     let mut found = retrieval.search(host, &[about.to_owned()]);
-    let readings = retrieval.read(host, &mut found, MAX_DOCUMENTS, about);
-    readings.iter().flat_map(crate::retrieval::Reading::passages).collect()
+    retrieval.read(host, &mut found, MAX_DOCUMENTS, about)
 }
 
 /// The sentence of the conversation that shares most words with the question, at least half of them.
@@ -101,6 +130,6 @@ fn earlier(history: &[Message], question: &str) -> Option<String> {
     (!words.is_empty() && shared(&best) * 2 >= words.len()).then_some(best)
 }
 
-fn plain(answer: String) -> Outcome {
-    Outcome { answer, answer_json: None, citations: Vec::new() }
+fn plain(answer: String) -> Grounded {
+    Grounded { outcome: Outcome { answer, answer_json: None, citations: Vec::new() }, sources: Vec::new() }
 }

@@ -166,6 +166,9 @@ impl Retrieval {
             return VecDeque::new();
         }
         let results = host.call_all(&calls);
+        // A place that answers no query of a batch is down or not set up: the rest of the run does without it.
+        let answers = |place: &Place| asked.iter().zip(&results).any(|(asked, result)| asked == place && !result.is_error);
+        self.places.retain(|place| !asked.contains(place) || answers(place));
         let lists = asked.into_iter().zip(results).map(|(place, result)| self.candidates(host, place, result)).collect();
         self.merge(lists)
     }
@@ -397,6 +400,17 @@ mod tests {
         let mut retrieval = Retrieval::new(&host.tools());
         assert!(retrieval.search(&mut host, &queries(&["x1", "y1"])).is_empty());
         assert_eq!(retrieval.problems, ["Searching the corpus failed: the index is broken"]);
+    }
+
+    #[test]
+    fn a_place_that_is_down_is_not_asked_again() {
+        let mut host = corpus()
+            .with_tool("web_search", |_| Err("no engine".into()))
+            .with_tool("web_fetch", |_| Err("unused".into()));
+        let mut retrieval = Retrieval::new(&host.tools());
+        retrieval.search(&mut host, &queries(&["owners"]));
+        retrieval.search(&mut host, &queries(&["scopes"]));
+        assert_eq!(host.called(), ["corpus_search", "web_search", "corpus_search"]);
     }
 
     #[test]

@@ -177,10 +177,8 @@ pub fn get_following(
     Err(HttpError::TooManyRedirects(format!("there are more than {max_redirects} redirects, the last to {}", request.url)))
 }
 
-#[cfg(target_arch = "wasm32")]
 pub use live::Live;
 
-#[cfg(target_arch = "wasm32")]
 mod live {
     use super::{Client, HttpError, Method, Request, Response};
     use crate::bindings::tool::wasi::http::outgoing_handler::handle;

@@ -22,7 +22,7 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
     if request.output_schema.is_some() {
         return Err(ModeError::Model(format!("an answer by a JSON Schema needs a language model. {}", grounded::nature(&info))));
     }
-    grounded::answer(host, &info, &tools, &request.history, &request.input)
+    Ok(grounded::answer(host, &info, &tools, &request.history, &request.input)?.outcome)
 }
 
 fn converse(

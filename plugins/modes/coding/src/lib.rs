@@ -1,0 +1,94 @@
+//! The mode `coding`: plans, looks up what the task needs with the tools that are there, and explains where things stand.
+
+mod prompts;
+
+use std::fmt::Write as _;
+
+use vivarium_reasoning::{citing, conversation, grounded, tool_loop};
+use vivarium_sdk::mode::{
+    Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition, generate_by_schema,
+};
+
+vivarium_sdk::export_mode!(run);
+
+/// A plan is for the person who watches, and for the model; nobody reads a long one.
+const MAX_PLAN_LINES: usize = 4;
+
+fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
+    if request.input.trim().is_empty() {
+        return Err(ModeError::InvalidInput("the input is empty: say what is to be done".to_owned()));
+    }
+    let info = host.describe();
+    let tools = host.tools();
+    if info.abilities.contains(Abilities::FREE_TEXT) {
+        return work(host, &info, tools, request);
+    }
+    if request.output_schema.is_some() {
+        return Err(ModeError::Model(format!("an answer by a JSON Schema needs a language model. {}", grounded::nature(&info))));
+    }
+    let found = grounded::answer(host, &info, &tools, &request.history, &request.input)?;
+    Ok(found.with_places())
+}
+
+fn work(
+    host: &mut impl Host,
+    info: &ModelInfo,
+    tools: Vec<ToolDefinition>,
+    request: Request,
+) -> Result<Outcome, ModeError> {
+    let tools = tool_loop::usable(tools, info.abilities.contains(Abilities::TOOL_CALLS));
+    let history = conversation::fitting(request.history, info.context_tokens);
+    // Without tools there is nothing to plan: the answer is all that can be done.
+    let plan = if tools.is_empty() { None } else { plan(host, &tools, &history, &request.input)? };
+    let own = if tools.is_empty() { prompts::PLAIN } else { prompts::WITH_TOOLS };
+    let system = match &request.instructions {
+        Some(instructions) => format!("{own}\n\n{instructions}"),
+        None => own.to_owned(),
+    };
+    let mut messages = vec![Message::System(system)];
+    messages.extend(history);
+    messages.push(Message::user(match plan {
+        Some(plan) => format!("{}\n\nYour plan:\n{plan}", request.input),
+        None => request.input,
+    }));
+    let question = GenerateRequest::answer(messages).with_tools(tools);
+    let mut answered = tool_loop::run(host, question, request.max_cycles, |tool| Some(format!("Using {tool}")))?;
+    let answer = answered.response.text;
+    let citations = if answered.has_sources { citing::quotes_behind(host, &answer) } else { Vec::new() };
+    let answer_json = match request.output_schema {
+        None => None,
+        Some(schema) => {
+            answered.messages.push(Message::assistant(answer.clone()));
+            answered.messages.push(Message::user(prompts::AS_JSON));
+            let question = GenerateRequest::hidden(answered.messages);
+            let json = generate_by_schema(host, info.abilities, question, schema);
+            Some(json.map_err(|error| ModeError::Model(error.to_string()))?)
+        }
+    };
+    Ok(Outcome { answer, answer_json, citations })
+}
+
+/// A few lines on how to go about it; the person who watches sees them as steps.
+fn plan(
+    host: &mut impl Host,
+    tools: &[ToolDefinition],
+    history: &[Message],
+    task: &str,
+) -> Result<Option<String>, ModeError> {
+    host.step("Planning the work");
+    let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    let mut messages = vec![Message::system(format!("{}\n{}", prompts::PLAN, prompts::tools(&names.join(", "))))];
+    messages.extend(history.iter().cloned());
+    messages.push(Message::user(task));
+    let response = host.generate(&GenerateRequest::hidden(messages))?;
+    let mut plan = String::new();
+    for line in response.text.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_PLAN_LINES) {
+        host.step(&format!("Plan: {line}"));
+        // Writing to a String does not fail.
+        let _ = writeln!(plan, "{line}");
+    }
+    Ok((!plan.is_empty()).then_some(plan))
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,15 +20,12 @@ const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 const MAX_CONTENT_BYTES: usize = 24 * 1024;
 const MAX_TIMEOUT_MS: u32 = 20_000;
 
-#[cfg(target_arch = "wasm32")]
 vivarium_sdk::export_tools! { "web_fetch" => fetch }
 
-#[cfg(target_arch = "wasm32")]
 fn fetch(arguments: Fetch, context: &Context) -> Result<Output, ToolError> {
     fetch_with(&mut vivarium_sdk::http::Live, &arguments, context)
 }
 
-#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "natively only the tests call it"))]
 fn fetch_with(client: &mut impl Client, arguments: &Fetch, context: &Context) -> Result<Output, ToolError> {
     let mut request = Request::get(parse_url(&arguments.url)?)
         .header("accept", "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.5")

@@ -170,7 +170,8 @@ fn replay(turns: &[Turn], trees: &Trees, disk: &Disk, report: &mut OpenReport) -
             report.replayed_groups += 1;
             last = number;
         }
-        report.dropped_torn_group |= turn.torn;
+        // A file whose turn is settled was cut back to its size, maybe through its last record.
+        report.dropped_torn_group |= turn.torn && turn.first + turn.records.len() as u64 > settled;
     }
     if last > settled {
         disk.note_settled(last)?;

@@ -379,6 +379,8 @@ struct Tokens {
 #[derive(Default)]
 struct Reader {
     tokens: Tokens,
+    /// Why the model stopped; it counts once the message has, too.
+    stop: Option<FinishReason>,
 }
 
 impl Reader {
@@ -417,9 +419,12 @@ impl EventReader for Reader {
                 if let Some(tokens) = &event.usage {
                     self.count(tokens, answer);
                 }
-                read_stop(event.delta.as_ref(), answer);
+                self.stop = read_stop(event.delta.as_ref(), answer).or(self.stop);
             }
-            "message_stop" => return Ok(Step::Done),
+            "message_stop" => {
+                answer.finish = Some(self.stop.unwrap_or_default());
+                return Ok(Step::Done);
+            }
             "error" => return Err(Refusal::of_text(data).fault(who)),
             // `ping`, `content_block_stop`, and what is yet to be invented.
             _ => {}
@@ -454,16 +459,15 @@ fn read_delta(index: u32, delta: &Delta<'_>, answer: &mut Answer<'_>, who: &Who)
     Ok(())
 }
 
-fn read_stop(delta: Option<&Delta<'_>>, answer: &mut Answer<'_>) {
-    let Some(delta) = delta else { return };
+fn read_stop(delta: Option<&Delta<'_>>, answer: &mut Answer<'_>) -> Option<FinishReason> {
+    let delta = delta?;
     if let Some(words) = delta.stop_details.as_ref().and_then(|details| details.explanation.as_ref()) {
         answer.decline(words.as_str());
     }
-    let Some(reason) = &delta.stop_reason else { return };
-    answer.finish = Some(match reason.as_str() {
+    Some(match delta.stop_reason.as_ref()?.as_str() {
         "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
         "tool_use" => FinishReason::ToolCalls,
         "refusal" => FinishReason::ContentFilter,
         _ => FinishReason::Stop,
-    });
+    })
 }

@@ -173,7 +173,7 @@ impl Refusal {
             let error = ModelError::Unavailable(format!("{name} failed{status}; {said}"));
             return Fault::Retry { error, after: self.after };
         }
-        let text = format!("{name}{status}; {said}");
+        let text = format!("{name} answered with an error{status}; {said}");
         Fault::Final(if self.is_too_long() {
             ModelError::ContextLengthExceeded(text)
         } else if self.is_policy() {

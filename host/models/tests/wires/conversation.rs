@@ -12,10 +12,10 @@ use vivarium_models::{Call, Provider, ProviderConfig, ProviderKind, Retries, Tim
 use crate::server::Server;
 
 /// Not a key of anybody.
-pub const KEY: &str = "sk-test-0123456789abcdef";
+pub(crate) const KEY: &str = "sk-test-0123456789abcdef";
 
 /// A provider that talks to the scripted server, with waits that a test can wait for.
-pub fn config(kind: ProviderKind, server: &Server) -> ProviderConfig {
+pub(crate) fn config(kind: ProviderKind, server: &Server) -> ProviderConfig {
     ProviderConfig {
         base_url: Some(server.url()),
         api_key: Some(KEY.into()),
@@ -26,7 +26,7 @@ pub fn config(kind: ProviderKind, server: &Server) -> ProviderConfig {
 }
 
 /// Asks, and gives the answer with the pieces that were shown.
-pub async fn ask(
+pub(crate) async fn ask(
     provider: &dyn Provider,
     model: &str,
     request: &GenerateRequest,
@@ -38,12 +38,12 @@ pub async fn ask(
 }
 
 /// One plain question.
-pub fn question() -> GenerateRequest {
+pub(crate) fn question() -> GenerateRequest {
     GenerateRequest { messages: vec![Message::user("Hi?")], ..GenerateRequest::default() }
 }
 
 /// A conversation with everything in it that a request can hold, apart from a schema.
-pub fn everything() -> GenerateRequest {
+pub(crate) fn everything() -> GenerateRequest {
     let image = Image { media_type: "image/png".to_owned(), data: vec![1, 2, 3, 4] };
     GenerateRequest {
         messages: vec![
@@ -75,13 +75,13 @@ pub fn everything() -> GenerateRequest {
 }
 
 /// A question whose answer must satisfy a schema that every vendor takes.
-pub fn by_schema() -> GenerateRequest {
+pub(crate) fn by_schema() -> GenerateRequest {
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"],
         "additionalProperties": false});
     GenerateRequest { output_schema: Some(schema), ..question() }
 }
 
-pub fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
+pub(crate) fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
     ToolCall { id: id.to_owned(), name: name.to_owned(), arguments_json: arguments.to_owned() }
 }
 

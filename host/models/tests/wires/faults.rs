@@ -35,6 +35,11 @@ fn begun(hello: &str) -> String {
     hello[..end + event].to_owned()
 }
 
+/// What is played, given a stream that has begun.
+type MakePlay = fn(&str) -> Play;
+/// Sets one of the timeouts.
+type SetTimeout = fn(&mut Timeouts, Duration);
+
 /// Asks a server that plays this, with quick retries unless `change` says otherwise.
 async fn ask_with(
     kind: ProviderKind,
@@ -192,7 +197,7 @@ async fn an_error_in_a_stream_is_an_error() {
 #[tokio::test]
 async fn silence_is_an_error_at_each_of_its_bounds() {
     let short = Duration::from_millis(60);
-    let cases: [(fn(&str) -> Play, fn(&mut Timeouts, Duration), &str); 4] = [
+    let cases: [(MakePlay, SetTimeout, &str); 4] = [
         (|_| Play::nothing(), |timeouts, short| timeouts.first_byte = short, "did not begin to answer within 0.06 s"),
         (
             |_| Play::silent_after(""),

@@ -26,7 +26,7 @@ enum Ending {
 }
 
 /// One reply.
-pub struct Play {
+pub(crate) struct Play {
     status: u16,
     headers: Vec<(&'static str, String)>,
     pieces: Vec<Vec<u8>>,
@@ -39,47 +39,47 @@ impl Play {
     }
 
     /// A whole stream of events.
-    pub fn events(text: &str) -> Self {
+    pub(crate) fn events(text: &str) -> Self {
         Self::new(200, "text/event-stream", vec![text.as_bytes().to_vec()], Ending::Whole)
     }
 
     /// A whole stream of these bytes.
-    pub fn bytes(bytes: Vec<u8>) -> Self {
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
         Self::new(200, "text/event-stream", vec![bytes], Ending::Whole)
     }
 
     /// A whole stream, in pieces of so many bytes, cut wherever they end.
-    pub fn events_in_pieces(text: &str, bytes: usize) -> Self {
+    pub(crate) fn events_in_pieces(text: &str, bytes: usize) -> Self {
         let pieces = text.as_bytes().chunks(bytes).map(<[u8]>::to_vec).collect();
         Self::new(200, "text/event-stream; charset=utf-8", pieces, Ending::Whole)
     }
 
     /// A stream that is cut after this.
-    pub fn cut_after(text: &str) -> Self {
+    pub(crate) fn cut_after(text: &str) -> Self {
         Self { ending: Ending::Cut, ..Self::events(text) }
     }
 
     /// A stream in which nothing follows this.
-    pub fn silent_after(text: &str) -> Self {
+    pub(crate) fn silent_after(text: &str) -> Self {
         Self { ending: Ending::Silence, ..Self::events(text) }
     }
 
     /// A JSON document.
-    pub fn json(status: u16, text: &str) -> Self {
+    pub(crate) fn json(status: u16, text: &str) -> Self {
         Self::new(status, "application/json", vec![text.as_bytes().to_vec()], Ending::Whole)
     }
 
     /// No reply at all: the connection is closed once the request was read.
-    pub fn hang_up() -> Self {
+    pub(crate) fn hang_up() -> Self {
         Self::new(0, "", Vec::new(), Ending::Cut)
     }
 
     /// No reply at all: the connection stays open.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self::new(0, "", Vec::new(), Ending::Silence)
     }
 
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -87,18 +87,18 @@ impl Play {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Counts the connections from 1.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// Method and path.
-    pub line: String,
+    pub(crate) line: String,
     head: String,
-    pub body: String,
-    pub at: std::time::Instant,
+    pub(crate) body: String,
+    pub(crate) at: std::time::Instant,
 }
 
 impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (one, value) = line.split_once(':')?;
             one.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -113,14 +113,14 @@ struct State {
 }
 
 /// The server; it ends with the test's runtime.
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<State>,
     left: mpsc::UnboundedReceiver<()>,
 }
 
 impl Server {
-    pub async fn playing(plays: impl IntoIterator<Item = Play>) -> Self {
+    pub(crate) async fn playing(plays: impl IntoIterator<Item = Play>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, left) = mpsc::unbounded_channel();
@@ -136,24 +136,24 @@ impl Server {
         Self { address, state, left }
     }
 
-    pub fn url(&self) -> Url {
+    pub(crate) fn url(&self) -> Url {
         format!("http://{}", self.address).parse().unwrap()
     }
 
     /// All requests so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.state.asked.lock().unwrap().clone()
     }
 
     /// The only request.
-    pub fn asked_once(&self) -> Asked {
+    pub(crate) fn asked_once(&self) -> Asked {
         let mut asked = self.asked();
         assert_eq!(asked.len(), 1, "{asked:#?}");
         asked.remove(0)
     }
 
     /// Waits until a client has closed a connection in the middle of a reply.
-    pub async fn client_has_left(&mut self) {
+    pub(crate) async fn client_has_left(&mut self) {
         let left = tokio::time::timeout(PATIENCE, self.left.recv()).await;
         left.expect("the client keeps the connection open").unwrap();
     }
@@ -218,7 +218,8 @@ async fn send(stream: &mut TcpStream, play: &Play) -> std::io::Result<()> {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).await?;
-    for piece in &play.pieces {
+    // An empty chunk would be the last one.
+    for piece in play.pieces.iter().filter(|piece| !piece.is_empty()) {
         stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
         stream.write_all(piece).await?;
         stream.write_all(b"\r\n").await?;

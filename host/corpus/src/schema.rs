@@ -1,0 +1,112 @@
+//! The fields of the index. One entry is one passage; a document has no entry of its own, because it is the sum of its
+//! passages and of the gaps before them: so what [`Corpus::read`](crate::Corpus::read) gives and what was quoted can
+//! not come apart, even when the file has changed since.
+
+use tantivy::TantivyDocument;
+use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _};
+
+use crate::extract::{EXTRACTION_VERSION, Extracted};
+use crate::passages::Span;
+use crate::words::{STEMMED, WHOLE};
+
+/// Raise it with every change of the fields or of the words' analysis.
+const SCHEMA_VERSION: u32 = 1;
+/// What an index must have been made with to be used.
+pub(crate) const FORMAT: u32 = EXTRACTION_VERSION * 1000 + SCHEMA_VERSION;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Fields {
+    pub(crate) schema: Schema,
+    pub(crate) location: Field,
+    pub(crate) path: Field,
+    pub(crate) title: Field,
+    pub(crate) heading: Field,
+    pub(crate) headings: Field,
+    pub(crate) body: Field,
+    pub(crate) whole: Field,
+    gap: Field,
+    order: Field,
+    document: Field,
+    media_type: Field,
+}
+
+/// One passage as the index keeps it.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) location: String,
+    pub(crate) title: String,
+    pub(crate) media_type: String,
+    pub(crate) heading: String,
+    pub(crate) gap: String,
+    pub(crate) body: String,
+    pub(crate) order: u64,
+    /// The same for documents with the same text.
+    pub(crate) document: u64,
+}
+
+impl Fields {
+    pub(crate) fn new() -> Self {
+        let indexed = |analyzer: &str, option| {
+            let indexing = TextFieldIndexing::default().set_tokenizer(analyzer).set_index_option(option);
+            TextOptions::default().set_indexing_options(indexing)
+        };
+        let mut schema = Schema::builder();
+        let location = schema.add_text_field("location", STRING | STORED);
+        let path = schema.add_text_field("path", indexed(STEMMED, IndexRecordOption::WithFreqs));
+        let title = schema.add_text_field("title", indexed(STEMMED, IndexRecordOption::WithFreqs) | STORED);
+        let heading = schema.add_text_field("heading", STORED);
+        let headings = schema.add_text_field("headings", indexed(STEMMED, IndexRecordOption::WithFreqs));
+        let body = schema.add_text_field("body", indexed(STEMMED, IndexRecordOption::WithFreqsAndPositions) | STORED);
+        let whole = schema.add_text_field("whole", indexed(WHOLE, IndexRecordOption::WithFreqs));
+        let gap = schema.add_text_field("gap", STORED);
+        let order = schema.add_u64_field("order", STORED);
+        let document = schema.add_u64_field("document", STORED);
+        let media_type = schema.add_text_field("media_type", STORED);
+        let schema = schema.build();
+        Self { schema, location, path, title, heading, headings, body, whole, gap, order, document, media_type }
+    }
+
+    /// The entries of a document, one for each passage.
+    pub(crate) fn entries<'d>(
+        &'d self,
+        location: &'d str,
+        document_hash: u64,
+        document: &'d Extracted,
+        spans: &'d [Span],
+    ) -> impl Iterator<Item = TantivyDocument> + 'd {
+        let mut end = 0;
+        spans.iter().zip(0_u64..).map(move |(span, order)| {
+            let part = |range| document.text.get(range).unwrap_or_default();
+            let body = part(span.range.clone());
+            let mut entry = TantivyDocument::default();
+            entry.add_text(self.location, location);
+            entry.add_text(self.path, location);
+            entry.add_text(self.title, &document.title);
+            entry.add_text(self.media_type, document.media_type);
+            entry.add_text(self.heading, &span.heading);
+            entry.add_text(self.headings, format!("{}\n{}", span.heading, span.context));
+            entry.add_text(self.gap, part(end..span.range.start));
+            entry.add_text(self.body, body);
+            entry.add_text(self.whole, body);
+            entry.add_u64(self.order, order);
+            entry.add_u64(self.document, document_hash);
+            end = span.range.end;
+            entry
+        })
+    }
+
+    pub(crate) fn entry(&self, stored: &TantivyDocument) -> Entry {
+        let text = |field| stored.get_first(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        let number = |field| stored.get_first(field).and_then(|value| value.as_u64()).unwrap_or_default();
+        Entry {
+            location: text(self.location),
+            title: text(self.title),
+            media_type: text(self.media_type),
+            heading: text(self.heading),
+            gap: text(self.gap),
+            body: text(self.body),
+            order: number(self.order),
+            document: number(self.document),
+        }
+    }
+}

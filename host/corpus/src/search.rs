@@ -1,0 +1,196 @@
+//! From a person's words to the best passages.
+//!
+//! The query is built from words, never by a query language: what a user or a model types may hold anything. Each word
+//! counts once, where it matches best (text, heading, title, path), so that a title that repeats on every passage of a
+//! document can not outweigh the passage itself; words that stand together in the query count again where they stand
+//! together in the text.
+
+use std::collections::{HashMap, HashSet};
+
+use tantivy::collector::{DocSetCollector, TopDocs};
+use tantivy::query::{BooleanQuery, BoostQuery, DisjunctionMaxQuery, Occur, PhraseQuery, Query, TermQuery};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Searcher, TantivyDocument, Term};
+use vivarium_domain::Document;
+
+use crate::schema::{Entry, Fields};
+use crate::words::{is_stop_word, stemmed, whole, words};
+use crate::{CorpusError, Hit};
+
+/// More words than this are a text, not a question; the first ones count.
+const MAX_QUERY_WORDS: usize = 48;
+const MAX_QUERY_BYTES: usize = 8 << 10;
+pub(crate) const MAX_HITS: usize = 50;
+const MAX_HITS_OF_ONE_DOCUMENT: usize = 2;
+/// How many passages are looked at, at most, to find enough different ones.
+const MAX_CANDIDATES: usize = 4096;
+
+/// How much a match counts by where it stands.
+const BODY: f32 = 1.0;
+const WHOLE: f32 = 1.1;
+const HEADING: f32 = 1.4;
+const TITLE: f32 = 1.5;
+const PATH: f32 = 0.4;
+const TOGETHER: f32 = 0.8;
+/// What the places other than the best one add.
+const TIE_BREAKER: f32 = 0.3;
+
+pub(crate) fn search(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &str,
+    max_hits: usize,
+) -> Result<Vec<Hit>, CorpusError> {
+    let parsed = parse(fields, query).ok_or_else(|| CorpusError::InvalidQuery(shortened(query)))?;
+    let max_hits = max_hits.min(MAX_HITS);
+    if max_hits == 0 {
+        return Ok(Vec::new());
+    }
+    let mut candidates = max_hits * 8 + 32;
+    loop {
+        let found = top(searcher, fields, &parsed, candidates)?;
+        let exhausted = found.len() < candidates;
+        let hits = pick(found, max_hits);
+        if hits.len() == max_hits || exhausted || candidates >= MAX_CANDIDATES {
+            return Ok(hits);
+        }
+        candidates *= 4;
+    }
+}
+
+fn top(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &dyn Query,
+    limit: usize,
+) -> Result<Vec<(f32, Entry)>, CorpusError> {
+    let found = searcher.search(query, &TopDocs::with_limit(limit).order_by_score()).map_err(|e| failed(&e))?;
+    let entry = |(score, address)| {
+        let stored: TantivyDocument = searcher.doc(address).map_err(|e| failed(&e))?;
+        Ok((score, fields.entry(&stored)))
+    };
+    let mut entries = found.into_iter().map(entry).collect::<Result<Vec<_>, CorpusError>>()?;
+    // Equal scores come in the order in which threads happened to index; a person expects the same answer each time.
+    entries.sort_by(|(a_score, a), (b_score, b)| {
+        b_score.total_cmp(a_score).then_with(|| a.location.cmp(&b.location)).then_with(|| a.order.cmp(&b.order))
+    });
+    Ok(entries)
+}
+
+/// Drops what says the same again: passages that another document holds word for word, and more than two of one.
+fn pick(candidates: Vec<(f32, Entry)>, max_hits: usize) -> Vec<Hit> {
+    let mut texts: HashSet<String> = HashSet::new();
+    let mut of_document: HashMap<u64, (String, usize)> = HashMap::new();
+    let mut hits = Vec::new();
+    for (score, entry) in candidates {
+        let (location, count) = of_document.entry(entry.document).or_insert_with(|| (entry.location.clone(), 0));
+        let is_copy = *location != entry.location;
+        if is_copy || *count >= MAX_HITS_OF_ONE_DOCUMENT || !texts.insert(entry.body.clone()) {
+            continue;
+        }
+        *count += 1;
+        let Entry { location, title, heading, body: passage, .. } = entry;
+        hits.push(Hit { location, title, heading, passage, score });
+        if hits.len() == max_hits {
+            break;
+        }
+    }
+    hits
+}
+
+/// The whole text under `location`, put together from its passages.
+pub(crate) fn read(
+    searcher: &Searcher,
+    fields: &Fields,
+    location: &str,
+    max_bytes: usize,
+) -> Result<Document, CorpusError> {
+    let query = TermQuery::new(Term::from_field_text(fields.location, location), IndexRecordOption::Basic);
+    let addresses = searcher.search(&query, &DocSetCollector).map_err(|e| failed(&e))?;
+    let entry = |address| {
+        let stored: TantivyDocument = searcher.doc(address).map_err(|e| failed(&e))?;
+        Ok(fields.entry(&stored))
+    };
+    let mut entries = addresses.into_iter().map(entry).collect::<Result<Vec<_>, CorpusError>>()?;
+    entries.sort_by_key(|entry| entry.order);
+    let first = entries.first().ok_or_else(|| CorpusError::NotFound(shortened(location)))?;
+    let (title, media_type) = (first.title.clone(), first.media_type.clone());
+    let mut text = String::new();
+    for entry in &entries {
+        if text.len() > max_bytes {
+            break;
+        }
+        text.push_str(&entry.gap);
+        text.push_str(&entry.body);
+    }
+    text.truncate(text.floor_char_boundary(max_bytes));
+    Ok(Document { title, location: location.to_owned(), media_type, text })
+}
+
+fn failed(error: &tantivy::TantivyError) -> CorpusError {
+    CorpusError::Unavailable(format!(
+        "the index could not be read: {error}. If it stays so, delete the index's folder: the next start builds it anew"
+    ))
+}
+
+/// For error texts: a query may be megabytes.
+fn shortened(text: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let mut short: String = text.chars().take(MAX_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// None where there is no word to search for.
+fn parse(fields: &Fields, query: &str) -> Option<BooleanQuery> {
+    let query = query.get(..query.floor_char_boundary(MAX_QUERY_BYTES)).unwrap_or_default();
+    let mut all = words(&mut whole(), query);
+    if all.iter().any(|word| !is_stop_word(word)) {
+        all.retain(|word| !is_stop_word(word));
+    }
+    let mut seen = HashSet::new();
+    all.retain(|word| seen.insert(word.clone()));
+    all.truncate(MAX_QUERY_WORDS);
+    if all.is_empty() {
+        return None;
+    }
+    let stems: Vec<Vec<String>> = all.iter().map(|word| words(&mut stemmed(), word)).collect();
+    let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+    for (word, stems) in all.iter().zip(&stems) {
+        clauses.push((Occur::Should, word_query(fields, word, stems)));
+    }
+    for ((first, first_stems), (second, second_stems)) in all.iter().zip(&stems).zip(all.iter().zip(&stems).skip(1)) {
+        if let (Some(left), Some(right)) = (first_stems.last(), second_stems.first()) {
+            clauses.push((Occur::Should, near(fields, left, right)));
+        }
+        // "hash map" also means `HashMap`.
+        let joined = term(fields.whole, &format!("{first}{second}"));
+        clauses.push((Occur::Should, Box::new(BoostQuery::new(joined, WHOLE))));
+    }
+    Some(BooleanQuery::new(clauses))
+}
+
+fn word_query(fields: &Fields, word: &str, stems: &[String]) -> Box<dyn Query> {
+    let places = [(fields.body, BODY), (fields.headings, HEADING), (fields.title, TITLE), (fields.path, PATH)];
+    let share = 1.0 / stems.len().max(1) as f32;
+    let mut places: Vec<Box<dyn Query>> = stems
+        .iter()
+        .flat_map(|stem| places.map(|(field, weight)| (field, weight * share, stem)))
+        .map(|(field, weight, stem)| Box::new(BoostQuery::new(term(field, stem), weight)) as Box<dyn Query>)
+        .collect();
+    places.push(Box::new(BoostQuery::new(term(fields.whole, word), WHOLE)));
+    Box::new(DisjunctionMaxQuery::with_tie_breaker(places, TIE_BREAKER))
+}
+
+fn near(fields: &Fields, left: &str, right: &str) -> Box<dyn Query> {
+    let terms = vec![Term::from_field_text(fields.body, left), Term::from_field_text(fields.body, right)];
+    let mut phrase = PhraseQuery::new(terms);
+    phrase.set_slop(2);
+    Box::new(BoostQuery::new(Box::new(phrase), TOGETHER))
+}
+
+fn term(field: Field, text: &str) -> Box<dyn Query> {
+    Box::new(TermQuery::new(Term::from_field_text(field, text), IndexRecordOption::WithFreqs))
+}

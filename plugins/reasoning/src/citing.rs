@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_claim_is_backed_by_the_sentence_that_says_it() {
-        let answer = "The value is dropped as soon as its owner leaves scope [s1]. Unrelated claims have no quote [s1].";
+        let answer =
+            "The value is dropped as soon as its owner leaves scope [s1]. Unrelated claims have no quote [s1].";
         let citations = quotes_behind(&mut host(), answer);
         assert_eq!(citations.len(), 1, "{citations:?}");
         assert_eq!(citations[0].quote, "When the owner goes out of scope, the value will be dropped.");
@@ -252,7 +253,10 @@ mod tests {
     #[test]
     fn a_quote_that_is_not_in_its_source_is_dropped() {
         let cite = |quote: &str| Citation { source_id: "s1".into(), quote: quote.into() };
-        let kept = verified(&mut host(), vec![cite("Rust has no owners."), cite("“Rust has ownership…”"), cite("Rust  has\nownership.")]);
+        let kept = verified(
+            &mut host(),
+            vec![cite("Rust has no owners."), cite("“Rust has ownership…”"), cite("Rust  has\nownership.")],
+        );
         let quotes: Vec<&str> = kept.iter().map(|citation| citation.quote.as_str()).collect();
         assert_eq!(quotes, ["Rust has ownership", "Rust  has\nownership."]);
     }
@@ -260,6 +264,9 @@ mod tests {
     #[test]
     fn sentences_are_verbatim_and_keep_their_marks() {
         let text = "One is 1.5 long. Two? [s1] Three [s2]. \n\n# Head\n- item one\n- item two";
-        assert_eq!(sentences(text), ["One is 1.5 long.", "Two? [s1]", "Three [s2].", "# Head", "- item one", "- item two"]);
+        assert_eq!(
+            sentences(text),
+            ["One is 1.5 long.", "Two? [s1]", "Three [s2].", "# Head", "- item one", "- item two"]
+        );
     }
 }

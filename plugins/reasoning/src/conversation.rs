@@ -64,7 +64,9 @@ mod tests {
     #[test]
     fn the_newest_turns_stay_and_the_first_of_them_is_the_clients() {
         let history: Vec<Message> = (0..50)
-            .flat_map(|n| [Message::user(format!("question {n} {}", "x".repeat(100))), Message::assistant("y".repeat(100))])
+            .flat_map(|n| {
+                [Message::user(format!("question {n} {}", "x".repeat(100))), Message::assistant("y".repeat(100))]
+            })
             .collect();
         let kept = fitting(history.clone(), 1_000);
         assert!(!kept.is_empty() && kept.len() < history.len());

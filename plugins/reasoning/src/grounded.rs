@@ -120,7 +120,8 @@ fn find(host: &mut impl Host, retrieval: &mut Retrieval, about: &str) -> Vec<Rea
 /// The sentence of the conversation that shares most words with the question, at least half of them.
 fn earlier(history: &[Message], question: &str) -> Option<String> {
     let words = content_words(question);
-    let said = |message: &Message| citing::sentences(&message.text()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let said =
+        |message: &Message| citing::sentences(&message.text()).into_iter().map(str::to_owned).collect::<Vec<_>>();
     let spoken = history.iter().filter(|message| matches!(message, Message::User(_) | Message::Assistant(_)));
     let shared = |sentence: &String| {
         let theirs = content_words(sentence);

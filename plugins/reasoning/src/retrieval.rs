@@ -76,8 +76,11 @@ impl Reading {
     /// The pieces of it that an answer may rest on: what the search found, else what the reading showed.
     #[must_use]
     pub fn passages(&self) -> Vec<Passage> {
-        let passage =
-            |text: &str| Passage { source_id: self.source.id.clone(), title: self.source.title.clone(), text: text.to_owned() };
+        let passage = |text: &str| Passage {
+            source_id: self.source.id.clone(),
+            title: self.source.title.clone(),
+            text: text.to_owned(),
+        };
         match self.candidate.place {
             Place::Corpus if !self.candidate.passages.is_empty() => {
                 self.candidate.passages.iter().map(|text| passage(text)).collect()
@@ -167,9 +170,11 @@ impl Retrieval {
         }
         let results = host.call_all(&calls);
         // A place that answers no query of a batch is down or not set up: the rest of the run does without it.
-        let answers = |place: &Place| asked.iter().zip(&results).any(|(asked, result)| asked == place && !result.is_error);
+        let answers =
+            |place: &Place| asked.iter().zip(&results).any(|(asked, result)| asked == place && !result.is_error);
         self.places.retain(|place| !asked.contains(place) || answers(place));
-        let lists = asked.into_iter().zip(results).map(|(place, result)| self.candidates(host, place, result)).collect();
+        let lists =
+            asked.into_iter().zip(results).map(|(place, result)| self.candidates(host, place, result)).collect();
         self.merge(lists)
     }
 
@@ -391,7 +396,10 @@ mod tests {
         assert_eq!(read, ["a", "c"]);
         assert_eq!(retrieval.problems, ["Could not read “b”: it is gone"]);
         assert!(host.steps.contains(&"Could not read “b”: it is gone".to_owned()));
-        assert!(retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(), "the broken search finds nothing");
+        assert!(
+            retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(),
+            "the broken search finds nothing"
+        );
     }
 
     #[test]

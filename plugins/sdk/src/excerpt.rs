@@ -18,9 +18,7 @@ pub fn excerpt(text: &str, focus: Option<&str>, max_bytes: usize) -> String {
         return text.to_owned();
     }
     let room = max_bytes.saturating_sub(GAP.len() + 2);
-    focus
-        .and_then(|focus| around(text, focus, room))
-        .unwrap_or_else(|| format!("{}\n\n{GAP}", beginning(text, room)))
+    focus.and_then(|focus| around(text, focus, room)).unwrap_or_else(|| format!("{}\n\n{GAP}", beginning(text, room)))
 }
 
 /// The words of `text` that carry meaning, in lower case, in their order; a word of the language's glue carries none.
@@ -35,15 +33,15 @@ pub fn content_words(text: &str) -> Vec<String> {
 
 /// English words that say how a sentence hangs together, not what it speaks of.
 const GLUE: &[&str] = &[
-    "a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because",
-    "been", "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "done", "each",
-    "else", "ever", "for", "from", "give", "go", "had", "has", "have", "he", "her", "here", "him", "his", "how", "i", "if",
-    "in", "into", "is", "it", "its", "just", "like", "many", "may", "me", "mean", "means", "might", "more", "most", "much",
-    "must", "my", "no", "not", "now", "of", "off", "ok", "okay", "on", "one", "only", "or", "other", "our", "out", "over",
-    "please", "same", "say", "shall", "she", "should", "so", "some", "such", "tell", "than", "thank", "thanks", "that", "the",
-    "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "up", "us", "very",
-    "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "would",
-    "yes", "yet", "you", "your",
+    "a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be",
+    "because", "been", "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing",
+    "done", "each", "else", "ever", "for", "from", "give", "go", "had", "has", "have", "he", "her", "here", "him",
+    "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "like", "many", "may", "me", "mean", "means",
+    "might", "more", "most", "much", "must", "my", "no", "not", "now", "of", "off", "ok", "okay", "on", "one", "only",
+    "or", "other", "our", "out", "over", "please", "same", "say", "shall", "she", "should", "so", "some", "such",
+    "tell", "than", "thank", "thanks", "that", "the", "their", "them", "then", "there", "these", "they", "this",
+    "those", "through", "to", "too", "under", "up", "us", "very", "was", "we", "were", "what", "when", "where",
+    "which", "while", "who", "whom", "whose", "why", "will", "with", "would", "yes", "yet", "you", "your",
 ];
 
 fn around(text: &str, focus: &str, max_bytes: usize) -> Option<String> {
@@ -108,7 +106,8 @@ mod tests {
     use super::*;
 
     fn long_text() -> String {
-        let mut paragraphs: Vec<String> = (0..200).map(|n| format!("Paragraph {n} speaks of nothing at all.")).collect();
+        let mut paragraphs: Vec<String> =
+            (0..200).map(|n| format!("Paragraph {n} speaks of nothing at all.")).collect();
         paragraphs[150] = "The borrow checker refuses two mutable borrows at once.".to_owned();
         paragraphs[20] = "A checker looks at things.".to_owned();
         paragraphs.join("\n\n")

@@ -168,13 +168,15 @@ pub fn get_following(
     for _ in 0..=max_redirects {
         let response = client.send(&request)?;
         let Some(target) = response.redirects_to() else { return Ok(response) };
-        let target = request
-            .url
-            .join(target)
-            .map_err(|_| HttpError::InvalidUrl(format!("{} redirects to {target:?}, which is not a URL", request.url)))?;
+        let target = request.url.join(target).map_err(|_| {
+            HttpError::InvalidUrl(format!("{} redirects to {target:?}, which is not a URL", request.url))
+        })?;
         request.url = parse_url(target.as_str())?;
     }
-    Err(HttpError::TooManyRedirects(format!("there are more than {max_redirects} redirects, the last to {}", request.url)))
+    Err(HttpError::TooManyRedirects(format!(
+        "there are more than {max_redirects} redirects, the last to {}",
+        request.url
+    )))
 }
 
 pub use live::Live;
@@ -195,8 +197,7 @@ mod live {
         fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
             let unavailable = |what: &str| HttpError::Unavailable(format!("{} {what}", request.url));
             let (outgoing, body) = outgoing(request)?;
-            let future = handle(outgoing, Some(options(request.timeout_ms)))
-                .map_err(|code| explain(request, code))?;
+            let future = handle(outgoing, Some(options(request.timeout_ms))).map_err(|code| explain(request, code))?;
             send_body(body, &request.body).map_err(|()| unavailable("did not take the request's body"))?;
             future.subscribe().block();
             let incoming = match future.get() {
@@ -281,9 +282,9 @@ mod live {
         use wasi::ErrorCode as Code;
         let host = request.url.host_str().unwrap_or_default();
         match code {
-            Code::HttpRequestDenied => HttpError::Denied(format!(
-                "this plugin may not reach {host}: an operator has to grant that host to it"
-            )),
+            Code::HttpRequestDenied => {
+                HttpError::Denied(format!("this plugin may not reach {host}: an operator has to grant that host to it"))
+            }
             Code::DestinationIpProhibited | Code::DestinationIpUnroutable => HttpError::Denied(format!(
                 "{host} has no public address, and no operator has granted this plugin a private one"
             )),

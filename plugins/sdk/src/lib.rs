@@ -22,9 +22,9 @@ pub mod excerpt;
 pub mod http;
 pub mod log;
 pub mod mode;
-pub mod tool;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod tool;
 
 /// Puts the manifest that `build.rs` has written into the core module, from where the builder takes it.
 #[doc(hidden)]

@@ -99,7 +99,8 @@ pub fn generate_by_schema(
     if abilities.contains(Abilities::JSON_SCHEMA) {
         request.output_schema = Some(schema);
     } else {
-        let words = format!("Answer with JSON alone, without any other text, that satisfies this JSON Schema:\n{schema}");
+        let words =
+            format!("Answer with JSON alone, without any other text, that satisfies this JSON Schema:\n{schema}");
         request.messages.insert(0, Message::system(words));
     }
     let text = host.generate(&request)?.text;
@@ -132,7 +133,10 @@ macro_rules! export_mode {
                 }
             }
             // Natively, where the tests run, nothing is exported: the names of the canonical ABI are none to a native linker.
-            const _: usize = { let _ = <Component as $crate::mode::Guest>::run; 0 };
+            const _: usize = {
+                let _ = <Component as $crate::mode::Guest>::run;
+        0
+            };
             #[cfg(target_arch = "wasm32")]
             $crate::bindings::mode::export_mode_world!(Component with_types_in $crate::bindings::mode);
             $crate::manifest_section!();

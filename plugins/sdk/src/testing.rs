@@ -91,11 +91,8 @@ impl ScriptedHost {
             name: (*name).to_owned(),
             arguments_json: (*arguments).to_owned(),
         });
-        let answer = GenerateResponse {
-            tool_calls: tool_calls.collect(),
-            finish_reason: FinishReason::ToolCalls,
-            ..says("")
-        };
+        let answer =
+            GenerateResponse { tool_calls: tool_calls.collect(), finish_reason: FinishReason::ToolCalls, ..says("") };
         self.answers.push_back(Ok(answer));
         self
     }

@@ -5,7 +5,8 @@ mod prompts;
 
 use vivarium_reasoning::{citing, conversation, grounded, tool_loop};
 use vivarium_sdk::mode::{
-    Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition, generate_by_schema,
+    Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition,
+    generate_by_schema,
 };
 
 vivarium_sdk::export_mode!(run);
@@ -20,7 +21,10 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
         return converse(host, &info, tools, request);
     }
     if request.output_schema.is_some() {
-        return Err(ModeError::Model(format!("an answer by a JSON Schema needs a language model. {}", grounded::nature(&info))));
+        return Err(ModeError::Model(format!(
+            "an answer by a JSON Schema needs a language model. {}",
+            grounded::nature(&info)
+        )));
     }
     Ok(grounded::answer(host, &info, &tools, &request.history, &request.input)?.outcome)
 }

@@ -89,7 +89,9 @@ fn what_a_tool_gives_never_becomes_an_instruction() {
     run(&mut host, request("Who owns a value?")).unwrap();
     assert!(!host.system_texts().contains(INJECTION));
     let last = host.asked.last().unwrap();
-    assert!(last.messages.iter().any(|message| matches!(message, Message::Tool(tool) if tool.content.contains(INJECTION))));
+    assert!(
+        last.messages.iter().any(|message| matches!(message, Message::Tool(tool) if tool.content.contains(INJECTION)))
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use vivarium_reasoning::{citing, conversation, grounded, tool_loop};
 use vivarium_sdk::mode::{
-    Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition, generate_by_schema,
+    Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition,
+    generate_by_schema,
 };
 
 vivarium_sdk::export_mode!(run);
@@ -24,7 +25,10 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
         return work(host, &info, tools, request);
     }
     if request.output_schema.is_some() {
-        return Err(ModeError::Model(format!("an answer by a JSON Schema needs a language model. {}", grounded::nature(&info))));
+        return Err(ModeError::Model(format!(
+            "an answer by a JSON Schema needs a language model. {}",
+            grounded::nature(&info)
+        )));
     }
     let found = grounded::answer(host, &info, &tools, &request.history, &request.input)?;
     Ok(found.with_places())

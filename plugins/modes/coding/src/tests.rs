@@ -20,7 +20,8 @@ fn request(input: &str) -> Request {
 
 fn with_corpus(host: ScriptedHost) -> ScriptedHost {
     host.with_tool("corpus_search", |_| {
-        let hit = serde_json::json!({"location": "src/lock.rs", "title": "lock.rs", "passage": "A mutex guards the table."});
+        let hit =
+            serde_json::json!({"location": "src/lock.rs", "title": "lock.rs", "passage": "A mutex guards the table."});
         Ok((serde_json::json!({ "hits": [hit] }).to_string(), vec![]))
     })
     .with_tool("corpus_read", |_| {

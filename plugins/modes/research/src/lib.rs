@@ -28,7 +28,10 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
         return written::answer(host, &info, &tools, request);
     }
     if request.output_schema.is_some() {
-        return Err(ModeError::Model(format!("an answer by a JSON Schema needs a language model. {}", grounded::nature(&info))));
+        return Err(ModeError::Model(format!(
+            "an answer by a JSON Schema needs a language model. {}",
+            grounded::nature(&info)
+        )));
     }
     extractive::answer(host, &info, &tools, &request)
 }

@@ -146,7 +146,8 @@ fn a_model_that_can_not_plan_still_searches_for_the_question() {
 
 #[test]
 fn a_model_without_schemas_plans_in_lines() {
-    let mut host = with_corpus(ScriptedHost::new(Abilities::FREE_TEXT)).saying("1. apples\n2. pears").saying("So [s1].");
+    let mut host =
+        with_corpus(ScriptedHost::new(Abilities::FREE_TEXT)).saying("1. apples\n2. pears").saying("So [s1].");
     run(&mut host, request("fruit", 1)).unwrap();
     assert_eq!(host.called(), ["corpus_search", "corpus_search", "corpus_read", "corpus_read"]);
 }

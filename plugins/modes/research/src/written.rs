@@ -311,6 +311,9 @@ mod tests {
 
     #[test]
     fn a_list_is_read_whatever_its_bullets() {
-        assert_eq!(lines("1. rust owner\n- \"drop\"\n\n* 3d printing\n2) x"), ["rust owner", "drop", "3d printing", "x"]);
+        assert_eq!(
+            lines("1. rust owner\n- \"drop\"\n\n* 3d printing\n2) x"),
+            ["rust owner", "drop", "3d printing", "x"]
+        );
     }
 }

@@ -38,7 +38,8 @@ fn declared(body: &[u8]) -> Option<&'static Encoding> {
     let head: String = head.iter().map(|byte| char::from(*byte).to_ascii_lowercase()).collect();
     let xml = head.trim_start().starts_with("<?xml").then(|| head.split("?>").next()).flatten();
     let from_xml = xml.and_then(|declaration| label_after(declaration, "encoding"));
-    from_xml.or_else(|| head.split("<meta").skip(1).find_map(|meta| label_in(meta.split('>').next()?)))
+    from_xml
+        .or_else(|| head.split("<meta").skip(1).find_map(|meta| label_in(meta.split('>').next()?)))
         // A page whose own declaration can be read as ASCII is not UTF-16, whatever it says.
         .map(|encoding| encoding.output_encoding())
 }

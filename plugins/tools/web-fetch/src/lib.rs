@@ -69,8 +69,11 @@ enum Kind {
 /// The response as a document.
 fn readable(response: &Response) -> Result<Document, ToolError> {
     let url = &response.url;
-    if let Some(coding) = response.header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(ToolError::Failed(format!("{url} is sent as {coding:?}, though it was asked for without any coding")));
+    if let Some(coding) = response.header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
+        return Err(ToolError::Failed(format!(
+            "{url} is sent as {coding:?}, though it was asked for without any coding"
+        )));
     }
     let content_type = response.header("content-type").unwrap_or_default();
     let text = charset::decode(&response.body, content_type);
@@ -98,7 +101,9 @@ fn readable(response: &Response) -> Result<Document, ToolError> {
         }
     };
     if document.text.trim().is_empty() {
-        return Err(ToolError::Failed(format!("{url} holds no readable text; it may need a browser that runs scripts")));
+        return Err(ToolError::Failed(format!(
+            "{url} holds no readable text; it may need a browser that runs scripts"
+        )));
     }
     let text = beginning(&document.text, MAX_DOCUMENT_BYTES).to_owned();
     Ok(Document { text, ..document })

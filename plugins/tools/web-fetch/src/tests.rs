@@ -50,7 +50,10 @@ impl Web {
 impl Client for Web {
     fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
         self.asked.push(request.url.to_string());
-        self.pages.get(request.url.as_str()).cloned().ok_or_else(|| HttpError::Denied(format!("{} is not granted", request.url)))
+        self.pages
+            .get(request.url.as_str())
+            .cloned()
+            .ok_or_else(|| HttpError::Denied(format!("{} is not granted", request.url)))
     }
 }
 
@@ -62,7 +65,8 @@ fn markdown(fixture: &str, url: &'static str) -> (String, String) {
 
 #[test]
 fn an_article_is_read_without_its_menus_and_scripts() {
-    let (title, text) = markdown(include_str!("../fixtures/article.html"), "https://news.example.com/2026/harbour.html");
+    let (title, text) =
+        markdown(include_str!("../fixtures/article.html"), "https://news.example.com/2026/harbour.html");
     assert_eq!(title, "The harbour that learned to breathe");
     for clutter in ["Subscribe", "window.dataLayer", "Most read", "cookie", "Privacy policy", "font-family"] {
         assert!(!text.contains(clutter), "{clutter:?} is still there:\n{text}");
@@ -75,9 +79,13 @@ fn an_article_is_read_without_its_menus_and_scripts() {
 
 #[test]
 fn a_reference_page_keeps_its_code_and_tables() {
-    let (title, text) = markdown(include_str!("../fixtures/reference.html"), "https://docs.example.com/std/vec/struct.Vec.html");
+    let (title, text) =
+        markdown(include_str!("../fixtures/reference.html"), "https://docs.example.com/std/vec/struct.Vec.html");
     assert_eq!(title, "Vec in example::vec - Rust");
-    assert!(text.contains("```rust\nlet mut vec = Vec::with_capacity(10);\nvec.push(1);\n\nassert_eq!(vec.len(), 1);\n```"), "{text}");
+    assert!(
+        text.contains("```rust\nlet mut vec = Vec::with_capacity(10);\nvec.push(1);\n\nassert_eq!(vec.len(), 1);\n```"),
+        "{text}"
+    );
     assert!(text.contains("| Method") && text.contains("| `push`"), "{text}");
     assert!(text.contains("| amortized *O*(1)"), "{text}");
     assert!(text.contains("## Capacity and reallocation"), "{text}");
@@ -149,7 +157,9 @@ fn text_is_kept_as_it_is() {
 #[test]
 fn what_can_not_be_read_is_refused_with_what_can() {
     let url = "https://example.com/paper.pdf";
-    for (content_type, body) in [("application/pdf", b"%PDF-1.7".as_slice()), ("image/png", b"\x89PNG"), ("", b"\0\x01")] {
+    for (content_type, body) in
+        [("application/pdf", b"%PDF-1.7".as_slice()), ("image/png", b"\x89PNG"), ("", b"\0\x01")]
+    {
         let error = Web::new().page(url, 200, &[("content-type", content_type)], body).fetch(url).unwrap_err();
         assert!(matches!(&error, ToolError::Failed(why) if why.contains("reads HTML, Markdown")), "{error:?}");
     }

@@ -203,7 +203,8 @@ mod tests {
     }
 
     fn tavily() -> Engine {
-        let configuration = Configuration { engine: Some("tavily".into()), has_tavily_key: true, ..Configuration::default() };
+        let configuration =
+            Configuration { engine: Some("tavily".into()), has_tavily_key: true, ..Configuration::default() };
         Engine::choose(&configuration).unwrap()
     }
 
@@ -273,10 +274,18 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_has_to_do_what() {
-        assert!(matches!(brave().results(&answer(401, "")), Err(ToolError::Failed(why)) if why.contains("refuses the key")));
-        assert!(matches!(searxng().results(&answer(403, "")), Err(ToolError::Failed(why)) if why.contains("search.formats")));
-        assert!(matches!(tavily().results(&answer(429, "")), Err(ToolError::Unavailable(why)) if why.contains("after 7")));
+        assert!(
+            matches!(brave().results(&answer(401, "")), Err(ToolError::Failed(why)) if why.contains("refuses the key"))
+        );
+        assert!(
+            matches!(searxng().results(&answer(403, "")), Err(ToolError::Failed(why)) if why.contains("search.formats"))
+        );
+        assert!(
+            matches!(tavily().results(&answer(429, "")), Err(ToolError::Unavailable(why)) if why.contains("after 7"))
+        );
         assert!(matches!(tavily().results(&answer(502, "")), Err(ToolError::Unavailable(_))));
-        assert!(matches!(brave().results(&answer(200, "<html>")), Err(ToolError::Failed(why)) if why.contains("can not be read")));
+        assert!(
+            matches!(brave().results(&answer(200, "<html>")), Err(ToolError::Failed(why)) if why.contains("can not be read"))
+        );
     }
 }

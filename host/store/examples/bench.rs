@@ -5,6 +5,8 @@
 //! `cargo run --profile bench -p vivarium-store --example bench -- [callers=64] [seconds=5]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for the terminal; what fails ends it")]
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,9 @@ async fn main() {
     }
     let (wall, cpu) = (start.elapsed(), cpu_time().saturating_sub(cpu));
     report(&store, &mut waits, wall, cpu);
+    for (thread, time) in cpu_by_thread() {
+        println!("  {:6.1} us per commit in {thread}", time.as_secs_f64() * 1e6 / waits.len() as f64);
+    }
 
     let closing = Instant::now();
     drop(store);
@@ -109,8 +114,24 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
 
 /// Processor time of the whole process.
 fn cpu_time() -> Duration {
-    // Fields 14 and 15 of stat, counted from after the name in brackets: user and system time in hundredths of a second.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_of("/proc/self/stat".as_ref())
+}
+
+/// Processor time by the threads' names, sled's many as one.
+fn cpu_by_thread() -> BTreeMap<String, Duration> {
+    let mut times = BTreeMap::<String, Duration>::new();
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let name = if name.starts_with("sled-io") { "sled-io" } else { name.trim() };
+        *times.entry(name.to_owned()).or_default() += cpu_of(&task.path().join("stat"));
+    }
+    times
+}
+
+/// Fields 14 and 15 of a stat file, counted from after the name in brackets: user and system time in hundredths of a
+/// second.
+fn cpu_of(stat: &Path) -> Duration {
+    let stat = std::fs::read_to_string(stat).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)

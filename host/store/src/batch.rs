@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vivarium_domain::{RunId, Session, SessionId, SessionMessage, TenantId, Timestamp};
+use vivarium_domain::{RunId, Session, SessionId, TenantId, Timestamp};
 
 use crate::record::{self, Op};
 use crate::table::{Key, Place, Range, Table, last_number};
@@ -40,7 +40,7 @@ enum Step {
     /// The writes of some events, to be done if `first` is the log's next number.
     Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op> },
     /// Messages that get their numbers from the session's record.
-    Messages { tenant: TenantId, session: SessionId, first_at: Timestamp, last_at: Timestamp, messages: Vec<Vec<u8>> },
+    Messages { tenant: TenantId, session: SessionId, first_at: Timestamp, last_at: Timestamp, messages: Vec<Bytes> },
 }
 
 /// Does the caller's share of a batch.
@@ -107,7 +107,8 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
         Write::AppendMessages { session, messages } => {
             let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
             let (first_at, last_at) = (first.at, last.at);
-            let messages = messages.iter().map(json::<SessionMessage>).collect::<Result<_, _>>()?;
+            let messages =
+                messages.iter().map(|message| Ok(json(message)?.into())).collect::<Result<_, StoreError>>()?;
             steps.push(Step::Messages { tenant: tenant.clone(), session, first_at, last_at, messages });
         }
         Write::PutIdempotency { key, record: value } => {
@@ -135,7 +136,7 @@ fn prepare_events(tenant: &TenantId, run: RunId, first: u64, events: &[Bytes]) -
     let mut ops = Vec::new();
     let (mut number, mut rest) = (first, events);
     while !rest.is_empty() {
-        let (payload, count) = record::events::pack(rest);
+        let (payload, count) = record::list::pack(rest);
         record::put(&mut ops, Table::Events, log.clone().number(number).into_bytes(), &payload);
         number = number.saturating_add(count as u64);
         rest = rest.get(count..).unwrap_or_default();
@@ -251,10 +252,13 @@ impl<'a> Resolver<'a> {
                 let fresh = Session { id: session, created_at: first_at, updated_at: last_at, messages: 0 };
                 let mut session = self.session(batch, key.as_slice())?.unwrap_or(fresh);
                 session.updated_at = session.updated_at.max(last_at);
-                for message in messages {
+                let mut rest = messages.as_slice();
+                while !rest.is_empty() {
                     let at = key.clone().number(session.messages).into_bytes();
-                    record::put(ops, Table::Messages, at, &message);
-                    session.messages += 1;
+                    let (payload, count) = record::list::pack(rest);
+                    record::put(ops, Table::Messages, at, &payload);
+                    session.messages += count as u64;
+                    rest = rest.get(count..).unwrap_or_default();
                 }
                 let key = key.into_bytes();
                 record::put(ops, Table::Sessions, key.clone(), &json(&session)?);
@@ -281,14 +285,14 @@ impl<'a> Resolver<'a> {
         else {
             return Ok(0);
         };
-        let (first, events) = events_of(&key, &payload)?;
+        let (first, events) = list_of(Table::Events, &key, &payload)?;
         Ok(first.saturating_add(events.len() as u64).saturating_sub(1))
     }
 }
 
-/// The events of one record, and the first one's number.
-pub(crate) fn events_of(key: &Bytes, payload: &Bytes) -> Result<(u64, Vec<Bytes>), StoreError> {
+/// The events or messages of one record, and the first one's number.
+pub(crate) fn list_of(table: Table, key: &[u8], payload: &Bytes) -> Result<(u64, Vec<Bytes>), StoreError> {
     last_number(key)
-        .zip(record::events::unpack(payload))
-        .ok_or_else(|| StoreError::Corrupt(format!("{}: the events do not come apart", Place(Table::Events, key))))
+        .zip(record::list::unpack(payload))
+        .ok_or_else(|| StoreError::Corrupt(format!("{}: the list does not come apart", Place(table, key))))
 }

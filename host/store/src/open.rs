@@ -166,7 +166,9 @@ fn replay(turns: &[Turn], trees: &Trees, disk: &Disk, report: &mut OpenReport) -
             )));
         }
         for (number, ops) in (turn.first..).zip(&turn.records).filter(|(number, _)| *number > settled) {
-            trees.apply(ops.iter().map(|op| (op.table, &op.key, &op.value)))?;
+            // Record by record, not joined: so what a settling that the crash cut short has joined already goes back to
+            // what it was, and no part of it stays behind.
+            trees.apply(ops.iter().map(|op| (op.table, op.key.clone(), op.value.clone())))?;
             report.replayed_groups += 1;
             last = number;
         }

@@ -134,23 +134,24 @@ fn checksum(table: Table, key: &[u8], kind: u8, payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Some events in one payload: each its length and its bytes.
-pub(crate) mod events {
+/// Events or messages that follow each other, in one payload: each its length and its bytes. Two such payloads, one
+/// after the other, are the payload of both.
+pub(crate) mod list {
     use bytes::Bytes;
 
     use super::LARGEST;
 
-    /// Packs as many of `events` as one value takes, at least one. Gives the payload and how many it holds.
-    pub(crate) fn pack(events: &[Bytes]) -> (Vec<u8>, usize) {
+    /// Packs as many of `items` as one value takes, at least one. Gives the payload and how many it holds.
+    pub(crate) fn pack(items: &[Bytes]) -> (Vec<u8>, usize) {
         let mut payload = Vec::new();
         let mut count = 0;
-        for event in events {
-            if count > 0 && payload.len() + 4 + event.len() > LARGEST {
+        for item in items {
+            if count > 0 && payload.len() + 4 + item.len() > LARGEST {
                 break;
             }
-            // A batch is bounded far below 4 GiB before it comes here.
-            payload.extend_from_slice(&u32::try_from(event.len()).unwrap_or(u32::MAX).to_be_bytes());
-            payload.extend_from_slice(event);
+            // A batch is bounded far below 4 GiB before it is written.
+            payload.extend_from_slice(&u32::try_from(item.len()).unwrap_or(u32::MAX).to_be_bytes());
+            payload.extend_from_slice(item);
             count += 1;
         }
         (payload, count)
@@ -158,19 +159,84 @@ pub(crate) mod events {
 
     /// Takes them apart; none where the lengths do not fit.
     pub(crate) fn unpack(payload: &Bytes) -> Option<Vec<Bytes>> {
-        let mut events = Vec::new();
+        let mut items = Vec::new();
         let mut rest = payload.clone();
         while let Some(length) = rest.first_chunk::<4>() {
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-            let mut event = rest.split_off(4);
-            if length > event.len() {
+            let mut item = rest.split_off(4);
+            if length > item.len() {
                 return None;
             }
-            rest = event.split_off(length);
-            events.push(event);
+            rest = item.split_off(length);
+            items.push(item);
         }
-        rest.is_empty().then_some(events)
+        rest.is_empty().then_some(items)
     }
+}
+
+/// Joins the records of one log that follow each other, as far as one value takes them. A run appends often and little,
+/// and what a tree costs is by the record: most runs' events become one.
+pub(crate) struct Joined<I> {
+    writes: I,
+    open: Option<(Bytes, Vec<u8>)>,
+    ready: Option<(Table, Bytes, Option<Bytes>)>,
+}
+
+impl<'a, I: Iterator<Item = (Table, &'a Bytes, &'a Option<Bytes>)>> Joined<I> {
+    /// `writes` are sorted.
+    pub(crate) fn new(writes: I) -> Self {
+        Self { writes, open: None, ready: None }
+    }
+
+    fn close(&mut self) -> Option<(Table, Bytes, Option<Bytes>)> {
+        let (key, payload) = self.open.take()?;
+        let value = seal(Table::Events, &key, WHOLE, &payload);
+        Some((Table::Events, key, Some(value)))
+    }
+}
+
+impl<'a, I: Iterator<Item = (Table, &'a Bytes, &'a Option<Bytes>)>> Iterator for Joined<I> {
+    type Item = (Table, Bytes, Option<Bytes>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(ready) = self.ready.take() {
+            return Some(ready);
+        }
+        while let Some((table, key, value)) = self.writes.next() {
+            let payload = match (table, value) {
+                (Table::Events, Some(value)) => match open(table, key, value) {
+                    Ok(Content::Whole(payload)) => Some(payload),
+                    // A cut one stays as it is; a damaged one stays damaged, and is found when it is read.
+                    _ => None,
+                },
+                _ => None,
+            };
+            let Some(payload) = payload else {
+                let write = (table, key.clone(), value.clone());
+                let Some(closed) = self.close() else { return Some(write) };
+                self.ready = Some(write);
+                return Some(closed);
+            };
+            match &mut self.open {
+                Some((first, joined)) if is_same_log(first, key) && joined.len() + payload.len() <= LARGEST => {
+                    joined.extend_from_slice(&payload);
+                }
+                _ => {
+                    let closed = self.close();
+                    self.open = Some((key.clone(), payload.to_vec()));
+                    if closed.is_some() {
+                        return closed;
+                    }
+                }
+            }
+        }
+        self.close()
+    }
+}
+
+/// The keys differ in the number alone.
+fn is_same_log(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.split_last_chunk::<8>().map(|(log, _)| log) == b.split_last_chunk::<8>().map(|(log, _)| log)
 }
 
 #[cfg(test)]
@@ -232,16 +298,16 @@ mod tests {
         #[test]
         fn packed_events_come_apart_as_they_were(events in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 1..20)) {
             let events: Vec<Bytes> = events.into_iter().map(Bytes::from).collect();
-            let (payload, count) = events::pack(&events);
+            let (payload, count) = list::pack(&events);
             prop_assert_eq!(count, events.len());
-            prop_assert_eq!(events::unpack(&payload.into()).unwrap(), events);
+            prop_assert_eq!(list::unpack(&payload.into()).unwrap(), events);
         }
 
         #[test]
         fn foreign_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let bytes = Bytes::from(bytes);
             let _ = open(Table::Runs, b"key", &bytes);
-            let _ = events::unpack(&bytes);
+            let _ = list::unpack(&bytes);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! so the file is synced by us as well. Then the number of the last record is noted in the trees; opening the store
 //! replays what lies behind that number. Replaying twice is harmless: the journal holds values, not changes.
 //!
-//! sled does not recover from a full disk, it must be reopened. So a file is settled only while there is room to spare;
+//! sled does not recover from a disk that refuses: it must be reopened, and until then even some reads fail, because a
+//! read may tidy up a page. So a file is settled only while there is room to spare;
 //! until then the journal, whose space is reserved, takes what it can, and then commits are refused until there is room.
 
 use std::fs::File;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::StoreError;
 use crate::journal;
+use crate::record::Joined;
 use crate::view::{Layer, View, guarded};
 
 /// After this a refused attempt is made again.
@@ -144,7 +146,7 @@ impl Settler {
 
     fn settle(&self, layer: &Layer, last: u64) -> Result<(), StoreError> {
         self.disk.has_room()?;
-        self.view.trees().apply(layer.iter())?;
+        self.view.trees().apply(Joined::new(layer.iter()))?;
         self.disk.note_settled(last)
     }
 

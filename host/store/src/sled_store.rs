@@ -14,7 +14,7 @@ use vivarium_domain::{
     ApiKey, ContentHash, Run, RunId, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId,
 };
 
-use crate::batch::{Prepared, events_of, from_json, prepare};
+use crate::batch::{Prepared, from_json, list_of, prepare};
 use crate::blobs::Blobs;
 use crate::open::{self, OpenReport, Opened, StoreOptions};
 use crate::queue::{Queue, closed};
@@ -206,23 +206,22 @@ impl SledStore {
         limit: usize,
     ) -> Result<Vec<(u64, Bytes)>, StoreError> {
         let mut found = Vec::new();
-        let Some(first) = after.checked_add(1).filter(|_| limit > 0) else { return Ok(found) };
         let log = Key::of(&tenant).run(run);
-        let all = Range::prefix(log.as_slice());
-        // The record that holds the first wanted event is the last one that begins at or before it.
-        let wanted = log.number(first);
-        let upto = all.clone().ending_at(wanted.as_slice());
-        let start = self.view.walk(Table::Events, &upto, Direction::Backward, 1)?.pop();
-        let range = match &start {
-            Some((key, _)) => all.starting_at(key),
-            None => all,
-        };
-        self.walk(Table::Events, range, Direction::Forward, |key, payload| {
-            let (first, events) = events_of(&key, &payload)?;
-            found.extend((first..).zip(events).filter(|(number, _)| *number > after).take(limit - found.len()));
-            Ok(if found.len() < limit { Walk::On } else { Walk::Stop })
-        })
-        .await?;
+        let Some(mut next) = after.checked_add(1) else { return Ok(found) };
+        while found.len() < limit {
+            let begun = next;
+            let key = log.clone().number(next);
+            let piece = self.view.walk_list(Table::Events, log.as_slice(), key.as_slice(), limit - found.len())?;
+            for (key, payload) in piece {
+                let (first, events) = list_of(Table::Events, &key, &payload)?;
+                found.extend((first..).zip(events).skip_while(|(number, _)| *number < next).take(limit - found.len()));
+                next = found.last().map_or(next, |(number, _)| number.saturating_add(1));
+            }
+            if next == begun {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         Ok(found)
     }
 
@@ -238,7 +237,10 @@ impl SledStore {
         }
         let range = Range::prefix(Key::of(&tenant).session(&session).as_slice());
         self.walk(Table::Messages, range, Direction::Backward, |key, payload| {
-            found.push(from_json(Table::Messages, &key, &payload)?);
+            let (_, messages) = list_of(Table::Messages, &key, &payload)?;
+            for message in messages.iter().rev().take(limit - found.len()) {
+                found.push(from_json(Table::Messages, &key, message)?);
+            }
             Ok(if found.len() < limit { Walk::On } else { Walk::Stop })
         })
         .await?;

@@ -18,11 +18,11 @@ pub(crate) enum Table {
     SessionRuns,
     /// tenant, run → nothing: the runs that have not ended.
     Unfinished,
-    /// tenant, run, first number → some events that were appended together.
+    /// tenant, run, first number → some events that follow each other.
     Events,
     /// tenant, session → the session's record.
     Sessions,
-    /// tenant, session, number → one message.
+    /// tenant, session, first number → some messages that were appended together.
     Messages,
     /// tenant, SHA-256 of the key → what it stands for.
     Idempotency,

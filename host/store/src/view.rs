@@ -83,16 +83,13 @@ impl Trees {
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    /// Puts a layer into the trees.
-    pub(crate) fn apply<'a>(
-        &self,
-        writes: impl Iterator<Item = (Table, &'a Bytes, &'a Option<Bytes>)>,
-    ) -> Result<(), StoreError> {
+    /// Writes to the trees, one after the other.
+    pub(crate) fn apply(&self, writes: impl Iterator<Item = (Table, Bytes, Option<Bytes>)>) -> Result<(), StoreError> {
         for (table, key, value) in writes {
             let tree = self.tree(table)?;
             guarded(table.name(), || match value {
-                Some(value) => tree.insert(key, value.as_ref()),
-                None => tree.remove(key),
+                Some(value) => tree.insert(&key, value.as_ref()),
+                None => tree.remove(&key),
             })?;
         }
         Ok(())
@@ -191,25 +188,53 @@ impl View {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.walk_layers(&self.read(), table, range, direction, limit)
+    }
+
+    /// A piece of a list, from the record on that holds the item with `key`: the last one that begins at or before it.
+    /// Both under one lock, because records are joined when they are settled: a record's key is good for one look only.
+    pub(crate) fn walk_list(
+        &self,
+        table: Table,
+        list: &[u8],
+        key: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let layers = self.read();
+        let all = Range::prefix(list);
+        let upto = all.clone().ending_at(key);
+        let start = self.walk_layers(&layers, table, &upto, Direction::Backward, 1)?.pop();
+        let range = match &start {
+            Some((key, _)) => all.starting_at(key),
+            None => all,
+        };
+        self.walk_layers(&layers, table, &range, Direction::Forward, limit)
+    }
+
+    fn walk_layers(
+        &self,
+        layers: &Layers,
+        table: Table,
+        range: &Range,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let layers = self.read();
         let tree = self.trees.tree(table)?;
         let limit = limit.min(PIECE);
         let stored = || tree.range::<&[u8], _>(range.bounds());
-        let active = layers.active.range(table, range).map(copied);
-        let settling = layers.settling.range(table, range).map(copied);
+        let mut active = layers.active.range(table, range).map(copied);
+        let mut settling = layers.settling.range(table, range).map(copied);
         let found = guarded(table.name(), || match direction {
-            Direction::Forward => {
-                merge([&mut { active }, &mut { settling }, &mut stored().map(from_sled)], direction, limit)
-            }
+            Direction::Forward => merge([&mut active, &mut settling, &mut stored().map(from_sled)], direction, limit),
             Direction::Backward => {
                 merge([&mut active.rev(), &mut settling.rev(), &mut stored().rev().map(from_sled)], direction, limit)
             }
         })?;
         let opened = found.into_iter().map(|(key, value)| {
-            let payload = self.open(&layers, table, &key, &value)?;
+            let payload = self.open(layers, table, &key, &value)?;
             Ok((key, payload))
         });
         opened.collect()

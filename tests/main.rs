@@ -11,5 +11,7 @@
 mod architecture;
 mod clients;
 mod dependencies;
+mod limits;
+mod misbehaviour;
 mod models;
 mod research;

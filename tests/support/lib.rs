@@ -8,6 +8,7 @@
     reason = "a harness that can not go on ends the test, and says where"
 )]
 
+pub mod guest;
 mod host;
 mod model;
 mod sse;

@@ -10,17 +10,25 @@ use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
 use crate::{clients, guests};
 
+/// A warning fails: it is either worth mending or worth a reasoned exception.
+const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+
 /// `cargo xtask test`.
 ///
 /// # Errors
 /// Never: what fails is in the table and in the exit code.
 pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[String]) -> Result<ExitCode> {
-    if arguments.is_empty() {
-        written_checks(repository, steps);
+    let all = arguments.is_empty();
+    if all {
+        steps.checked("format", || cargo(repository.cargo(), &["fmt", "--all", "--check"]));
+        steps.checked("guests: format", || cargo(repository.plugins_cargo(), &["fmt", "--all", "--check"]));
     }
+    // Before the host's lints, because the host's build takes the components in.
     let guests = steps.checked("guests", || guests::build(repository, false, None));
-    if arguments.is_empty() {
+    if all {
+        steps.checked("guests: lints", || cargo(repository.plugins_cargo(), &LINTS));
         steps.checked("guests: unit tests", || cargo(repository.plugins_cargo(), &["test", "--workspace"]));
+        written_checks(repository, steps);
     }
     let python = sample_clients(repository, steps);
     // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
@@ -35,13 +43,9 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
     Ok(if steps.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What can be said without running anything.
+/// What can be said of the host without running anything.
 fn written_checks(repository: &Repository, steps: &mut Steps) {
-    let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-    steps.checked("format", || cargo(repository.cargo(), &["fmt", "--all", "--check"]));
-    steps.checked("guests: format", || cargo(repository.plugins_cargo(), &["fmt", "--all", "--check"]));
-    steps.checked("guests: lints", || cargo(repository.plugins_cargo(), &lints));
-    steps.checked("lints", || cargo(repository.cargo(), &lints));
+    steps.checked("lints", || cargo(repository.cargo(), &LINTS));
     steps.checked("documentation", || {
         let mut command = repository.cargo();
         command.env("RUSTDOCFLAGS", "--deny warnings");

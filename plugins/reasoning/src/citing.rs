@@ -101,8 +101,7 @@ pub fn quotes_behind(host: &mut impl Host, answer: &str) -> Vec<Citation> {
     verified(host, candidates)
 }
 
-/// Those of `citations` whose quotes the host has found in their sources, each once. A quote gets a second chance without
-/// the marks and dots that models put around it.
+/// Those of `citations` whose quotes the host has found in their sources, each once.
 pub fn verified(host: &mut impl Host, citations: Vec<Citation>) -> Vec<Citation> {
     let mut out: Vec<Citation> = Vec::new();
     for citation in checked(host, citations).into_iter().flatten() {
@@ -118,19 +117,71 @@ pub fn checked(host: &mut impl Host, citations: Vec<Citation>) -> Vec<Option<Cit
     if citations.is_empty() {
         return Vec::new();
     }
+    let says_something = |citation: &Citation| citation.quote.chars().any(char::is_alphanumeric);
     let verdicts = host.check(&citations);
-    let bare: Vec<Citation> = citations
-        .iter()
-        .map(|citation| Citation { source_id: citation.source_id.clone(), quote: bare(&citation.quote).to_owned() })
-        .collect();
-    let second = if verdicts.iter().all(|verdict| *verdict) { vec![false; bare.len()] } else { host.check(&bare) };
-    let both = citations.into_iter().zip(verdicts).zip(bare.into_iter().zip(second));
-    both.map(|((citation, stands), (bare, bare_stands))| match (stands, bare_stands) {
-        (true, _) => Some(citation),
-        (false, true) => Some(bare),
-        (false, false) => None,
-    })
-    .collect()
+    let mut out: Vec<Option<Citation>> = Vec::with_capacity(citations.len());
+    for (citation, stands) in citations.into_iter().zip(verdicts) {
+        out.push(match says_something(&citation) {
+            true if stands => Some(citation),
+            true => located(host, &citation),
+            false => None,
+        });
+    }
+    out
+}
+
+/// The stretch of the source that says what the quote says, but for markup: a model that copies a sentence leaves out the
+/// emphasis and the links in it, and puts quotation marks and dots around it.
+fn located(host: &mut impl Host, citation: &Citation) -> Option<Citation> {
+    let source = host.read_source(&citation.source_id, 0, MAX_SOURCE_BYTES)?;
+    let wanted = Unmarked::of(bare(&citation.quote)).text;
+    let wanted = wanted.trim();
+    let unmarked = Unmarked::of(&source);
+    let at = unmarked.text.find(wanted).filter(|_| !wanted.is_empty())?;
+    let first = *unmarked.offsets.get(at)?;
+    let last = *unmarked.offsets.get(at + wanted.len() - 1)?;
+    let end = last + source.get(last..)?.chars().next()?.len_utf8();
+    let quote = source.get(first..end)?.to_owned();
+    let found = Citation { source_id: citation.source_id.clone(), quote };
+    // The host has the last word, as for any quote.
+    host.check(std::slice::from_ref(&found)).into_iter().all(|stands| stands).then_some(found)
+}
+
+/// A text without Markdown's marks and with single spaces, and for each byte of it the place in the original of the character
+/// that it belongs to.
+struct Unmarked {
+    text: String,
+    offsets: Vec<usize>,
+}
+
+impl Unmarked {
+    fn of(original: &str) -> Self {
+        let mut unmarked =
+            Self { text: String::with_capacity(original.len()), offsets: Vec::with_capacity(original.len()) };
+        let mut at = 0;
+        while let Some(c) = original.get(at..).and_then(|rest| rest.chars().next()) {
+            let next = at + c.len_utf8();
+            let after = original.get(next..).unwrap_or_default();
+            let link_target = after.strip_prefix('(').filter(|_| c == ']').and_then(|rest| rest.split_once(')'));
+            at = match (c, link_target) {
+                (_, Some((target, _))) => next + target.len() + 2,
+                _ => next,
+            };
+            let is_mark = matches!(c, '*' | '`' | '[' | ']' | '\\') || (c == '!' && after.starts_with('['));
+            if !is_mark {
+                unmarked.push(next - c.len_utf8(), c);
+            }
+        }
+        unmarked
+    }
+
+    fn push(&mut self, at: usize, c: char) {
+        let c = if c.is_whitespace() { ' ' } else { c };
+        if c != ' ' || !self.text.ends_with(' ') {
+            self.text.push(c);
+            self.offsets.resize(self.text.len(), at);
+        }
+    }
 }
 
 fn bare(quote: &str) -> &str {
@@ -259,6 +310,20 @@ mod tests {
         );
         let quotes: Vec<&str> = kept.iter().map(|citation| citation.quote.as_str()).collect();
         assert_eq!(quotes, ["Rust has ownership", "Rust  has\nownership."]);
+    }
+
+    #[test]
+    fn a_quote_without_the_sources_markup_is_given_as_it_stands_there() {
+        let source = "See **the** [`Vec` type](https://e.com/a), which\n*grows* when\tneeded. Done";
+        let mut host = ScriptedHost::new(Abilities::FREE_TEXT)
+            .with_tool("read", move |_| Ok((String::new(), vec![("P".into(), "p".into(), source.into())])));
+        host.call_all(&[ToolCall { id: "c".into(), name: "read".into(), arguments_json: "{}".into() }]);
+        let cite = |quote: &str| vec![Citation { source_id: "s1".into(), quote: quote.into() }];
+        let kept = verified(&mut host, cite("“the Vec type, which grows when needed.”"));
+        assert_eq!(kept[0].quote, "the** [`Vec` type](https://e.com/a), which\n*grows* when\tneeded");
+        for other in ["the Vec type, which shrinks when needed.", "", "…", "**"] {
+            assert!(verified(&mut host, cite(other)).is_empty(), "{other:?}");
+        }
     }
 
     #[test]

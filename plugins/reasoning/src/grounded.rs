@@ -53,50 +53,48 @@ pub fn answer(
     question: &str,
 ) -> Result<Grounded, ModeError> {
     let mut retrieval = Retrieval::new(tools);
-    let about = subject(history, question);
-    if let Some(about) = &about {
-        let readings = find(host, &mut retrieval, about);
+    let mut said = None;
+    if let Some(about) = subject(history, question) {
+        let readings = find(host, &mut retrieval, &about);
         let passages: Vec<Passage> = readings.iter().flat_map(Reading::passages).collect();
-        let extracted = if passages.is_empty() { None } else { extract(host, about, passages)? };
-        if let Some(outcome) = extracted {
-            let sources = readings.into_iter().map(|reading| reading.source).collect();
-            return Ok(Grounded { outcome, sources });
+        if !passages.is_empty() {
+            let outcome = extract(host, &about, passages)?;
+            if !outcome.citations.is_empty() {
+                let sources = readings.into_iter().map(|reading| reading.source).collect();
+                return Ok(Grounded { outcome, sources });
+            }
+            // The client has seen it: what follows may add to it, not take it back.
+            said = Some(outcome.answer);
         }
     }
-    if let Some(said) = earlier(history, question) {
-        return Ok(plain(format!("Earlier in this conversation it was said:\n\n> {said}\n\n{}", nature(info))));
-    }
+    let remembered = earlier(history, question).map(|words| format!("Earlier in this conversation:\n\n> {words}"));
     let reason = match (retrieval.is_possible(), retrieval.searched.is_empty()) {
-        (false, _) => "This agent has no documents to search.".to_owned(),
-        (true, true) => "There is nothing in your words that documents could be searched for.".to_owned(),
-        (true, false) => format!("I searched {} and found nothing that answers this.", retrieval.summary()),
+        _ if remembered.is_some() => None,
+        (false, true) => Some("This agent has no documents to search.".to_owned()),
+        (true, true) => Some("There is nothing in your words that documents could be searched for.".to_owned()),
+        (_, false) => Some(format!("I searched {} and found nothing that answers this.", retrieval.summary())),
     };
-    let problems: String = retrieval.problems.iter().map(|problem| format!("\n\n{problem}.")).collect();
-    Ok(plain(format!("{reason}{problems}\n\n{}", nature(info))))
+    let nature = said.is_none().then(|| nature(info));
+    let problems = (!retrieval.problems.is_empty()).then(|| retrieval.problems.join("\n"));
+    let parts = [said, remembered, reason, problems, nature];
+    Ok(plain(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n")))
 }
 
-/// The sentences of `passages` that answer, or nothing where none does.
+/// What the answerer says on `question` from `passages`; without citations where it has found nothing.
 ///
 /// # Errors
 /// When the answerer fails.
-pub fn extract(host: &mut impl Host, question: &str, passages: Vec<Passage>) -> Result<Option<Outcome>, ModeError> {
+pub fn extract(host: &mut impl Host, question: &str, passages: Vec<Passage>) -> Result<Outcome, ModeError> {
     let request = GenerateRequest::answer(vec![Message::user(question)]).with_passages(passages);
     let response = host.generate(&request)?;
     let citations = citing::verified(host, response.citations);
-    if citations.is_empty() || response.text.trim().is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Outcome { answer: response.text, answer_json: None, citations }))
+    Ok(Outcome { answer: response.text, answer_json: None, citations })
 }
 
 /// What the answerer is and what would be better: its provider's own words where there are some.
 #[must_use]
 pub fn nature(info: &ModelInfo) -> String {
-    let what = format!("`{}` is not a language model: it can only quote documents.", info.name);
-    match &info.hint {
-        Some(hint) => format!("{what} {hint}"),
-        None => what,
-    }
+    info.hint.clone().unwrap_or_else(|| format!("{} is not a language model: it can only quote documents.", info.name))
 }
 
 /// What the question is about: itself, or with the client's words before it where it only refers to them ("and why?").

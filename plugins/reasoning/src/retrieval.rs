@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
-use vivarium_sdk::excerpt::content_words;
+use vivarium_sdk::excerpt::{GAP, content_words};
 use vivarium_sdk::mode::{CallResult, Host, Passage, Source, ToolCall, ToolDefinition};
 
 /// How many passages one search gives.
-const HITS_PER_SEARCH: u32 = 8;
+const HITS_PER_SEARCH: u32 = 12;
 /// Two queries that share this part of their words find the same.
 const SAME_QUERY: f32 = 0.8;
 
@@ -58,7 +58,16 @@ pub struct Candidate {
     /// Its title.
     pub title: String,
     /// The passages that the search showed. Those of the corpus stand in the document word for word.
-    pub passages: Vec<String>,
+    pub passages: Vec<Shown>,
+}
+
+/// A passage that a search has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The heading that it stands under; may be empty.
+    pub heading: String,
+    /// Its words.
+    pub text: String,
 }
 
 /// A document that was read.
@@ -76,16 +85,19 @@ impl Reading {
     /// The pieces of it that an answer may rest on: what the search found, else what the reading showed.
     #[must_use]
     pub fn passages(&self) -> Vec<Passage> {
-        let passage = |text: &str| Passage {
-            source_id: self.source.id.clone(),
-            title: self.source.title.clone(),
-            text: text.to_owned(),
+        let passage = |heading: &str, text: &str| {
+            let title = &self.source.title;
+            let title = if heading.is_empty() { title.clone() } else { format!("{title} › {heading}") };
+            Passage { source_id: self.source.id.clone(), title, text: text.to_owned() }
         };
         match self.candidate.place {
             Place::Corpus if !self.candidate.passages.is_empty() => {
-                self.candidate.passages.iter().map(|text| passage(text)).collect()
+                self.candidate.passages.iter().map(|shown| passage(&shown.heading, &shown.text)).collect()
             }
-            _ => vec![passage(&self.content)],
+            _ => {
+                let parts = self.content.split(GAP).map(str::trim).filter(|part| !part.is_empty());
+                parts.map(|part| passage("", part)).collect()
+            }
         }
     }
 }
@@ -117,6 +129,8 @@ struct Hit {
     location: String,
     #[serde(default)]
     title: String,
+    #[serde(default)]
+    heading: String,
     #[serde(default)]
     passage: String,
 }
@@ -268,10 +282,11 @@ impl Retrieval {
             self.problem(host, why);
             return Vec::new();
         };
-        let hits = findings.hits.into_iter().map(|hit| (hit.location, hit.title, hit.passage));
-        let results = findings.results.into_iter().map(|result| (result.url, result.title, result.snippet));
-        let candidate = |(location, title, passage): (String, String, String)| {
-            let passages = if passage.trim().is_empty() { Vec::new() } else { vec![passage] };
+        let hits = findings.hits.into_iter().map(|hit| (hit.location, hit.title, hit.heading, hit.passage));
+        let results =
+            findings.results.into_iter().map(|result| (result.url, result.title, String::new(), result.snippet));
+        let candidate = |(location, title, heading, text): (String, String, String, String)| {
+            let passages = if text.trim().is_empty() { Vec::new() } else { vec![Shown { heading, text }] };
             Candidate { place, location, title, passages }
         };
         hits.chain(results).map(candidate).collect()
@@ -293,7 +308,7 @@ impl Retrieval {
                 match merged.iter_mut().find(|known| key(&known.location) == location) {
                     Some(known) => {
                         let new = candidate.passages.into_iter().filter(|passage| !known.passages.contains(passage));
-                        let new: Vec<String> = new.collect();
+                        let new: Vec<Shown> = new.collect();
                         known.passages.extend(new);
                     }
                     None => merged.push_back(candidate),

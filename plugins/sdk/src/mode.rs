@@ -135,10 +135,10 @@ macro_rules! export_mode {
             // Natively, where the tests run, nothing is exported: the names of the canonical ABI are none to a native linker.
             const _: usize = {
                 let _ = <Component as $crate::mode::Guest>::run;
-        0
+                0
             };
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::mode::export_mode_world!(Component with_types_in $crate::bindings::mode);
+    $crate::bindings::mode::export_mode_world!(Component with_types_in $crate::bindings::mode);
             $crate::manifest_section!();
         };
     };

@@ -48,7 +48,7 @@ impl ScriptedHost {
                 name: "scripted/model".to_owned(),
                 abilities,
                 context_tokens: 32_000,
-                hint: Some("Set OPENAI_API_KEY to use a language model.".to_owned()),
+                hint: Some("scripted/model is not a language model. Set OPENAI_API_KEY to use one.".to_owned()),
             },
             answers: VecDeque::new(),
             model: None,

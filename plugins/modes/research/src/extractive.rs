@@ -10,6 +10,8 @@ use vivarium_sdk::mode::{Host, ModeError, ModelInfo, Outcome, Passage, Request, 
 
 use crate::{Library, plain};
 
+/// The answerer reads fast, and only passages that were read can be quoted.
+const READINGS_PER_CYCLE: usize = 6;
 /// A phrase with fewer words that carry meaning is no query of its own.
 const MIN_PHRASE_WORDS: usize = 2;
 
@@ -30,20 +32,22 @@ pub(crate) fn answer(
     let mut queries = phrases(&question);
     // The last cycle writes the answer; a single one does both.
     for _ in 0..request.max_cycles.saturating_sub(1).max(1) {
-        let new = library.gather(host, &queries, &question);
+        let new = library.gather(host, &queries, &question, READINGS_PER_CYCLE);
         queries = gaps(&question, &passages(&library));
         if queries.is_empty() || new == 0 {
             break;
         }
     }
     let passages = passages(&library);
-    if !passages.is_empty() {
-        host.step("Writing the answer");
-        if let Some(outcome) = grounded::extract(host, &question, passages)? {
-            return Ok(outcome);
-        }
+    if passages.is_empty() {
+        return Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))));
     }
-    Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))))
+    host.step("Writing the answer");
+    let mut outcome = grounded::extract(host, &question, passages)?;
+    if outcome.citations.is_empty() {
+        outcome.answer = format!("{}\n\n{}", outcome.answer, library.nothing_found());
+    }
+    Ok(outcome)
 }
 
 fn passages(library: &Library) -> Vec<Passage> {

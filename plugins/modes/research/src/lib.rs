@@ -13,8 +13,6 @@ use vivarium_sdk::mode::{Abilities, Host, ModeError, Outcome, Request};
 
 vivarium_sdk::export_mode!(run);
 
-/// How many documents are read in a cycle: enough for a few views, few enough for the model to read.
-const READINGS_PER_CYCLE: usize = 4;
 /// How many queries are searched for in a cycle.
 const QUERIES_PER_CYCLE: usize = 5;
 
@@ -48,8 +46,8 @@ impl Library {
         Self { retrieval, found: VecDeque::new(), readings: Vec::new() }
     }
 
-    /// Searches for `queries` and reads the best of what was found, now or before. Gives how many documents are new.
-    fn gather(&mut self, host: &mut impl Host, queries: &[String], focus: &str) -> usize {
+    /// Searches for `queries` and reads the best `count` documents of what was found, now or before. Gives how many were read.
+    fn gather(&mut self, host: &mut impl Host, queries: &[String], focus: &str, count: usize) -> usize {
         let queries = queries.get(..QUERIES_PER_CYCLE).unwrap_or(queries);
         let mut found = self.retrieval.search(host, queries);
         // What is asked for now comes before what was left over.
@@ -57,7 +55,7 @@ impl Library {
         let left: Vec<Candidate> = self.found.drain(..).filter(|candidate| !known(candidate)).collect();
         found.extend(left);
         self.found = found;
-        let new = self.retrieval.read(host, &mut self.found, READINGS_PER_CYCLE, focus);
+        let new = self.retrieval.read(host, &mut self.found, count, focus);
         let count = new.len();
         self.readings.extend(new);
         count

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use vivarium_reasoning::retrieval::{Reading, Retrieval};
+use vivarium_reasoning::retrieval::{Place, Reading, Retrieval};
 use vivarium_reasoning::{citing, conversation};
 use vivarium_sdk::excerpt::excerpt;
 use vivarium_sdk::mode::{
@@ -15,6 +15,8 @@ use vivarium_sdk::mode::{
 
 use crate::{Library, plain, prompts};
 
+/// How many documents are read in a cycle: enough for a few views, few enough for the model to read.
+const READINGS_PER_CYCLE: usize = 4;
 /// What one document may take of the model's context.
 const MAX_SOURCE_BYTES: usize = 10 * 1024;
 /// What all documents together may take of it, however large it is.
@@ -98,7 +100,7 @@ impl Study<'_> {
         let question = self.question.clone();
         let mut queries = self.plan(host, &[])?;
         for cycle in 1..=max_cycles.saturating_sub(1).max(1) {
-            let new = self.library.gather(host, &queries, &question);
+            let new = self.library.gather(host, &queries, &question, READINGS_PER_CYCLE);
             if max_cycles == 1 {
                 return Ok(());
             }
@@ -263,11 +265,12 @@ impl Study<'_> {
         let mut passages = Vec::new();
         for reading in readings {
             let content = excerpt(&reading.content, Some(&self.question), MAX_SOURCE_BYTES);
-            let found = reading.candidate.passages.iter().filter(|passage| !content.contains(passage.as_str()));
+            let shown = reading.candidate.passages.iter().map(|shown| shown.text.as_str());
+            let shown = shown.filter(|text| !content.contains(text));
             let found: Vec<&str> = match reading.candidate.place {
-                vivarium_reasoning::retrieval::Place::Corpus => found.map(String::as_str).collect(),
+                Place::Corpus => shown.collect(),
                 // A snippet of a search engine is not the page's own words.
-                vivarium_reasoning::retrieval::Place::Web => Vec::new(),
+                Place::Web => Vec::new(),
             };
             let text = found.into_iter().chain([content.as_str()]).collect::<Vec<_>>().join("\n\n");
             let text = excerpt(&text, Some(&self.question), left.min(MAX_SOURCE_BYTES));

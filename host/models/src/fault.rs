@@ -395,6 +395,12 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_any_form_is_taken_out_whole() {
+        let odd = Who { key: Some("k 1".into()), ..who() };
+        assert_eq!(odd.scrub("wrong key:\nk 1!"), "wrong key: [key]!");
+    }
+
+    #[test]
     fn retry_after_is_read_in_each_form() {
         let now: jiff::Timestamp = "2026-11-22T01:00:00Z".parse().unwrap();
         let read = |name: &'static str, value: &str| {

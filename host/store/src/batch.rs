@@ -223,14 +223,12 @@ impl<'a> Resolver<'a> {
     fn check(&self, batch: &Facts, condition: &Check) -> Result<(), StoreError> {
         let (holds, condition) = match condition {
             Check::IdempotencyKeyUnused { key, text } => {
-                let used =
-                    self.group.idempotency.contains_key(key) || self.view.get(Table::Idempotency, key)?.is_some();
+                let used = self.group.idempotency.contains_key(key) || self.view.contains(Table::Idempotency, key)?;
                 (!used, Condition::IdempotencyKeyUnused(text.clone()))
             }
-            Check::NextEvent { log, run, seq } => (
-                self.last_event(batch, log)?.checked_add(1) == Some(*seq),
-                Condition::NextEvent { run: *run, seq: *seq },
-            ),
+            Check::NextEvent { log, run, seq } => {
+                (self.is_next_event(batch, log, *seq)?, Condition::NextEvent { run: *run, seq: *seq })
+            }
         };
         if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
     }
@@ -276,17 +274,20 @@ impl<'a> Resolver<'a> {
         stored.map(|payload| from_json(Table::Sessions, key, &payload)).transpose()
     }
 
-    fn last_event(&self, batch: &Facts, log: &Bytes) -> Result<u64, StoreError> {
+    fn is_next_event(&self, batch: &Facts, log: &Bytes, seq: u64) -> Result<bool, StoreError> {
         let known = [&batch.last_events, &self.group.last_events, &self.known];
         if let Some(last) = known.iter().find_map(|facts| facts.get(log)) {
-            return Ok(*last);
+            return Ok(last.checked_add(1) == Some(seq));
         }
-        let Some((key, payload)) = self.view.walk(Table::Events, &Range::prefix(log), Direction::Backward, 1)?.pop()
-        else {
-            return Ok(0);
-        };
+        // Most logs that are not known begin here, and a look for one key is cheaper than one for the last of many.
+        if seq == 1 {
+            let first = [log, 1_u64.to_be_bytes().as_slice()].concat();
+            return Ok(!self.view.contains(Table::Events, &first)?);
+        }
+        let stored = self.view.walk(Table::Events, &Range::prefix(log), Direction::Backward, 1)?.pop();
+        let Some((key, payload)) = stored else { return Ok(false) };
         let (first, events) = list_of(Table::Events, &key, &payload)?;
-        Ok(first.saturating_add(events.len() as u64).saturating_sub(1))
+        Ok(first.checked_add(events.len() as u64) == Some(seq))
     }
 }
 

@@ -1,6 +1,36 @@
-//! What is kept: runs and their events, sessions, tenants and keys. [`Store`] is the contract; [`sled`](SledStore) is
-//! the backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
-
+//! What is kept: runs and their events, sessions, tenants and keys. [`Store`] is the contract; [`SledStore`] is the
+//! backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
+//!
+//! # How a batch gets to disk
+//! ```text
+//! commit() ── serialised, checksummed, in line ──▶ the writer: conditions, one journal record per group, ONE sync
+//!                                                    │ then the readers see it, then the callers are answered
+//!                                                    ▼
+//!                          settled, on another thread: sorted and joined, into sled's trees, synced, noted
+//! ```
+//! sled alone was measured first, with commits of about four small records each and 64 MiB of cache (4 s each, 2 AMD EPYC
+//! cores of a virtual machine, ext4 on virtio, 22 November 2026, with compilations running beside it: compare the lines):
+//!
+//! | groups of 32 commits | per group, p50 | processor time per commit |
+//! |---|---|---|
+//! | a transaction over the trees, `flush` | 1.0 ms | 36 us |
+//! | one tree with prefixes, `apply_batch`, `flush` | 1.2 ms | 44 us |
+//! | a transaction per commit, one `flush` | 3.0 ms | 133 us |
+//! | plain inserts, `flush` (a crash could tear a group) | 1.0 ms | 38 us |
+//! | plain inserts, nothing flushed | 0.7 ms | 28 us |
+//! | a record at the end of a growing file, `fdatasync` | 0.3 to 4 ms | 4 to 8 us |
+//! | **a record in a file that was filled with zeros before, `fdatasync`** | **0.14 ms** | **3.4 us** |
+//!
+//! A single commit took 0.17 to 0.21 ms and 200 to 250 us of processor time as a transaction of sled's, 0.11 ms and 60 us
+//! in the journal. sled's `flush` wakes all threads of a pool and a transaction rolls its buffers twice more; and it calls
+//! `sync_file_range`, which a power cut may undo. sled's `HighThroughput` mode and its background flusher made no
+//! difference beyond the noise; the flusher is the only place where sled gets back space, so it stays on.
+//!
+//! So what a caller waits for is the journal alone, and what sled costs is paid later, on another thread, for records that
+//! have mostly come to rest by then. The whole, as `examples/bench.rs` measures it, 64
+//! callers with three commits per run, on the same busy machine (load 9 on 2 cores): 10,000 to 23,000 commits/s, 38 per
+//! sync, p50 1.3 to 3.6 ms, 34 to 39 us of processor time per commit, of which the writer 13 and the settling 11 to 15.
+//!
 mod batch;
 mod blobs;
 mod journal;

@@ -180,6 +180,11 @@ impl View {
         value.map(|value| self.open(&layers, table, key, &value)).transpose()
     }
 
+    /// Whether there is such a record, whole or not.
+    pub(crate) fn contains(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.raw(&self.read(), table, key)?.is_some())
+    }
+
     /// Up to `limit` records of a range (at most [`PIECE`]), as key and payload.
     pub(crate) fn walk(
         &self,

@@ -197,3 +197,60 @@ impl Plugin {
         std::fs::write(folder.join("manifest.json"), self.to_json()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arguments as a plugin writes them.
+    #[derive(schemars::JsonSchema)]
+    #[schemars(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its schema is of interest")]
+    struct Greet {
+        /// Whom to greet.
+        #[schemars(length(min = 1))]
+        full_name: String,
+        /// How often.
+        times: Option<u32>,
+    }
+
+    #[test]
+    fn a_manifest_says_what_the_host_reads() {
+        let plugin = Plugin::new("you/greeter", "Greets people.")
+            .mode("greet", "Greet", "Greets for ever.", 3)
+            .tool::<Greet>("greet", "Greet", "Greets a person.", |tool| tool.read_only().open_world())
+            .hosts(&["example.com"])
+            .settings(&["language"])
+            .corpus();
+        let json: serde_json::Value = serde_json::from_slice(&plugin.to_json().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "name": "you/greeter",
+            "version": env!("CARGO_PKG_VERSION"),
+            "contract": CONTRACT,
+            "description": "Greets people.",
+            "modes": [{"name": "greet", "title": "Greet", "description": "Greets for ever.", "defaultMaxCycles": 3}],
+            "tools": [{
+                "name": "greet",
+                "title": "Greet",
+                "description": "Greets a person.",
+                "inputSchema": {
+                    "$schema": "https://json-schema.org/draft/2020-12/schema",
+                    "description": "Arguments as a plugin writes them.",
+                    "type": "object",
+                    "properties": {
+                        "fullName": {"description": "Whom to greet.", "type": "string", "minLength": 1},
+                        "times": {"description": "How often.", "type": ["integer", "null"], "format": "uint32", "minimum": 0},
+                    },
+                    "required": ["fullName"],
+                    "additionalProperties": false,
+                },
+                "readOnly": true,
+                "idempotent": false,
+                "destructive": false,
+                "openWorld": true,
+            }],
+            "requests": {"hosts": ["example.com"], "settings": ["language"], "corpus": true, "state": false},
+        });
+        assert_eq!(json, expected);
+    }
+}

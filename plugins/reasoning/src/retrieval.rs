@@ -9,6 +9,8 @@ use vivarium_sdk::mode::{CallResult, Host, Passage, Source, ToolCall, ToolDefini
 
 /// How many passages one search gives.
 const HITS_PER_SEARCH: u32 = 12;
+/// Longer ones are refused by the search tools.
+const MAX_QUERY_CHARACTERS: usize = 1000;
 /// Two queries that share this part of their words find the same.
 const SAME_QUERY: f32 = 0.8;
 
@@ -165,7 +167,9 @@ impl Retrieval {
         let mut calls = Vec::new();
         let mut asked = Vec::new();
         for query in queries {
-            if !self.is_new(query) {
+            // What the tools take at most. A question may be a whole page.
+            let query: String = query.chars().take(MAX_QUERY_CHARACTERS).collect();
+            if !self.is_new(&query) {
                 continue;
             }
             for place in self.places.clone() {
@@ -213,7 +217,7 @@ impl Retrieval {
                         Place::Corpus => "location",
                         Place::Web => "url",
                     };
-                    let focus: String = focus.chars().take(1000).collect();
+                    let focus: String = focus.chars().take(MAX_QUERY_CHARACTERS).collect();
                     let arguments = serde_json::json!({ argument: candidate.location, "focus": focus });
                     self.call(candidate.place.read_tool(), &arguments)
                 })
@@ -415,6 +419,15 @@ mod tests {
             retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(),
             "the broken search finds nothing"
         );
+    }
+
+    #[test]
+    fn a_question_of_a_whole_page_is_cut_to_what_the_tools_take() {
+        let mut host = corpus();
+        let mut retrieval = Retrieval::new(&host.tools());
+        retrieval.search(&mut host, &["ä ownership ".repeat(1_000)]);
+        let arguments: serde_json::Value = serde_json::from_str(&host.batches[0][0].arguments_json).unwrap();
+        assert_eq!(arguments["query"].as_str().unwrap().chars().count(), 1_000);
     }
 
     #[test]

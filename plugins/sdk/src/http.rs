@@ -198,7 +198,9 @@ mod live {
             let unavailable = |what: &str| HttpError::Unavailable(format!("{} {what}", request.url));
             let (outgoing, body) = outgoing(request)?;
             let future = handle(outgoing, Some(options(request.timeout_ms))).map_err(|code| explain(request, code))?;
-            send_body(body, &request.body).map_err(|()| unavailable("did not take the request's body"))?;
+            if let Some(body) = body {
+                send_body(body, &request.body).map_err(|()| unavailable("did not take the request's body"))?;
+            }
             future.subscribe().block();
             let incoming = match future.get() {
                 Some(Ok(answer)) => answer.map_err(|code| explain(request, code))?,
@@ -208,7 +210,7 @@ mod live {
         }
     }
 
-    fn outgoing(request: &Request) -> Result<(wasi::OutgoingRequest, wasi::OutgoingBody), HttpError> {
+    fn outgoing(request: &Request) -> Result<(wasi::OutgoingRequest, Option<wasi::OutgoingBody>), HttpError> {
         let invalid = |what: &str| HttpError::InvalidUrl(format!("{}: the {what} can not be sent", request.url));
         let fields: Vec<_> =
             request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
@@ -230,8 +232,11 @@ mod live {
         outgoing.set_scheme(Some(&scheme)).map_err(|()| invalid("scheme"))?;
         outgoing.set_authority(Some(request.url.authority())).map_err(|()| invalid("host"))?;
         outgoing.set_path_with_query(Some(&path)).map_err(|()| invalid("path"))?;
+        if request.body.is_empty() {
+            return Ok((outgoing, None));
+        }
         let body = outgoing.body().map_err(|()| invalid("body"))?;
-        Ok((outgoing, body))
+        Ok((outgoing, Some(body)))
     }
 
     fn options(timeout_ms: u32) -> wasi::RequestOptions {
@@ -245,13 +250,13 @@ mod live {
     }
 
     fn send_body(body: wasi::OutgoingBody, bytes: &[u8]) -> Result<(), ()> {
-        if !bytes.is_empty() {
-            let stream = body.write()?;
-            // The contract of `blocking-write-and-flush`: at most 4096 bytes at once.
-            for chunk in bytes.chunks(4096) {
-                stream.blocking_write_and_flush(chunk).map_err(drop)?;
-            }
+        let stream = body.write()?;
+        // The contract of `blocking-write-and-flush`: at most 4096 bytes at once.
+        for chunk in bytes.chunks(4096) {
+            stream.blocking_write_and_flush(chunk).map_err(drop)?;
         }
+        // A child of the body: gone before it.
+        drop(stream);
         wasi::OutgoingBody::finish(body, None).map_err(drop)
     }
 
@@ -266,10 +271,11 @@ mod live {
         let mut truncated = false;
         while !truncated {
             match stream.blocking_read(READ_BYTES) {
-                Ok(bytes) => {
+                Ok(mut bytes) => {
                     let room = request.max_body_bytes.saturating_sub(body.len());
                     truncated = bytes.len() > room;
-                    body.extend(bytes.into_iter().take(room));
+                    bytes.truncate(room);
+                    body.append(&mut bytes);
                 }
                 Err(StreamError::Closed) => break,
                 Err(StreamError::LastOperationFailed(_)) => return Err(broken()),

@@ -9,9 +9,11 @@
 )]
 
 mod architecture;
+mod bad_day;
 mod clients;
 mod dependencies;
 mod limits;
 mod misbehaviour;
 mod models;
+mod requests;
 mod research;

@@ -318,8 +318,16 @@ impl Host {
     ///
     /// # Panics
     /// When it does not end.
-    pub async fn stop(mut self) -> (ExitStatus, TempDir) {
+    pub async fn stop(self) -> (ExitStatus, TempDir) {
         self.terminate();
+        self.stop_terminated().await
+    }
+
+    /// Waits for the end of a server that was asked to stop. Gives the data folder back.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop_terminated(mut self) -> (ExitStatus, TempDir) {
         let status = soon("the server's end", self.child.wait()).await.expect("a child can be waited for");
         (status, self.data)
     }

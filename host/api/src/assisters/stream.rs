@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use vivarium_domain::{EventBody, RunId};
@@ -30,7 +30,13 @@ pub(super) async fn stream(
     caller.limits.take_request()?;
     let (ids, run) = start(&state, &caller, request).await?;
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-    Ok(follow(run, Telling { ids, sources: Vec::new() }, ends))
+    // Who loses the connection finds the run's log by it.
+    let run_id = HeaderValue::from_str(&ids.run.to_string());
+    let mut response = follow(run, Telling { ids, sources: Vec::new() }, ends);
+    if let Ok(run_id) = run_id {
+        response.headers_mut().insert("x-run-id", run_id);
+    }
+    Ok(response)
 }
 
 /// A run as this dialect tells it.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::mode::{
-    Abilities, AssistantMessage, CallResult, Citation, FinishReason, GenerateRequest, GenerateResponse, Host, Message,
-    ModelError, ModelInfo, Source, ToolCall, ToolDefinition,
+    Abilities, CallResult, Citation, FinishReason, GenerateRequest, GenerateResponse, Host, Message, ModelError,
+    ModelInfo, Source, ToolCall, ToolDefinition,
 };
 
 /// What a scripted tool gives: its content and the documents that it has read, as (title, location, text).
@@ -196,12 +196,6 @@ pub fn extractive(request: &GenerateRequest) -> Result<GenerateResponse, ModelEr
     let sentences = citations.iter().map(|citation| format!("{} [{}]", citation.quote, citation.source_id));
     let text = sentences.collect::<Vec<_>>().join(" ");
     Ok(GenerateResponse { citations, ..says(&text) })
-}
-
-/// The message itself, for an assertion.
-#[must_use]
-pub fn assistant_asking(calls: Vec<ToolCall>) -> Message {
-    Message::Assistant(AssistantMessage { text: String::new(), tool_calls: calls })
 }
 
 impl Host for ScriptedHost {

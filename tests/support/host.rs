@@ -50,6 +50,27 @@ fn clean_command(home: &Path) -> Command {
     command
 }
 
+/// What the hosts of all tests have compiled. Compiling the plugins takes seconds, and each test has a new data folder.
+fn compiled_forms() -> PathBuf {
+    vivarium_binary().with_file_name("vivarium-tests-compiled")
+}
+
+/// Gives `to` the files of `from` that it lacks.
+fn share(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.extension().is_some_and(|extension| extension == "tmp") || target.exists() {
+            continue;
+        }
+        // Another test may be faster, and a file that is being written may be gone by now; either way nothing is lost but time.
+        if std::fs::hard_link(&source, &target).is_err() {
+            let partial = target.with_extension(format!("{}.tmp", std::process::id()));
+            let _ = std::fs::copy(&source, &partial).and_then(|_| std::fs::rename(&partial, &target));
+        }
+    }
+}
+
 /// The command line, on a data folder that no server has open.
 pub struct Cli {
     data: PathBuf,
@@ -133,6 +154,8 @@ impl HostBuilder {
     /// With all that the server has said, when it does not come up.
     pub async fn start(self) -> Host {
         let data = self.data.unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        let compiled = data.path().join("compiled");
+        share(&compiled_forms(), &compiled);
         let mut command = clean_command(data.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(&self.arguments);
         command.env("VIVARIUM_ADMIN_KEY", KEY).envs(self.environment);
@@ -143,6 +166,7 @@ impl HostBuilder {
         let address = address(&mut child, &said).await;
         let host = Host { child, address, said, data, client: http_client(), key: KEY.to_owned() };
         host.ready().await;
+        share(&compiled, &compiled_forms());
         host
     }
 }

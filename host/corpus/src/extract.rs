@@ -25,7 +25,7 @@ pub enum SkipReason {
     Binary,
     /// It is larger than [`Limits::max_file_bytes`](crate::Limits::max_file_bytes).
     TooLarge,
-    /// Its lines are too long to be written by a person: minified or generated.
+    /// Its lines are longer, or its elements nested deeper, than a person writes: minified or generated.
     Generated,
     /// A page that only leads on to another one.
     Redirect,

@@ -13,7 +13,7 @@ const MAX_CHARS: usize = 1500;
 /// …but takes no further block once it has this many.
 const ENOUGH_CHARS: usize = 900;
 /// A heading closes the passage before it, unless that has fewer characters than this.
-const MIN_CHARS_AT_HEADING: usize = 250;
+const MIN_CHARS_AT_HEADING: usize = 120;
 /// What is longer without any border is no word that a person wrote, and is cut anyway.
 const MAX_WORD_BYTES: usize = 4 * MAX_CHARS;
 
@@ -56,7 +56,7 @@ struct Cutter<'t> {
 impl<'t> Cutter<'t> {
     fn heading(&mut self, heading: &'t Heading) {
         let outer = self.path.iter().any(|above| above.level > heading.level);
-        let least = if outer { MIN_CHARS_AT_HEADING / 4 } else { MIN_CHARS_AT_HEADING };
+        let least = if outer { MIN_CHARS_AT_HEADING / 2 } else { MIN_CHARS_AT_HEADING };
         if self.open.as_ref().is_some_and(|(_, chars)| *chars >= least) {
             self.close();
         }
@@ -246,10 +246,9 @@ mod tests {
             let passage = document.text.get(span.range.clone()).expect("a passage is a stretch of the text");
             assert!(!passage.trim().is_empty());
             assert!(passage.len() <= MAX_WORD_BYTES + 4 * MAX_CHARS, "{}", passage.len());
-            let mut gap = document.text.get(end..span.range.start).expect("passages do not overlap").to_owned();
-            for heading in &document.headings {
-                gap = gap.replace(document.text.get(heading.range.clone()).unwrap(), "");
-            }
+            let gap = document.text.get(end..span.range.start).expect("passages do not overlap");
+            let in_heading = |at: usize| document.headings.iter().any(|heading| heading.range.contains(&(end + at)));
+            let gap: String = gap.char_indices().filter(|(at, _)| !in_heading(*at)).map(|(_, c)| c).collect();
             assert_eq!(gap.trim(), "", "nothing but headings stands between passages");
             end = span.range.end;
         }

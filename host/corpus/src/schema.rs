@@ -84,7 +84,7 @@ impl Fields {
             entry.add_text(self.title, &document.title);
             entry.add_text(self.media_type, document.media_type);
             entry.add_text(self.heading, &span.heading);
-            entry.add_text(self.headings, format!("{}\n{}", span.heading, span.context));
+            entry.add_text(self.headings, searchable(span));
             entry.add_text(self.gap, part(end..span.range.start));
             entry.add_text(self.body, body);
             entry.add_text(self.whole, body);
@@ -109,4 +109,18 @@ impl Fields {
             document: number(self.document),
         }
     }
+}
+
+/// The words of a passage's headings. Of a signature only what it declares: its types repeat in every other signature of
+/// the page, and would make each of them look like an answer to a question about the type.
+fn searchable(span: &Span) -> String {
+    let mut text = String::new();
+    for label in std::iter::once(span.heading.as_str()).chain(span.context.lines()) {
+        let is_signature =
+            label.contains("fn ") || label.contains('=') || label.contains("->") || label.starts_with("impl");
+        let end = if is_signature { label.find(['(', '<', '=', '{']).unwrap_or(label.len()) } else { label.len() };
+        text.push_str(label.get(..end).unwrap_or(label));
+        text.push('\n');
+    }
+    text
 }

@@ -14,7 +14,7 @@ use tantivy::{Searcher, TantivyDocument, Term};
 use vivarium_domain::Document;
 
 use crate::schema::{Entry, Fields};
-use crate::words::{is_stop_word, stemmed, whole, words};
+use crate::words::{is_stop_word, is_weak, stemmed, whole, words};
 use crate::{CorpusError, Hit};
 
 /// More words than this are a text, not a question; the first ones count.
@@ -32,6 +32,15 @@ const HEADING: f32 = 1.4;
 const TITLE: f32 = 1.5;
 const PATH: f32 = 0.4;
 const TOGETHER: f32 = 0.8;
+/// The first passage of a document says what the document is about.
+const OPENING: f32 = 1.1;
+/// …all the more where just that is asked.
+const OPENING_FOR_DEFINITION: f32 = 1.3;
+/// What a passage without any sentence keeps of its score: lists of signatures repeat the words of a query more often
+/// than an explanation does, and say less.
+const UNREADABLE: f32 = 0.6;
+/// What a word counts that asks more than it names.
+const WEAK: f32 = 0.35;
 /// What the places other than the best one add.
 const TIE_BREAKER: f32 = 0.3;
 
@@ -61,15 +70,18 @@ pub(crate) fn search(
 fn top(
     searcher: &Searcher,
     fields: &Fields,
-    query: &dyn Query,
+    parsed: &Parsed,
     limit: usize,
 ) -> Result<Vec<(f32, Entry)>, CorpusError> {
-    let found = searcher.search(query, &TopDocs::with_limit(limit).order_by_score()).map_err(|e| failed(&e))?;
+    let found = searcher.search(&parsed.query, &TopDocs::with_limit(limit).order_by_score()).map_err(|e| failed(&e))?;
     let entry = |(score, address)| {
         let stored: TantivyDocument = searcher.doc(address).map_err(|e| failed(&e))?;
         Ok((score, fields.entry(&stored)))
     };
     let mut entries = found.into_iter().map(entry).collect::<Result<Vec<_>, CorpusError>>()?;
+    for (score, entry) in &mut entries {
+        *score *= readability(&entry.body) * if entry.order == 0 { parsed.opening } else { 1.0 };
+    }
     // Equal scores come in the order in which threads happened to index; a person expects the same answer each time.
     entries.sort_by(|(a_score, a), (b_score, b)| {
         b_score.total_cmp(a_score).then_with(|| a.location.cmp(&b.location)).then_with(|| a.order.cmp(&b.order))
@@ -77,18 +89,31 @@ fn top(
     Ok(entries)
 }
 
-/// Drops what says the same again: passages that another document holds word for word, and more than two of one.
+/// From [`UNREADABLE`] to 1, by how much of a passage stands in lines that read like sentences.
+fn readability(passage: &str) -> f32 {
+    const MIN_WORDS: usize = 6;
+    let is_sentence = |line: &&str| {
+        let symbols = line.chars().filter(|c| "{}()[]<>=;:&|*!#$@\\/_+".contains(*c)).count();
+        line.split_whitespace().nth(MIN_WORDS - 1).is_some() && symbols * 100 < line.len() * 14
+    };
+    let sentences: usize = passage.lines().filter(is_sentence).map(str::len).sum();
+    UNREADABLE + (1.0 - UNREADABLE) * sentences as f32 / passage.len().max(1) as f32
+}
+
+/// Drops what says the same again: documents with the same text, passages that mostly repeat better ones (the same page
+/// in another edition, a chapter within the whole book on one page), and more than two of one document.
 fn pick(candidates: Vec<(f32, Entry)>, max_hits: usize) -> Vec<Hit> {
-    let mut texts: HashSet<String> = HashSet::new();
+    let mut said = Said::default();
     let mut of_document: HashMap<u64, (String, usize)> = HashMap::new();
     let mut hits = Vec::new();
     for (score, entry) in candidates {
         let (location, count) = of_document.entry(entry.document).or_insert_with(|| (entry.location.clone(), 0));
         let is_copy = *location != entry.location;
-        if is_copy || *count >= MAX_HITS_OF_ONE_DOCUMENT || !texts.insert(entry.body.clone()) {
+        if is_copy || *count >= MAX_HITS_OF_ONE_DOCUMENT || said.repeats(&entry.body) {
             continue;
         }
         *count += 1;
+        said.add(&entry.body);
         let Entry { location, title, heading, body: passage, .. } = entry;
         hits.push(Hit { location, title, heading, passage, score });
         if hits.len() == max_hits {
@@ -96,6 +121,33 @@ fn pick(candidates: Vec<(f32, Entry)>, max_hits: usize) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// The lines of the passages that were picked.
+#[derive(Default)]
+struct Said {
+    lines: HashSet<String>,
+}
+
+impl Said {
+    /// Shorter lines (`}`, "Examples") are alike without meaning the same.
+    const MIN_LINE_BYTES: usize = 30;
+
+    /// Whether more than half of a passage has been said.
+    fn repeats(&self, passage: &str) -> bool {
+        let known: usize = Self::lines(passage).filter(|line| self.lines.contains(*line)).map(str::len).sum();
+        known * 2 > passage.len()
+    }
+
+    fn add(&mut self, passage: &str) {
+        self.lines.extend(Self::lines(passage).map(str::to_owned));
+    }
+
+    /// A passage of short lines only counts as one line.
+    fn lines(passage: &str) -> impl Iterator<Item = &str> {
+        let whole = passage.lines().all(|line| line.len() < Self::MIN_LINE_BYTES).then_some(passage);
+        passage.lines().filter(|line| line.len() >= Self::MIN_LINE_BYTES).chain(whole)
+    }
 }
 
 /// The whole text under `location`, put together from its passages.
@@ -143,9 +195,18 @@ fn shortened(text: &str) -> String {
     short
 }
 
+struct Parsed {
+    query: BooleanQuery,
+    /// What the first passage of a document counts.
+    opening: f32,
+}
+
 /// None where there is no word to search for.
-fn parse(fields: &Fields, query: &str) -> Option<BooleanQuery> {
+fn parse(fields: &Fields, query: &str) -> Option<Parsed> {
     let query = query.get(..query.floor_char_boundary(MAX_QUERY_BYTES)).unwrap_or_default();
+    let lower = query.trim_start().to_lowercase();
+    let defines =
+        ["what is ", "what are ", "what's ", "define ", "explain "].iter().any(|start| lower.starts_with(start));
     let mut all = words(&mut whole(), query);
     if all.iter().any(|word| !is_stop_word(word)) {
         all.retain(|word| !is_stop_word(word));
@@ -159,7 +220,9 @@ fn parse(fields: &Fields, query: &str) -> Option<BooleanQuery> {
     let stems: Vec<Vec<String>> = all.iter().map(|word| words(&mut stemmed(), word)).collect();
     let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
     for (word, stems) in all.iter().zip(&stems) {
-        clauses.push((Occur::Should, word_query(fields, word, stems)));
+        let query = word_query(fields, word, stems);
+        let query = if is_weak(word) { Box::new(BoostQuery::new(query, WEAK)) } else { query };
+        clauses.push((Occur::Should, query));
     }
     for ((first, first_stems), (second, second_stems)) in all.iter().zip(&stems).zip(all.iter().zip(&stems).skip(1)) {
         if let (Some(left), Some(right)) = (first_stems.last(), second_stems.first()) {
@@ -169,7 +232,8 @@ fn parse(fields: &Fields, query: &str) -> Option<BooleanQuery> {
         let joined = term(fields.whole, &format!("{first}{second}"));
         clauses.push((Occur::Should, Box::new(BoostQuery::new(joined, WHOLE))));
     }
-    Some(BooleanQuery::new(clauses))
+    let opening = if defines { OPENING_FOR_DEFINITION } else { OPENING };
+    Some(Parsed { query: BooleanQuery::new(clauses), opening })
 }
 
 fn word_query(fields: &Fields, word: &str, stems: &[String]) -> Box<dyn Query> {

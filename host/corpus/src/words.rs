@@ -61,6 +61,32 @@ pub(crate) fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.binary_search(&word).is_ok()
 }
 
+/// Words that ask more than they name; but they may name something too, as `use` does in Rust.
+pub(crate) fn is_weak(word: &str) -> bool {
+    const WEAK: &[&str] = &[
+        "best",
+        "compare",
+        "difference",
+        "differences",
+        "different",
+        "example",
+        "examples",
+        "happen",
+        "happens",
+        "need",
+        "use",
+        "used",
+        "uses",
+        "using",
+        "versus",
+        "vs",
+        "way",
+        "work",
+        "works",
+    ];
+    WEAK.contains(&word)
+}
+
 /// Runs of letters and digits, and of `_` where identifiers stay whole; scripts that write without spaces give a word
 /// per character.
 #[derive(Clone)]

@@ -12,7 +12,13 @@ const MIN_MAIN_BYTES: usize = 200;
 /// A page that leads on with `<meta http-equiv=refresh>` and says no more than this is only a redirect.
 const MAX_REDIRECT_BYTES: usize = 300;
 
+/// Nobody writes deeper pages, and the parser's time grows with the square of the depth.
+const MAX_DEPTH: usize = 2_000;
+
 pub(super) fn extract(source: &str) -> Result<Extracted, SkipReason> {
+    if is_too_deep(source) {
+        return Err(SkipReason::Generated);
+    }
     let page = Html::parse_document(source);
     let outline = Outline::of(&page);
     let mut body = outline.main.map(|main| read(main)).filter(|main| main.text.len() >= MIN_MAIN_BYTES);
@@ -25,6 +31,32 @@ pub(super) fn extract(source: &str) -> Result<Extracted, SkipReason> {
         first.map(|heading| heading.label.clone())
     });
     Ok(Extracted { title: title.unwrap_or_default(), media_type: "text/plain", text, headings, truncated: false })
+}
+
+/// Counts tags before anything is parsed. Tags that may stand without an end tag are left out, so a real page's count
+/// is its depth or less.
+fn is_too_deep(source: &str) -> bool {
+    const WITHOUT_END: &[&str] = &[
+        "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html", "img", "input",
+        "li", "link", "meta", "optgroup", "option", "p", "param", "rp", "rt", "source", "tbody", "td", "tfoot", "th",
+        "thead", "tr", "track", "wbr",
+    ];
+    let mut depth = 0_usize;
+    for piece in source.split('<').skip(1) {
+        let end_tag = piece.strip_prefix('/');
+        let name = end_tag.unwrap_or(piece);
+        let name =
+            name.get(..name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len())).unwrap_or_default();
+        let starts_a_tag = name.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !starts_a_tag || WITHOUT_END.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        depth = if end_tag.is_some() { depth.saturating_sub(1) } else { depth + 1 };
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 type NodeRef<'p> = ego_tree::NodeRef<'p, Node>;
@@ -362,9 +394,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_nested_a_hundred_thousand_deep_is_read() {
-        let page = format!("{}deep{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
-        assert_eq!(text(&page), "deep");
+    fn a_page_nested_deep_is_read_and_one_nested_without_end_is_refused_at_once() {
+        let nested = |depth| format!("{}deep{}", "<div>".repeat(depth), "</div>".repeat(depth));
+        assert_eq!(text(&nested(MAX_DEPTH)), "deep");
+        assert_eq!(extract(&nested(1_000_000)), Err(SkipReason::Generated));
+    }
+
+    #[test]
+    fn tags_that_need_no_end_do_not_count_as_nesting() {
+        assert_eq!(text(&"<p>One<br>two".repeat(2 * MAX_DEPTH)).lines().next(), Some("One"));
     }
 
     proptest! {

@@ -24,7 +24,7 @@ const MAX_TEXT_BYTES: usize = 8 << 20;
 /// How much of the question, by weight, the answer must speak of. Below, it answers something else.
 const MIN_COVERAGE: f32 = 0.45;
 /// A sentence this much worse than the best one adds noise.
-const MIN_SHARE_OF_BEST: f32 = 0.42;
+const MIN_SHARE_OF_BEST: f32 = 0.33;
 
 /// A sentence of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) struct Question {
     code: bool,
     /// Asks why or how.
     mechanism: bool,
+    /// Asks what to do.
+    advice: bool,
 }
 
 impl Question {
@@ -73,6 +75,7 @@ impl Question {
             code: ["example", "code", "signature", "syntax", "snippet", "write a "]
                 .iter()
                 .any(|cue| lower.contains(cue)),
+            advice: ["should ", "when to ", "when do ", "recommend", "which "].iter().any(|cue| lower.contains(cue)),
             mechanism: lower.starts_with("how ") || lower.starts_with("why ") || lower.contains(" how "),
         };
         question.add(last, 1.0, &mut stems);
@@ -91,6 +94,14 @@ impl Question {
         question
     }
 
+    /// Whether a text holds a word that names what is asked about, not only how it is asked.
+    fn is_named_in(&self, counts: &[u8]) -> bool {
+        const NAMES: f32 = 0.45;
+        let names = |(_, asked): &(String, f32)| *asked >= NAMES;
+        let holds = |(term, count): (&(String, f32), &u8)| *count > 0 && names(term);
+        self.terms.iter().zip(counts).any(holds) || !self.terms.iter().any(names)
+    }
+
     fn add(&mut self, text: &str, weight: f32, stems: &mut Stems) {
         /// More words than this are a text, not a question.
         const MAX_TERMS: usize = 48;
@@ -101,8 +112,10 @@ impl Question {
             let known = self.terms.iter().any(|(term, _)| *term == stem);
             if !known && self.terms.len() < MAX_TERMS {
                 // What a question calls for ("difference", "example") matters less than what it is about.
-                let about =
-                    !matches!(stem.as_str(), "differ" | "exampl" | "compar" | "code" | "best" | "happen" | "rust");
+                let about = !matches!(
+                    stem.as_str(),
+                    "differ" | "exampl" | "compar" | "code" | "best" | "happen" | "once" | "rust"
+                );
                 self.terms.push((stem, if about { weight } else { weight * 0.4 }));
             }
         }
@@ -194,7 +207,8 @@ fn weights(question: &Question, candidates: &[Candidate<'_>]) -> Vec<f32> {
     let total = candidates.len() as f32;
     let weigh = |(at, (_, asked)): (usize, &(String, f32))| {
         let holding = candidates.iter().filter(|c| c.counts.get(at).is_some_and(|count| *count > 0)).count() as f32;
-        asked * (1.0 + (total - holding + 0.5) / (holding + 0.5)).ln().max(0.3)
+        // The passages were found by these very words, so rarity among them says less than in a library.
+        asked * (1.0 + 0.4 * (1.0 + (total - holding + 0.5) / (holding + 0.5)).ln())
     };
     question.terms.iter().enumerate().map(weigh).collect()
 }
@@ -206,12 +220,12 @@ fn score(question: &Question, weights: &[f32], titles: &[Vec<u8>], candidates: &
         .map(|at| {
             let Some(candidate) = candidates.get(at) else { return 0.0 };
             let own = bm25(weights, &candidate.counts, candidate.words as f32, average);
-            if own <= 0.0 {
+            if own <= 0.0 || !question.is_named_in(&candidate.counts) {
                 return 0.0;
             }
             let context = Context::of(candidates, at, titles);
             let covered = coverage(weights, &candidate.counts, &context) / all;
-            let rank = 1.0 - 0.02 * candidate.passage.min(15) as f32;
+            let rank = 1.0 - 0.03 * candidate.passage.min(15) as f32;
             own * (0.25 + covered) * rank * looks(question, candidate, &context)
         })
         .collect();
@@ -322,11 +336,19 @@ fn looks(question: &Question, candidate: &Candidate<'_>, context: &Context<'_>) 
         "for more information",
         "see also",
         "read more",
-        "for example, ",
         "the following",
         "shown in",
         "click ",
         "error[",
+        "explains how",
+        "this handbook",
+        "this guide",
+        "this page",
+        "this book",
+        "this document",
+        "this example",
+        "in the example",
+        "see the ",
     ];
     if ABOUT_THE_TEXT.iter().any(|phrase| lower.contains(phrase)) {
         factor *= 0.6;
@@ -340,12 +362,31 @@ fn looks(question: &Question, candidate: &Candidate<'_>, context: &Context<'_>) 
     if question.comparison && CONTRAST.iter().any(|cue| lower.contains(cue)) {
         factor *= 1.25;
     }
+    if question.advice && ADVICE.iter().any(|cue| lower.contains(cue)) {
+        factor *= 1.3;
+    }
     if question.mechanism && REASON.iter().any(|cue| lower.contains(cue)) {
         factor *= 1.2;
     }
     factor
 }
 
+const ADVICE: &[&str] = &[
+    "if you",
+    "when you",
+    "consider",
+    "prefer",
+    "should",
+    "recommend",
+    "choose",
+    "use ",
+    "only use",
+    "suitable",
+    "better",
+    "appropriate",
+    "intended for",
+    "must ",
+];
 const CONTRAST: &[&str] = &[
     "differ",
     "whereas",
@@ -371,38 +412,44 @@ const REASON: &[&str] =
 /// It leans on the sentence before.
 fn starts_with_reference(lower: &str) -> bool {
     const STARTS: &[&str] = &[
-        "it ",
-        "its ",
-        "it’s ",
-        "it's ",
-        "this ",
-        "that ",
-        "these ",
-        "those ",
-        "they ",
-        "their ",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "they",
+        "their",
         "however",
-        "but ",
-        "so ",
+        "but",
+        "so",
         "therefore",
         "thus",
         "also",
         "in addition",
-        "then ",
-        "such ",
+        "then",
+        "such",
         "otherwise",
         "similarly",
-        "instead",
-        "both ",
-        "and ",
+        "both",
+        "and",
         "here",
         "again",
         "in this case",
         "in that case",
         "because of this",
         "as a result",
+        "finally",
+        "first",
+        "next",
+        "now",
+        "note that this",
+        "rather",
     ];
-    STARTS.iter().any(|start| lower.starts_with(start))
+    let is_start = |start: &&str| {
+        lower.strip_prefix(*start).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+    };
+    STARTS.iter().any(|start| is_start(&start))
 }
 
 /// "A slice is …", "`String` provides …": the subject is what was asked about, and the verb says what it is.
@@ -460,7 +507,7 @@ fn take(
             let Some(candidate) = candidates.get(at) else { return 0.0 };
             let likeness = taken.iter().map(|other| alike(&bags, at, *other)).fold(0.0, f32::max);
             let news = news(weights, &candidate.counts, &said);
-            if likeness > 0.75 { 0.0 } else { candidate.score * (1.0 - 0.8 * likeness) * (0.7 + 0.6 * news) }
+            if likeness > 0.75 { 0.0 } else { candidate.score * (1.0 - 0.6 * likeness) * (0.85 + 0.3 * news) }
         };
         let Some((slot, at, worth)) = pool
             .iter()

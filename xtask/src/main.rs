@@ -32,16 +32,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds guests and host and starts the server.
+    /// Builds guests and host and starts the server: serve [--listen ADDRESS] [--corpus DIR] …
+    #[command(disable_help_flag = true)]
     Serve {
-        /// Handed to `vivarium serve` (see `cargo xtask serve -- --help`).
-        #[arg(last = true)]
+        /// Handed to `vivarium serve`; `cargo xtask serve --help` shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Builds guests and host and answers one question: run "QUESTION" --corpus DIR
+    /// Builds guests and host and answers one question: run "QUESTION" [--corpus DIR] …
+    #[command(disable_help_flag = true)]
     Run {
-        /// Handed to `vivarium run` (see `cargo xtask run --help`).
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        /// Handed to `vivarium run`; `cargo xtask run --help` shows what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Everything that CI checks: format, lints, documentation, guests, all tests.
@@ -101,5 +103,37 @@ fn execute(command: Command) -> Result<ExitCode> {
             eprintln!("{}", python.display());
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[&str]) -> Command {
+        Arguments::parse_from(std::iter::once(&"cargo xtask").chain(line)).command
+    }
+
+    #[test]
+    fn what_is_meant_for_the_host_reaches_it_as_it_was_typed() {
+        for line in [vec!["--corpus", "docs"], vec!["--", "--corpus", "docs"], vec!["--help"], vec![]] {
+            let Command::Serve { arguments } = parsed(&[&["serve"], line.as_slice()].concat()) else {
+                panic!("{line:?} is no serve")
+            };
+            let typed: Vec<_> = line.iter().filter(|word| **word != "--").collect();
+            assert_eq!(arguments.iter().collect::<Vec<_>>(), typed, "{line:?}");
+        }
+        let Command::Run { arguments } = parsed(&["run", "what?", "--corpus", "docs", "--json"]) else {
+            panic!("this is no run")
+        };
+        assert_eq!(arguments, ["what?", "--corpus", "docs", "--json"]);
+    }
+
+    #[test]
+    fn guests_can_be_forced_and_their_compiler_named() {
+        let Command::Guests { force, only } = parsed(&["guests", "--force", "--with", "debian"]) else {
+            panic!("these are no guests")
+        };
+        assert!(force && only == Some(Toolchain::Debian));
     }
 }

@@ -1,27 +1,41 @@
-//! Puts the first-party plugins into the binary. They are built by `cargo xtask guests`, not here: another target, another
-//! workspace, sometimes another compiler. Where they are missing, the binary says so when it starts.
+//! Looks into `plugins/dist` and lists what is there, so that one binary holds the first-party plugins. It builds
+//! nothing: `cargo xtask` does that, before the host.
 
+use std::env;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
 
-fn main() -> io::Result<()> {
-    let folder = Path::new("../../plugins/dist").to_owned();
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let mut components: Vec<PathBuf> = match fs::read_dir(&folder) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    components.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
-    components.sort();
-    let mut list = String::from("&[");
-    for path in components {
-        println!("cargo::rerun-if-changed={}", path.display());
-        let absolute = fs::canonicalize(&path)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        list.push_str(&format!("({name:?}, include_bytes!({:?})),", absolute.display().to_string()));
+fn main() -> Result<(), Box<dyn Error>> {
+    let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../plugins/dist");
+    // Cargo looks at the folder itself too: a plugin that comes or goes is noticed.
+    println!("cargo::rerun-if-changed={}", dist.display());
+    let mut list = String::from("&[\n");
+    for component in components(&dist)? {
+        println!("cargo::rerun-if-changed={}", component.display());
+        let name = component.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let path = component.to_str().ok_or("the path of plugins/dist is not UTF-8")?;
+        writeln!(list, "    ({name:?}, include_bytes!({path:?}) as &[u8]),")?;
     }
     list.push(']');
-    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    fs::write(Path::new(&out).join("plugins.rs"), list)
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("plugins.rs"), list)?;
+    Ok(())
+}
+
+/// The components, by name; none where the folder is not there.
+fn components(dist: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    if !dist.is_dir() {
+        return Ok(Vec::new());
+    }
+    let dist = dist.canonicalize()?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }

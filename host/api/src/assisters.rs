@@ -6,11 +6,14 @@ mod rate_limit;
 mod run;
 mod stream;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use vivarium_domain::Tier;
+use vivarium_domain::{EventBody, RunId, SessionId, Tier};
+use vivarium_runs::LoggedEvent;
 
 use crate::ApiState;
 use crate::error::{ApiError, Dialect, Kind};
@@ -30,6 +33,19 @@ pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(from_fn_with_state(guard(Tier::Free), gate));
     agent.merge(limits)
+}
+
+/// The answer of `POST /v1/agent/run` for a completed run's log, for who has the log and no server. None: the log has no
+/// such end.
+#[must_use]
+pub fn answer_json(run: RunId, session: &SessionId, log: &[Arc<LoggedEvent>]) -> Option<String> {
+    let ids = answer::RunIds { run, session: session.clone() };
+    log.iter().find_map(|logged| match &logged.event.body {
+        EventBody::RunCompleted { outcome, usage } => {
+            serde_json::to_string(&answer::Answer::whole(&ids, log, outcome, *usage)).ok()
+        }
+        _ => None,
+    })
 }
 
 /// An error in this dialect.

@@ -27,6 +27,7 @@ use vivarium_domain::{KeyId, TenantId};
 use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
 
+pub use assisters::answer_json;
 pub use auth::{hash_key, new_key};
 pub use limits::{RateLimit, TierLimits};
 

@@ -1,137 +1,135 @@
-//! Which plugins this host has, and what each may do: the first-party ones out of the binary itself, others from files
-//! that the operator names. Nothing is granted by being asked for: a file's plugin gets nothing but its own memory.
+//! The plugins of this host: those that came with the binary, and those of a folder that the operator names. What each
+//! may do is put together here, from its manifest and the configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
-use axum::http::Method;
+use http::Method;
+use vivarium_domain::Manifest;
 use vivarium_egress::{Egress, EgressPolicy, HostPort, HostRule, Injection};
 use vivarium_sandbox::{CorpusView, Grant, InstalledPlugin, Plugin, Registry, Sandbox};
 
-use crate::config::{WebConfig, WebSearchEngine};
+use crate::config::{Config, PluginConfig};
+use crate::host::StartError;
 
-/// The components that the build put into the binary: file name and bytes.
+/// File name and bytes of each component in `plugins/dist` when this binary was built.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
 
-/// What the first-party plugins can be granted.
-pub(crate) struct Grants {
-    /// The documents, if there are any.
-    pub(crate) corpus: Option<Arc<dyn CorpusView>>,
-    /// What the operator has set about the web.
-    pub(crate) web: WebConfig,
+/// A component before it is loaded.
+struct Component {
+    name: String,
+    bytes: std::borrow::Cow<'static, [u8]>,
+    /// It came with the binary: what its manifest asks for is what we ask for.
+    ours: bool,
 }
 
-/// Loads all plugins. A plugin whose work is impossible on this host (a corpus without documents, a search without an
-/// engine) is left out, so that no model is offered a tool that can only fail.
-pub(crate) fn load(sandbox: &Sandbox, files: &[PathBuf], grants: &Grants) -> Result<Registry> {
-    if EMBEDDED.is_empty() {
-        bail!("this build holds no plugins: build it with `cargo xtask serve` (or `cargo xtask guests`, then cargo build)");
+/// What plugins can be given.
+pub(crate) struct Gifts {
+    pub(crate) egress: Arc<Egress>,
+    pub(crate) corpus: Option<Arc<dyn CorpusView>>,
+}
+
+/// Loads all plugins, at once on all cores: what is not in the cache of compiled forms takes a second each.
+pub(crate) fn load(sandbox: &Sandbox, config: &Config, gifts: &Gifts) -> Result<Registry, StartError> {
+    let components = components(config.plugins_dir.as_deref())?;
+    if components.is_empty() {
+        return Err(StartError::NoPlugins);
     }
-    let mut components: Vec<(String, Vec<u8>)> =
-        EMBEDDED.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
-    for file in files {
-        let bytes = std::fs::read(file).with_context(|| format!("the plugin {} can not be read", file.display()))?;
-        components.push((file.display().to_string(), bytes));
-    }
-    let egress = Arc::new(Egress::new());
+    let loaded: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            components.iter().map(|component| scope.spawn(move || sandbox.load(&component.bytes))).collect();
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    });
     let mut registry = Registry::default();
-    for ((name, _), plugin) in components.iter().zip(load_all(sandbox, &components)) {
-        let plugin = plugin.with_context(|| format!("the plugin {name} can not be loaded"))?;
-        // Only what came with the binary is first-party, whatever a file's manifest calls itself.
-        let first_party = EMBEDDED.iter().any(|(embedded, _)| embedded == name);
-        let grant = if first_party { grants.for_first_party(&plugin, &egress)? } else { Some(Grant::default()) };
-        if let Some(grant) = grant {
-            let installed = InstalledPlugin { plugin: Arc::new(plugin), grant: Arc::new(grant) };
-            registry.add(&installed).with_context(|| format!("the plugin {name} can not be added"))?;
-        }
+    let mut given = Vec::new();
+    for (component, loaded) in components.iter().zip(loaded) {
+        let failed = |reason: String| StartError::Plugin { name: component.name.clone(), reason };
+        let plugin = loaded.map_err(|_| failed("loading it panicked".to_owned()))?;
+        let plugin = plugin.map_err(|error| failed(error.to_string()))?;
+        given.push(plugin.manifest().name.to_string());
+        let grant = grant(&plugin, component.ours, config, gifts).map_err(failed)?;
+        let installed = InstalledPlugin { plugin: Arc::new(plugin), grant: Arc::new(grant) };
+        registry.add(&installed).map_err(|error| failed(error.to_string()))?;
+    }
+    if let Some(nobody) = config.plugins.keys().find(|name| !given.contains(name)) {
+        let reason =
+            format!("the configuration has plugins.{nobody:?}, and no plugin has this name: {}", given.join(", "));
+        return Err(StartError::Plugin { name: nobody.clone(), reason });
     }
     Ok(registry)
 }
 
-/// One thread a component: the first start compiles them all.
-fn load_all(
-    sandbox: &Sandbox,
-    components: &[(String, Vec<u8>)],
-) -> Vec<Result<Plugin, vivarium_sandbox::LoadError>> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            components.iter().map(|(_, bytes)| scope.spawn(move || sandbox.load(bytes))).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| {
-                    Err(vivarium_sandbox::LoadError::Engine("the compiler broke off".to_owned()))
-                })
-            })
-            .collect()
+fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {
+    let embedded = EMBEDDED.iter().map(|(name, bytes)| Component {
+        name: (*name).to_owned(),
+        bytes: std::borrow::Cow::Borrowed(*bytes),
+        ours: true,
+    });
+    let mut components: Vec<Component> = embedded.collect();
+    let Some(folder) = folder else { return Ok(components) };
+    let unreadable = |error: std::io::Error| StartError::Plugin {
+        name: folder.display().to_string(),
+        reason: format!("the folder of plugins can not be read: {error}"),
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    for path in paths {
+        let bytes = fs::read(&path).map_err(unreadable)?.into();
+        components.push(Component { name: path.display().to_string(), bytes, ours: false });
+    }
+    Ok(components)
+}
+
+/// What a plugin may do: of what its manifest asks for, what the configuration gives.
+fn grant(plugin: &Plugin, ours: bool, config: &Config, gifts: &Gifts) -> Result<Grant, String> {
+    let manifest = plugin.manifest();
+    let nothing = PluginConfig::default();
+    let given = config.plugins.get(manifest.name.as_str()).unwrap_or(&nothing);
+    for (what, names, asked) in [
+        ("setting", given.settings.keys().collect::<Vec<_>>(), &manifest.requests.settings),
+        ("secret", given.secrets.keys().collect(), &manifest.requests.secrets),
+    ] {
+        if let Some(unasked) = names.into_iter().find(|name| !asked.contains(name)) {
+            let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
+            return Err(format!("the configuration gives it the {what} {unasked:?}, and it asks for: {asked}"));
+        }
+    }
+    let policy = policy(manifest, ours, given)?;
+    Ok(Grant {
+        egress: policy.map(|policy| (Arc::clone(&gifts.egress), Arc::new(policy))),
+        settings: given.settings.clone(),
+        secrets: given.secrets.keys().cloned().collect(),
+        corpus: gifts.corpus.clone().filter(|_| manifest.requests.corpus),
     })
 }
 
-impl Grants {
-    /// What a first-party plugin may do; none: it has nothing to work with here.
-    fn for_first_party(&self, plugin: &Plugin, egress: &Arc<Egress>) -> Result<Option<Grant>> {
-        Ok(match plugin.manifest().name.as_str() {
-            "vivarium/corpus" => {
-                self.corpus.clone().map(|corpus| Grant { corpus: Some(corpus), ..Grant::default() })
-            }
-            "vivarium/web-search" => self.web_search(egress)?,
-            "vivarium/web-fetch" => self.web.fetch.then(|| self.web_fetch(egress)),
-            _ => Some(Grant::default()),
-        })
+fn policy(manifest: &Manifest, ours: bool, given: &PluginConfig) -> Result<Option<EgressPolicy>, String> {
+    let unasked: &[String] = if ours { &manifest.requests.hosts } else { &[] };
+    let hosts = given.hosts.as_deref().unwrap_or(unasked);
+    let private = &given.dangerously_allow_private_addresses;
+    if hosts.is_empty() && private.is_empty() {
+        return Ok(None);
     }
-
-    fn private_addresses(&self) -> Vec<HostPort> {
-        self.web.dangerously_allow_private_addresses.clone()
-    }
-
-    /// Every public page may be read, none be written to.
-    fn web_fetch(&self, egress: &Arc<Egress>) -> Grant {
-        let policy = EgressPolicy {
-            hosts: "*".parse::<HostRule>().into_iter().collect(),
-            methods: vec![Method::GET, Method::HEAD],
-            dangerously_allow_private_addresses: self.private_addresses(),
-            ..EgressPolicy::default()
-        };
-        Grant { egress: Some((Arc::clone(egress), Arc::new(policy))), ..Grant::default() }
-    }
-
-    /// The one engine that the operator has chosen, with its key where it has one.
-    fn web_search(&self, egress: &Arc<Egress>) -> Result<Option<Grant>> {
-        let Some(engine) = &self.web.search else { return Ok(None) };
-        let mut settings = BTreeMap::from([("engine".to_owned(), engine.name().to_owned())]);
-        let base_url = engine.base_url();
-        settings.insert("base-url".to_owned(), base_url.to_string());
-        let host = base_url.host_str().context("the search engine's base-url names no host")?;
-        let rule = match base_url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let mut policy = EgressPolicy {
-            hosts: vec![rule.parse().context("the search engine's base-url")?],
-            methods: vec![Method::GET, Method::POST],
-            dangerously_allow_private_addresses: self.private_addresses(),
-            ..EgressPolicy::default()
-        };
-        let mut secrets = BTreeSet::new();
-        match engine {
-            WebSearchEngine::Searxng { .. } => {
-                // The operator names the instance, so it may stand beside the host.
-                let port = base_url.port_or_known_default().context("the search engine's base-url has no port")?;
-                let exception = format!("{host}:{port}").parse().context("the search engine's base-url")?;
-                policy.dangerously_allow_private_addresses.push(exception);
-            }
-            WebSearchEngine::Brave { key, .. } => {
-                policy.injections.push(Injection::new(host, "x-subscription-token", "", key.clone())?);
-                secrets.insert("brave-key".to_owned());
-            }
-            WebSearchEngine::Tavily { key, .. } => {
-                policy.injections.push(Injection::new(host, "authorization", "Bearer ", key.clone())?);
-                secrets.insert("tavily-key".to_owned());
-            }
-        }
-        let egress = Some((Arc::clone(egress), Arc::new(policy)));
-        Ok(Some(Grant { egress, settings, secrets, corpus: None }))
-    }
+    let hosts: Result<Vec<HostRule>, _> = hosts.iter().map(|rule| rule.parse()).collect();
+    let private: Result<Vec<HostPort>, _> = private.iter().map(|place| place.parse()).collect();
+    let injections: Result<Vec<Injection>, _> = given
+        .secrets
+        .values()
+        .map(|secret| Injection::new(&secret.host, &secret.header, &secret.prefix, secret.value.0.clone()))
+        .collect();
+    Ok(Some(EgressPolicy {
+        hosts: hosts.map_err(|error| error.to_string())?,
+        methods: vec![Method::GET, Method::HEAD, Method::POST],
+        dangerously_allow_private_addresses: private.map_err(|error| error.to_string())?,
+        injections: injections.map_err(|error| error.to_string())?,
+        ..EgressPolicy::default()
+    }))
 }

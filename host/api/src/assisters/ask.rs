@@ -153,6 +153,7 @@ fn check_cycles(cycles: Option<u64>) -> Result<u32, ApiError> {
 mod tests {
     use super::*;
     use axum::response::IntoResponse as _;
+    use futures::FutureExt as _;
     use insta::assert_snapshot;
     use proptest::prelude::*;
 
@@ -162,7 +163,7 @@ mod tests {
     fn shown(refused: Result<Ask, ApiError>) -> String {
         let response = refused.unwrap_err().within(Dialect::Assisters).into_response();
         let status = response.status().as_u16();
-        let body = futures::executor::block_on(axum::body::to_bytes(response.into_body(), 10_000)).unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).now_or_never().unwrap().unwrap();
         format!("{status} {}", String::from_utf8_lossy(&body))
     }
 

@@ -143,6 +143,7 @@ impl View for Log {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use futures::FutureExt as _;
 
     fn asked(query_string: &str, last_event_id: Option<&'static str>) -> Result<Asked, ApiError> {
         let mut headers = HeaderMap::new();
@@ -167,7 +168,7 @@ mod tests {
     fn a_page_says_where_the_next_one_begins_only_if_there_is_one() {
         let text = |events: &[(u64, Bytes)], limit| {
             let body = page(events, limit).into_body();
-            let bytes = futures::executor::block_on(axum::body::to_bytes(body, 1000)).unwrap();
+            let bytes = axum::body::to_bytes(body, 1000).now_or_never().unwrap().unwrap();
             String::from_utf8(bytes.to_vec()).unwrap()
         };
         let events = [(4, Bytes::from_static(b"{\"seq\":4}")), (5, Bytes::from_static(b"{\"seq\":5}"))];

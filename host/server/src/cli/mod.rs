@@ -1,0 +1,114 @@
+//! What a person types. Results go to standard output, everything else to standard error; 0 is done, 1 failed, 2 wrong
+//! use.
+
+mod keys;
+mod run;
+mod serve;
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use vivarium::config::{Config, ConfigErrors, Flags};
+
+/// Runs AI agents whose modes and tools are WebAssembly plugins, behind the HTTP APIs that clients know.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server.
+    Serve(serve::Serve),
+    /// Answer one question in this process, without a server.
+    Run(run::Run),
+    /// API keys of a data folder that no server has open.
+    #[command(subcommand)]
+    Key(keys::Key),
+    /// Tenants of a data folder that no server has open.
+    #[command(subcommand)]
+    Tenant(keys::Tenants),
+}
+
+/// Where things are kept: what all commands take.
+#[derive(Debug, Args)]
+struct Place {
+    /// The folder of all that is kept [default: vivarium-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The configuration file [default: vivarium.toml, if it is there].
+    #[arg(long, value_name = "FILE", env = "VIVARIUM_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    fn read(&self, flags: Flags) -> Result<Config, ConfigErrors> {
+        Config::read(self.config.as_deref(), &Flags { data: self.data.clone(), ..flags })
+    }
+}
+
+/// Why a command did not do what it was asked to.
+enum Failure {
+    /// It was asked wrongly: exit code 2.
+    Use(String),
+    /// It failed: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    fn failed(error: impl Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Use(errors.to_string())
+    }
+}
+
+impl From<vivarium::StartError> for Failure {
+    fn from(error: vivarium::StartError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Run(run) => run.run().await,
+            Command::Key(key) => key.run().await,
+            Command::Tenant(tenant) => tenant.run().await,
+        };
+        let (text, code) = match done {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(Failure::Use(text)) => (text, 2),
+            Err(Failure::Failed(text)) => (text, 1),
+        };
+        let _nobody_reads = writeln!(io::stderr(), "error: {text}");
+        ExitCode::from(code)
+    }
+}
+
+/// One line of a result.
+fn result(line: impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+/// One line for the person at the terminal.
+fn say(line: impl Display) {
+    // Whoever closed standard error does not want to hear it.
+    let _nobody_reads = writeln!(io::stderr(), "{line}");
+}

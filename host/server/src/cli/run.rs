@@ -1,0 +1,182 @@
+//! `vivarium run "question"`: one run in this process.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use vivarium::config::Flags;
+use vivarium::{Host, default_tenant};
+use vivarium_domain::{EventBody, Outcome, RunId, TenantId, ToolOutcome};
+use vivarium_runs::{Item, LoggedEvent, RunRequest, StartError, Started};
+
+use super::{Failure, Place, result, say};
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The question or the task.
+    question: String,
+    /// Which mode works on it.
+    #[arg(long, default_value = "research")]
+    mode: String,
+    /// The model that answers.
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    model: Option<String>,
+    /// A folder of documents to search.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// How many cycles of planning and reading, at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    max_cycles: Option<u32>,
+    /// Print the answer as JSON, in the form of POST /v1/agent/run.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Run {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Self { question, mode, model, corpus, max_cycles, json, place } = self;
+        if question.trim().is_empty() {
+            return Err(Failure::Use("the question must not be empty".to_owned()));
+        }
+        let config = place.read(Flags { corpus, model, ..Flags::default() })?;
+        let progress = Progress::new();
+        let shown = progress.clone();
+        let mut host = Host::build(&config, Box::new(move |line| shown.now(&format!("corpus: {line}")))).await?;
+        host.corpus_ready().await.map_err(Failure::Failed)?;
+        progress.now(&format!("asking {}", host.default_model));
+
+        let tenant = default_tenant().map_err(Failure::failed)?;
+        let request = RunRequest {
+            mode,
+            input: question,
+            model: None,
+            session_id: None,
+            max_cycles,
+            output_schema: None,
+            idempotency: None,
+        };
+        let started = host.runs.start(&tenant, request).await.map_err(wrong_use_or_failure)?;
+        let ended = tokio::select! {
+            ended = follow(&host, &tenant, started.run_id, &progress) => ended,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".to_owned())),
+        };
+        progress.end();
+        host.drain(Duration::ZERO).await;
+        show(&started, &ended?, json)
+    }
+}
+
+fn wrong_use_or_failure(error: StartError) -> Failure {
+    match error {
+        StartError::UnknownMode { .. } | StartError::UnknownModel(_) | StartError::MaxCycles { .. } => {
+            Failure::Use(error.to_string())
+        }
+        other => Failure::failed(other),
+    }
+}
+
+/// Shows the run's steps as they come, and gives its whole log.
+async fn follow(
+    host: &Host,
+    tenant: &TenantId,
+    run: RunId,
+    progress: &Progress,
+) -> Result<Vec<Arc<LoggedEvent>>, Failure> {
+    let reader = host.runs.follow(tenant, run, 0).await.map_err(Failure::failed)?;
+    let mut reader = reader.ok_or_else(|| Failure::Failed("the run is gone".to_owned()))?;
+    let mut log = Vec::new();
+    while let Some(item) = reader.next().await.map_err(Failure::failed)? {
+        let Item::Event(logged) = item else { continue };
+        match &logged.event.body {
+            EventBody::Step { message } => progress.step(message),
+            EventBody::ToolCompleted { tool, outcome: ToolOutcome::Error(error), .. } => {
+                progress.step(&format!("{tool} failed: {error}"));
+            }
+            EventBody::RunFailed { failure, .. } => return Err(Failure::Failed(failure.message.clone())),
+            EventBody::RunCancelled { reason, .. } => return Err(Failure::Failed(format!("cancelled: {reason}"))),
+            _ => {}
+        }
+        log.push(logged);
+    }
+    Ok(log)
+}
+
+fn show(started: &Started, log: &[Arc<LoggedEvent>], json: bool) -> Result<(), Failure> {
+    let outcome = log.iter().find_map(|logged| match &logged.event.body {
+        EventBody::RunCompleted { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    let outcome = outcome.ok_or_else(|| Failure::Failed("the run's log has no end".to_owned()))?;
+    if json {
+        let text = vivarium_api::answer_json(started.run_id, &started.session_id, log);
+        return Ok(result(text.ok_or_else(|| Failure::Failed("the answer can not be written as JSON".to_owned()))?)?);
+    }
+    result(outcome.answer.trim_end())?;
+    Ok(show_sources(log, outcome)?)
+}
+
+/// The sources that the answer quotes, each with its quotes.
+fn show_sources(log: &[Arc<LoggedEvent>], outcome: &Outcome) -> io::Result<()> {
+    let mut first = true;
+    for logged in log {
+        let EventBody::SourceAdded { source } = &logged.event.body else { continue };
+        let mut quotes = outcome.citations.iter().filter(|citation| citation.source_id == source.id).peekable();
+        if quotes.peek().is_none() {
+            continue;
+        }
+        if std::mem::take(&mut first) {
+            result("\nSources")?;
+        }
+        result(format_args!("[{}] {} ({})", source.id, source.title, source.location))?;
+        for citation in quotes {
+            let words: Vec<&str> = citation.quote.split_whitespace().collect();
+            let found = if citation.verified { "" } else { "  -- NOT FOUND in the source" };
+            result(format_args!("    \"{}\"{found}", words.join(" ")))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line that changes, on a terminal; nothing in a pipe.
+#[derive(Clone)]
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self(bar)
+    }
+
+    /// What goes on now.
+    fn now(&self, line: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(line.to_owned());
+        }
+    }
+
+    /// What stays to be seen.
+    fn step(&self, line: &str) {
+        match &self.0 {
+            Some(bar) => bar.println(format!("· {line}")),
+            None => say(format_args!("· {line}")),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `vivarium serve`.
+
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use vivarium::config::{Config, Flags};
+use vivarium::{FirstKey, Host, Server, Stopped};
+
+use super::{Failure, Place, result, say};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The address to listen on [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// A folder of documents to search.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<std::path::PathBuf>,
+    /// The model that answers where none is named.
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    model: Option<String>,
+    /// Show the sum of defaults, file, environment and flags, secrets masked, and end.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Self { listen, corpus, model, print_config, place } = self;
+        let config = place.read(Flags { listen, corpus, model, data: None })?;
+        if print_config {
+            return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
+        }
+        let stop = Signals::listen()?;
+        let server = Server::bind(&config)
+            .await
+            .map_err(|error| Failure::Failed(format!("{} can not be listened on: {error}", config.listen)))?;
+        let host = Host::build(&config, Box::new(|line| tracing::info!("corpus: {line}"))).await?;
+        announce(&host, &server, &config);
+        match server.serve(&host, stop.first()).await {
+            Stopped::Cleanly => tracing::info!("stopped"),
+            Stopped::Cut => tracing::warn!("stopped; some connections did not end in time and were cut"),
+        }
+        drop(host);
+        Ok(())
+    }
+}
+
+/// The first signal stops the server in good order, the second at once.
+struct Signals(mpsc::Receiver<()>);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (first, heard) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for already_stopping in [false, true] {
+                tokio::select! {
+                    _ = terminate.recv() => (),
+                    _ = interrupt.recv() => (),
+                }
+                if already_stopping {
+                    say("stopped at once; what was under way is taken care of at the next start");
+                    std::process::exit(1);
+                }
+                let _server_is_gone = first.send(()).await;
+            }
+        });
+        Ok(Self(heard))
+    }
+
+    async fn first(mut self) {
+        let _signal = self.0.recv().await;
+    }
+}
+
+/// Says what a newcomer needs for the first request.
+fn announce(host: &Host, server: &Server, config: &Config) {
+    let address = server.address();
+    say(format_args!("Vivarium {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
+    say(format_args!("  model   {}", model(host)));
+    match &config.corpus {
+        Some(folder) => say(format_args!("  corpus  {}", folder.display())),
+        None => say("  corpus  none; --corpus DIR makes a folder of documents searchable"),
+    }
+    let key = match &host.first_key {
+        FirstKey::Made(key) => {
+            say(format_args!("  key     {} (shown this once)", key.expose_secret()));
+            key.expose_secret().to_owned()
+        }
+        FirstKey::FromEnvironment => "$VIVARIUM_ADMIN_KEY".to_owned(),
+        FirstKey::NotNew => {
+            say("  key     as before; `vivarium key create` makes another while the server is stopped");
+            "$VIVARIUM_KEY".to_owned()
+        }
+    };
+    say("");
+    say(format_args!("curl http://{address}/v1/agent/run \\"));
+    say(format_args!("  -H \"Authorization: Bearer {key}\" \\"));
+    say("  -H \"Content-Type: application/json\" \\");
+    say(
+        "  -d '{\"query\": \"Summarize the latest advances in retrieval-augmented generation.\", \"mode\": \"research\", \"maxCycles\": 5}'",
+    );
+    say("");
+    if !address.ip().is_loopback() {
+        let seconds = Duration::from_secs(config.drain_seconds).as_secs();
+        tracing::info!(drain_seconds = seconds, "other machines can reach this address: put TLS before it");
+    }
+}
+
+/// The model, and what it is not.
+fn model(host: &Host) -> String {
+    let name = &host.default_model;
+    match host.model_info() {
+        Some(info) if !info.abilities.free_text => {
+            let hint = info.hint.unwrap_or_else(|| "it quotes sentences of the documents that it finds".to_owned());
+            format!("{name}, which is not a language model: {hint}")
+        }
+        _ => name.to_string(),
+    }
+}

@@ -1,0 +1,394 @@
+//! What an operator can set: defaults < `vivarium.toml` < environment < flags. Everything that is wrong is told at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::{Dict, Map};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vivarium_api::TierLimits;
+use vivarium_domain::ModelName;
+
+/// The file that is read from the working folder if no other is named.
+const DEFAULT_FILE: &str = "vivarium.toml";
+
+/// Variables that begin like ours and set no key of the configuration.
+const OTHER_VARIABLES: [&str; 5] = ["ADMIN_KEY", "CONFIG", "LOG", "KEY", "URL"];
+
+/// The least length of a first key that an operator chooses.
+const MIN_ADMIN_KEY_CHARS: usize = 16;
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not valid:\n  {}", .0.join("\n  "))]
+pub struct ConfigErrors(pub Vec<String>);
+
+/// A text that is never shown.
+#[derive(Debug, Clone)]
+pub struct Masked(pub SecretString);
+
+impl Serialize for Masked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("********")
+    }
+}
+
+impl<'de> Deserialize<'de> for Masked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+/// A credential of a plugin: the host puts it into one header for one host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginSecret {
+    /// The host that it is for.
+    pub host: String,
+    /// The header that it goes into.
+    pub header: String,
+    /// What stands before it, such as `Bearer `.
+    #[serde(default)]
+    pub prefix: String,
+    /// The credential itself.
+    pub value: Masked,
+}
+
+/// What an operator gives one plugin.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginConfig {
+    /// The hosts that it may reach; none: for a plugin that came with this binary what its manifest asks for, for any
+    /// other plugin nothing.
+    pub hosts: Option<Vec<String>>,
+    /// Hosts with ports that it may reach although their addresses are not public.
+    pub dangerously_allow_private_addresses: Vec<String>,
+    /// Settings that it reads.
+    pub settings: BTreeMap<String, String>,
+    /// Credentials that the host puts into its requests, by name.
+    pub secrets: BTreeMap<String, PluginSecret>,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder of all that is kept.
+    pub data: PathBuf,
+    /// A folder of documents to search.
+    pub corpus: Option<PathBuf>,
+    /// The model that answers where none is named.
+    pub model: Option<ModelName>,
+    /// A folder of further plugins: every `*.wasm` in it is loaded.
+    pub plugins_dir: Option<PathBuf>,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a client may take to send a request's head, and its body, in seconds.
+    pub request_timeout_seconds: u64,
+    /// Open connections at one time; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Runs that work at one time.
+    pub max_running: usize,
+    /// Runs that wait for their turn.
+    pub max_queued: usize,
+    /// How long a stop waits for runs that are under way, in seconds.
+    pub drain_seconds: u64,
+    /// What keys may do in a minute, by tier.
+    pub limits: TierLimits,
+    /// What each plugin is given, by its name `owner/name`.
+    pub plugins: BTreeMap<String, PluginConfig>,
+    /// The first admin key of an empty data folder, from `VIVARIUM_ADMIN_KEY`.
+    #[serde(skip)]
+    pub admin_key: Option<SecretString>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("vivarium-data"),
+            corpus: None,
+            model: None,
+            plugins_dir: None,
+            max_body_bytes: 1 << 20,
+            request_timeout_seconds: 30,
+            max_connections: 10_000,
+            max_running: 1024,
+            max_queued: 4096,
+            drain_seconds: 20,
+            limits: TierLimits::default(),
+            plugins: BTreeMap::new(),
+            admin_key: None,
+        }
+    }
+}
+
+/// What the command line sets; none of it must be there.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Flags {
+    /// `--listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// `--data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// `--corpus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<PathBuf>,
+    /// `--model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// Takes keys out of the sum of all sources, one by one, and collects what is wrong with them.
+struct Reader {
+    sum: Figment,
+    errors: Vec<String>,
+}
+
+impl Reader {
+    fn take<'de, T: Deserialize<'de>>(&mut self, key: &str, default: T) -> T {
+        if self.sum.find_value(key).is_err() {
+            return default;
+        }
+        match self.sum.extract_inner(key) {
+            Ok(value) => value,
+            Err(error) => {
+                self.errors.extend(error.into_iter().map(|error| error.to_string()));
+                default
+            }
+        }
+    }
+
+    /// A number that nothing works without.
+    fn take_positive<'de, T: Deserialize<'de> + Default + PartialEq + Copy>(&mut self, key: &str, default: T) -> T {
+        let value = self.take(key, default);
+        if value == T::default() {
+            self.errors.push(format!("{key} must be larger than 0"));
+        }
+        value
+    }
+
+    fn refuse_unknown(&mut self, known: &[&str]) {
+        let keys = self.sum.extract::<Dict>().map(|all| all.into_keys().collect::<Vec<_>>()).unwrap_or_default();
+        for key in keys.iter().filter(|key| !known.contains(&key.as_str())) {
+            let source = self.sum.find_metadata(key).and_then(|metadata| metadata.source.as_ref());
+            let place = source.map(|source| format!(" in {source}")).unwrap_or_default();
+            self.errors
+                .push(format!("{key}{place} is no key of the configuration; the keys are: {}", known.join(", ")));
+        }
+    }
+}
+
+impl Config {
+    /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
+    /// the last two, which are tables.
+    pub const KEYS: [&str; 13] = [
+        "listen",
+        "data",
+        "corpus",
+        "model",
+        "plugins_dir",
+        "max_body_bytes",
+        "request_timeout_seconds",
+        "max_connections",
+        "max_running",
+        "max_queued",
+        "drain_seconds",
+        "limits",
+        "plugins",
+    ];
+
+    /// Reads the configuration. `file` must be there; without one, `vivarium.toml` is read if it is there.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(file: Option<&Path>, flags: &Flags) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let path = match file {
+            Some(path) if !path.is_file() => {
+                errors.push(format!("the configuration file {} is not there", path.display()));
+                None
+            }
+            Some(path) => Some(path.to_owned()),
+            None => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
+        };
+        let mut sum = Figment::new();
+        if let Some(path) = path {
+            sum = sum.merge(Toml::file_exact(path));
+        }
+        let variables: Vec<&str> = Self::KEYS.into_iter().filter(|key| !matches!(*key, "limits" | "plugins")).collect();
+        let sum = sum.merge(Env::prefixed("VIVARIUM_").only(&variables).lowercase(true));
+        let sum = sum.merge(Serialized::defaults(flags));
+        warn_of_unknown_variables(&variables);
+        let (config, mut reader) = Self::of(sum);
+        reader.errors.splice(0..0, errors);
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+
+    fn of(sum: Figment) -> (Self, Reader) {
+        let default = Self::default();
+        let mut reader = Reader { sum, errors: Vec::new() };
+        // A file that is no TOML is told once, and not once for each key.
+        if let Err(error) = reader.sum.extract::<Map<String, figment::value::Value>>() {
+            reader.errors.extend(error.into_iter().map(|error| error.to_string()));
+            return (default, reader);
+        }
+        reader.refuse_unknown(&Self::KEYS);
+        let config = Self {
+            listen: reader.take("listen", default.listen),
+            data: reader.take("data", default.data),
+            corpus: reader.take("corpus", default.corpus),
+            model: reader.take("model", default.model),
+            plugins_dir: reader.take("plugins_dir", default.plugins_dir),
+            max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),
+            request_timeout_seconds: reader.take_positive("request_timeout_seconds", default.request_timeout_seconds),
+            max_connections: reader.take_positive("max_connections", default.max_connections),
+            max_running: reader.take_positive("max_running", default.max_running),
+            max_queued: reader.take("max_queued", default.max_queued),
+            drain_seconds: reader.take("drain_seconds", default.drain_seconds),
+            limits: reader.take("limits", default.limits),
+            plugins: reader.take("plugins", default.plugins),
+            admin_key: admin_key(&mut reader.errors),
+        };
+        if let Some(corpus) = config.corpus.as_ref().filter(|corpus| !corpus.is_dir()) {
+            reader.errors.push(format!("corpus must be a folder, and {} is none", corpus.display()));
+        }
+        (config, reader)
+    }
+
+    /// The configuration as a file would have it, secrets masked.
+    ///
+    /// # Errors
+    /// Never for a configuration that was read.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// How long a client may take to send a request's head, and its body.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds)
+    }
+}
+
+fn admin_key(errors: &mut Vec<String>) -> Option<SecretString> {
+    let key = std::env::var("VIVARIUM_ADMIN_KEY").ok().filter(|key| !key.is_empty()).map(SecretString::from)?;
+    let text = key.expose_secret();
+    if text.len() < MIN_ADMIN_KEY_CHARS || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        errors.push(format!("VIVARIUM_ADMIN_KEY must be at least {MIN_ADMIN_KEY_CHARS} visible ASCII characters"));
+    }
+    Some(key)
+}
+
+/// A variable with a typing error in its name must not pass in silence; it may also belong to somebody else.
+fn warn_of_unknown_variables(known: &[&str]) {
+    for (name, _) in std::env::vars_os() {
+        let Some(key) = name.to_str().and_then(|name| name.strip_prefix("VIVARIUM_")) else { continue };
+        if !known.contains(&key.to_ascii_lowercase().as_str()) && !OTHER_VARIABLES.contains(&key) {
+            tracing::warn!(variable = %name.display(), "this environment variable sets nothing");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn read(file: &str, flags: &Flags) -> Result<Config, String> {
+        let sum = Figment::new().merge(Toml::string(file)).merge(Serialized::defaults(flags));
+        let (config, reader) = Config::of(sum);
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors).to_string()) }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let wrong = r#"
+            listen = "everywhere"
+            lisen = "127.0.0.1:1"
+            model = "gpt"
+            max_running = 0
+            corpus = "/nowhere/at/all"
+            drain_seconds = "soon"
+        "#;
+        let told = read(wrong, &Flags::default()).unwrap_err();
+        for part in [
+            "listen",
+            "lisen is no key",
+            "provider/model",
+            "max_running must be larger",
+            "/nowhere/at/all",
+            "drain_seconds",
+        ] {
+            assert!(told.contains(part), "{part} is not in: {told}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = Flags { listen: Some("127.0.0.1:2".into()), ..Flags::default() };
+        let config = read("listen = '127.0.0.1:1'\nmax_queued = 7", &flags).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.max_queued, 7);
+        assert_eq!(config.max_running, Config::default().max_running);
+    }
+
+    #[test]
+    fn a_printed_configuration_shows_no_secret_and_can_be_read_again() {
+        let file = r#"
+            corpus = "/"
+            [plugins."vivarium/web-search".secrets.brave]
+            host = "api.search.brave.com"
+            header = "x-subscription-token"
+            value = "very-secret"
+        "#;
+        let printed = read(file, &Flags::default()).unwrap().to_toml().unwrap();
+        assert!(!printed.contains("very-secret") && printed.contains("********"), "{printed}");
+        read(&printed, &Flags::default()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_told_with_its_place() {
+        let told = read("listen = = 1", &Flags::default()).unwrap_err();
+        assert!(told.contains("line 1"), "{told}");
+        assert_eq!(told.lines().next().unwrap(), "the configuration is not valid:");
+    }
+
+    #[test]
+    fn an_empty_configuration_is_the_default() {
+        assert_snapshot!(read("", &Flags::default()).unwrap().to_toml().unwrap(), @r#"
+        listen = "127.0.0.1:8080"
+        data = "vivarium-data"
+        max_body_bytes = 1048576
+        request_timeout_seconds = 30
+        max_connections = 10000
+        max_running = 1024
+        max_queued = 4096
+        drain_seconds = 20
+
+        [limits.free]
+        requests_per_minute = 10
+        tokens_per_minute = 40000
+
+        [limits.pro]
+        requests_per_minute = 60
+        tokens_per_minute = 200000
+
+        [limits.max]
+        requests_per_minute = 600
+        tokens_per_minute = 2000000
+
+        [limits.enterprise]
+        requests_per_minute = 1000000
+        tokens_per_minute = 1000000000
+
+        [plugins]
+        "#);
+    }
+}

@@ -1,0 +1,220 @@
+//! The wiring: each room is made once, and given what it may know.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use vivarium_api::{ApiConfig, ApiState, Readiness};
+use vivarium_domain::{IdError, ModelInfo, ModelName};
+use vivarium_egress::Egress;
+use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
+use vivarium_runs::{Runs, RunsConfig};
+use vivarium_sandbox::{CorpusView, LoadError, Registry, Sandbox, SandboxConfig};
+use vivarium_store::{SledStore, Store, StoreError};
+
+use crate::config::Config;
+use crate::corpus::{CorpusProgress, LazyCorpus};
+use crate::keys::{FirstKey, Keys};
+use crate::plugins::{self, Gifts};
+
+/// Why the host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder can not be made.
+    #[error("the data folder {folder} can not be used: {reason}")]
+    Data {
+        /// The folder.
+        folder: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Sandbox(#[from] LoadError),
+    /// A plugin does not load, or not as configured.
+    #[error("the plugin {name}: {reason}")]
+    Plugin {
+        /// The plugin, or its file.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing could be run.
+    #[error("this build holds no plugins; build with `cargo xtask serve`, or name a folder of them in plugins_dir")]
+    NoPlugins,
+    /// The models are not set up right.
+    #[error(transparent)]
+    Models(#[from] ConfigError),
+    /// The operating system has no randomness.
+    #[error("{0}")]
+    Randomness(String),
+    /// A built-in name is not one.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// A part of start-up broke off.
+    #[error("start-up broke off: {0}")]
+    BrokeOff(String),
+}
+
+/// A host that can serve: everything but its socket.
+pub struct Host {
+    /// Starts, follows and ends runs.
+    pub runs: Runs,
+    /// Tenants and keys.
+    pub keys: Keys,
+    /// What the data folder's first key is.
+    pub first_key: FirstKey,
+    /// The model that answers where none is named.
+    pub default_model: ModelName,
+    api: ApiState,
+    models: Arc<Models>,
+    corpus: Option<Arc<LazyCorpus>>,
+    corpus_opened: Option<tokio::sync::oneshot::Receiver<()>>,
+    draining: Arc<AtomicBool>,
+    shutdown: CancellationToken,
+}
+
+impl Host {
+    /// Opens the store, loads the plugins, finds the models, takes care of what the last process left unfinished. The
+    /// corpus is opened meanwhile and may take longer: `progress` is told of it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(config: &Config, progress: CorpusProgress) -> Result<Self, StartError> {
+        let store = open_store(&config.data).await?;
+        let keys = Keys::new(Arc::clone(&store));
+        let first_key = keys.first(config.admin_key.as_ref()).await?;
+        let (corpus, corpus_opened) = match &config.corpus {
+            Some(folder) => {
+                let (corpus, opened) = LazyCorpus::open(folder, &config.data, progress);
+                (Some(corpus), Some(opened))
+            }
+            None => (None, None),
+        };
+        let (registry, models) = tokio::join!(load_plugins(config, corpus.clone()), models(config));
+        let (registry, models) = (Arc::new(registry?), Arc::new(models?));
+        let limits =
+            RunsConfig { max_running: config.max_running, max_queued: config.max_queued, ..RunsConfig::default() };
+        let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry, limits);
+        let recovered = runs.recover().await?;
+        if recovered.interrupted > 0 {
+            tracing::warn!(
+                runs = recovered.interrupted,
+                "runs that the last process left unfinished were ended as interrupted"
+            );
+        }
+        let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let api = ApiState::new(ApiConfig {
+            runs: runs.clone(),
+            store: Arc::clone(&store),
+            readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
+            shutdown: shutdown.clone(),
+            limits: config.limits,
+            max_body_bytes: config.max_body_bytes,
+            body_timeout: config.request_timeout(),
+        });
+        let default_model = models.default_model().clone();
+        Ok(Self { runs, keys, first_key, default_model, api, models, corpus, corpus_opened, draining, shutdown })
+    }
+
+    /// What the default model can do.
+    #[must_use]
+    pub fn model_info(&self) -> Option<ModelInfo> {
+        self.models.describe(&self.default_model).ok()
+    }
+
+    /// Waits until the corpus is open; at once where there is none. Why it is not, if it can not be.
+    pub async fn corpus_ready(&mut self) -> Result<(), String> {
+        if let Some(opened) = self.corpus_opened.take() {
+            let _either_way = opened.await;
+        }
+        self.corpus.as_ref().and_then(|corpus| corpus.trouble()).map_or(Ok(()), Err)
+    }
+
+    /// All routes.
+    #[must_use]
+    pub fn router(&self) -> axum::Router {
+        vivarium_api::router(self.api.clone())
+    }
+
+    /// Takes no new runs, waits up to `grace` for those under way, ends the rest, and then all open streams.
+    pub async fn drain(&self, grace: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.runs.drain(grace).await;
+        self.shutdown.cancel();
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(StartError::BrokeOff(error.to_string())))
+}
+
+/// Opens the store of a data folder, which is made if it is not there.
+pub(crate) async fn open_store(data: &Path) -> Result<Arc<dyn Store>, StartError> {
+    let folder = data.to_owned();
+    blocking(move || {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| StartError::Data { folder: folder.display().to_string(), reason: error.to_string() })?;
+        let (store, report) = SledStore::open(folder.join("store"))?;
+        if report.is_clean() {
+            tracing::debug!("{report}");
+        } else {
+            tracing::warn!("{report}");
+        }
+        Ok(Arc::new(store) as Arc<dyn Store>)
+    })
+    .await
+}
+
+async fn load_plugins(config: &Config, corpus: Option<Arc<LazyCorpus>>) -> Result<Registry, StartError> {
+    let config = config.clone();
+    blocking(move || {
+        let cache = Some(config.data.join("compiled"));
+        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None })?;
+        let corpus = corpus.map(|corpus| corpus as Arc<dyn CorpusView>);
+        plugins::load(&sandbox, &config, &Gifts { egress: Arc::new(Egress::new()), corpus })
+    })
+    .await
+}
+
+async fn models(config: &Config) -> Result<Models, StartError> {
+    let mut models = ModelsConfig::from_env(|name| match name {
+        // The configuration has it, from this variable or from elsewhere.
+        "VIVARIUM_MODEL" => None,
+        name => std::env::var(name).ok(),
+    })?;
+    if let Some(model) = &config.model {
+        models.default = DefaultModel::Named(model.clone());
+    }
+    Ok(Models::new(models).await?)
+}
+
+/// The host is ready when it does not stop, its disk takes writes, and its corpus can be searched. That there are
+/// plugins, it did not start without.
+fn readiness(store: Arc<dyn Store>, corpus: Option<Arc<LazyCorpus>>, draining: Arc<AtomicBool>) -> Readiness {
+    Arc::new(move || -> BoxFuture<'static, Vec<String>> {
+        let (store, corpus) = (Arc::clone(&store), corpus.clone());
+        let draining = draining.load(Ordering::Relaxed);
+        Box::pin(async move {
+            let mut reasons = Vec::new();
+            if draining {
+                reasons.push("the host is shutting down".to_owned());
+            }
+            if let Err(error) = store.check_writable().await {
+                tracing::error!(%error, "the store can not be written");
+                reasons.push("the store can not be written; the host's log says why".to_owned());
+            }
+            reasons.extend(corpus.and_then(|corpus| corpus.trouble()));
+            reasons
+        })
+    })
+}

@@ -67,12 +67,7 @@ pub(crate) fn search(
     }
 }
 
-fn top(
-    searcher: &Searcher,
-    fields: &Fields,
-    parsed: &Parsed,
-    limit: usize,
-) -> Result<Vec<(f32, Entry)>, CorpusError> {
+fn top(searcher: &Searcher, fields: &Fields, parsed: &Parsed, limit: usize) -> Result<Vec<(f32, Entry)>, CorpusError> {
     let found = searcher.search(&parsed.query, &TopDocs::with_limit(limit).order_by_score()).map_err(|e| failed(&e))?;
     let entry = |(score, address)| {
         let stored: TantivyDocument = searcher.doc(address).map_err(|e| failed(&e))?;
@@ -206,7 +201,8 @@ fn parse(fields: &Fields, query: &str) -> Option<Parsed> {
     let query = query.get(..query.floor_char_boundary(MAX_QUERY_BYTES)).unwrap_or_default();
     let lower = query.trim_start().to_lowercase();
     let defines =
-        ["what is ", "what are ", "what's ", "define ", "explain "].iter().any(|start| lower.starts_with(start));
+        ["what is ", "what are ", "what's ", "define ", "explain "].iter().any(|start| lower.starts_with(start))
+            || lower.contains("differen");
     let mut all = words(&mut whole(), query);
     if all.iter().any(|word| !is_stop_word(word)) {
         all.retain(|word| !is_stop_word(word));

@@ -135,8 +135,9 @@ fn a_passage_stands_word_for_word_in_what_read_gives() {
 fn a_copy_of_a_document_does_not_answer_twice() {
     let (corpus, _) = Place::new().open();
     let found = locations(&corpus, "plough anchor or mushroom anchor");
-    assert_eq!(found[0], "guide/anchors-copy.html", "equals come in the order of their names");
-    assert!(!found.contains(&"guide/anchors.html".to_owned()), "{found:?}");
+    let of_copies: std::collections::BTreeSet<_> =
+        found.iter().filter(|location| location.contains("anchors")).collect();
+    assert_eq!(of_copies.len(), 1, "{found:?}");
 }
 
 #[test]

@@ -151,3 +151,179 @@ fn usage(request: &GenerateRequest, answer: &str) -> Usage {
     let passages: u64 = request.passages.iter().map(|passage| count(&passage.title) + count(&passage.text)).sum();
     Usage { input_tokens: messages + passages, output_tokens: count(answer) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use vivarium_domain::{Image, Passage, ToolDefinition};
+
+    fn passage(source_id: &str, title: &str, text: &str) -> Passage {
+        Passage { source_id: source_id.into(), title: title.into(), text: text.into() }
+    }
+
+    fn library() -> Vec<Passage> {
+        vec![
+            passage(
+                "s1",
+                "Vec in std::vec - Rust",
+                "pub struct Vec<T> { /* private fields */ }\n\nA contiguous growable array type, written as Vec<T>, short \
+                 for ‘vector’.\n\nExamples\n\nlet mut vec = Vec::new();\nvec.push(1);\n\nThe capacity of a vector is the \
+                 amount of space allocated for any future elements that will be added onto the vector. If a vector’s length \
+                 exceeds its capacity, its capacity will automatically be increased, but its elements will have to be \
+                 reallocated.\n\nFor example:",
+            ),
+            passage(
+                "s2",
+                "Arc in std::sync - Rust",
+                "Unlike Rc<T>, Arc<T> uses atomic operations for its reference counting. This means that it is thread-safe. \
+                 The disadvantage is that atomic operations are more expensive than ordinary memory accesses. If you are not \
+                 sharing reference-counted allocations between threads, consider using Rc<T> for lower overhead.",
+            ),
+            passage("s3", "Menu", "Capacity\nVec\nGrow\nHow does Vec grow its capacity?\nArc\nRc"),
+        ]
+    }
+
+    fn request(question: &str, passages: Vec<Passage>) -> GenerateRequest {
+        GenerateRequest { messages: vec![Message::user(question)], passages, ..GenerateRequest::default() }
+    }
+
+    fn ask(request: &GenerateRequest) -> Result<(GenerateResponse, Vec<String>), ModelError> {
+        let mut pieces = Vec::new();
+        let mut on_token = |piece: &str| pieces.push(piece.to_owned());
+        let call = Call { model: MODEL, request, on_token: &mut on_token };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let response = runtime.block_on(Embedded.generate(call))?;
+        Ok((response, pieces))
+    }
+
+    #[test]
+    fn the_sentence_that_explains_is_chosen_over_code_menus_and_lead_ins() {
+        let (answer, _) = ask(&request("How does Vec grow its capacity?", library())).unwrap();
+        assert!(answer.text.contains("its capacity will automatically be increased"), "{}", answer.text);
+        for unwanted in ["Vec::new()", "For example:", "How does Vec", "private fields"] {
+            assert!(!answer.text.contains(unwanted), "{}", answer.text);
+        }
+    }
+
+    #[test]
+    fn each_sentence_is_tied_to_its_source_and_the_pieces_make_the_text() {
+        let (answer, pieces) = ask(&request("When should I use Rc instead of Arc?", library())).unwrap();
+        assert!(answer.text.contains("consider using Rc<T> for lower overhead. [s2]"), "{}", answer.text);
+        assert_eq!(pieces.concat(), answer.text);
+        assert_eq!(pieces.len(), answer.citations.len(), "one piece for each sentence");
+        assert!(answer.citations.iter().all(|citation| citation.source_id == "s2"));
+        assert_eq!(answer.finish_reason, FinishReason::Stop);
+    }
+
+    #[test]
+    fn adjacent_sentences_share_one_mark() {
+        let text = "A neap tide is the smallest tide. It comes at half moon.";
+        let (answer, _) = ask(&request(
+            "What is a neap tide, and when does the moon make it come?",
+            vec![passage("s1", "Tides", text)],
+        ))
+        .unwrap();
+        assert_eq!(answer.text, format!("{text} [s1]"));
+        assert_eq!(answer.citations.len(), 2);
+    }
+
+    #[test]
+    fn a_follow_up_leans_on_the_question_before() {
+        let mut request = request("And what happens when the length exceeds it?", library());
+        request.messages.insert(0, Message::user("What is the capacity of a Vec?"));
+        request.messages.insert(1, Message::assistant("…"));
+        let (answer, _) = ask(&request).unwrap();
+        assert!(answer.text.contains("its capacity will automatically be increased"), "{}", answer.text);
+    }
+
+    #[test]
+    fn without_an_answer_it_says_so_and_what_to_set() {
+        for (passages, says) in [(Vec::new(), "I have no passages"), (library(), "Nothing in the passages")] {
+            let (answer, _) = ask(&request("What is the capital of France?", passages)).unwrap();
+            assert!(answer.citations.is_empty());
+            assert!(answer.text.starts_with(says), "{}", answer.text);
+            for needed in
+                ["not a language model", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_BASE_URL"]
+            {
+                assert!(answer.text.contains(needed), "{needed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_a_language_model_can_do_is_refused_by_name() {
+        let mut tools = request("x", library());
+        let name = "search".parse().unwrap();
+        let input_schema = serde_json::json!({ "type": "object" });
+        tools.tools.push(ToolDefinition { name, description: String::new(), input_schema, read_only: true });
+        let mut schema = request("x", library());
+        schema.output_schema = Some(serde_json::json!({}));
+        let mut image = request("x", library());
+        let picture = Part::Image(Image { media_type: "image/png".into(), data: vec![1] });
+        image.messages.push(Message::User { parts: vec![picture] });
+        for (request, what) in [(tools, "call tools"), (schema, "answer by a JSON Schema"), (image, "read images")] {
+            let Err(ModelError::Unsupported(text)) = ask(&request) else { panic!("{what} was not refused") };
+            assert!(
+                text.starts_with(&format!("embedded/extractive is not a language model and can not {what}.")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_request_gets_the_same_answer() {
+        let request = request("What does Arc use, and what is the capacity of a vector?", library());
+        assert_eq!(ask(&request).unwrap(), ask(&request).unwrap());
+    }
+
+    #[test]
+    fn the_answer_keeps_to_the_bound_on_its_length() {
+        let mut request = request("How does Vec grow its capacity?", library());
+        for bound in [0, 5, 30, 60] {
+            request.max_output_tokens = Some(bound);
+            let (answer, _) = ask(&request).unwrap();
+            let quoted: usize = answer.citations.iter().map(|c| c.quote.split_whitespace().count()).sum();
+            assert!(quoted <= bound as usize, "{bound}: {}", answer.text);
+        }
+    }
+
+    #[test]
+    fn megabytes_of_passages_take_no_longer_than_a_person_waits() {
+        let library = library();
+        let many: Vec<Passage> = (0..4000)
+            .flat_map(|n| {
+                library.iter().cloned().map(move |p| Passage { source_id: format!("{}-{n}", p.source_id), ..p })
+            })
+            .collect();
+        let bytes: usize = many.iter().map(|p| p.text.len()).sum();
+        assert!(bytes > 3 << 20, "{bytes}");
+        let started = std::time::Instant::now();
+        let (answer, _) = ask(&request("How does Vec grow its capacity?", many)).unwrap();
+        assert!(!answer.citations.is_empty());
+        // Without optimisation, on a busy machine; optimised it is well under a second.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn every_quote_stands_in_its_passage(
+            question in "([a-z]{1,6} ){0,6}\\??",
+            texts in prop::collection::vec("([A-Z]?[a-z]{1,6}[ .,:;?\n\t`(){}<>-]{1,2}|\\PC{0,3}){0,80}", 0..5),
+        ) {
+            let passages: Vec<Passage> =
+                texts.iter().enumerate().map(|(n, text)| passage(&format!("s{n}"), "Some title", text)).collect();
+            let (answer, pieces) = ask(&request(&question, passages.clone())).unwrap();
+            prop_assert_eq!(pieces.concat(), answer.text);
+            for citation in &answer.citations {
+                let source = passages.iter().find(|passage| passage.source_id == citation.source_id);
+                prop_assert!(source.is_some_and(|passage| passage.text.contains(&citation.quote)));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(question in any::<String>(), text in any::<String>(), title in any::<String>()) {
+            prop_assert!(ask(&request(&question, vec![passage("s1", &title, &text)])).is_ok());
+        }
+    }
+}

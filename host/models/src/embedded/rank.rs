@@ -219,7 +219,8 @@ fn score(question: &Question, weights: &[f32], titles: &[Vec<u8>], candidates: &
     let scores: Vec<f32> = (0..candidates.len())
         .map(|at| {
             let Some(candidate) = candidates.get(at) else { return 0.0 };
-            let own = bm25(weights, &candidate.counts, candidate.words as f32, average);
+            let title = titles.get(candidate.passage).map(Vec::as_slice).unwrap_or_default();
+            let own = bm25(weights, &candidate.counts, title, candidate.words as f32, average);
             if own <= 0.0 || !question.is_named_in(&candidate.counts) {
                 return 0.0;
             }
@@ -261,12 +262,17 @@ impl<'c> Context<'c> {
     }
 }
 
-fn bm25(weights: &[f32], counts: &[u8], length: f32, average: f32) -> f32 {
+/// On a page about vectors a sentence need not say "vector": what the title holds counts as said, nearly.
+fn bm25(weights: &[f32], counts: &[u8], title: &[u8], length: f32, average: f32) -> f32 {
     const K1: f32 = 1.2;
     const B: f32 = 0.4;
+    const IN_TITLE: f32 = 0.6;
     let norm = K1 * (1.0 - B + B * length / average.max(1.0));
-    let part = |(weight, count): (&f32, &u8)| weight * f32::from(*count) * (K1 + 1.0) / (f32::from(*count) + norm);
-    weights.iter().zip(counts).map(part).sum()
+    let part = |((weight, count), in_title): ((&f32, &u8), &u8)| {
+        let count = f32::from(*count).max(if *in_title > 0 { IN_TITLE } else { 0.0 });
+        weight * count * (K1 + 1.0) / (count + norm)
+    };
+    weights.iter().zip(counts).zip(title).map(part).sum()
 }
 
 /// How much of the question is spoken of here, by weight; what only the surroundings hold counts in part.
@@ -316,7 +322,8 @@ fn looks(question: &Question, candidate: &Candidate<'_>, context: &Context<'_>) 
         factor *= 0.2;
     }
     if text.ends_with('?') {
-        factor *= 0.3;
+        // A question does not answer one, however well it repeats it.
+        factor *= 0.1;
     }
     let lower = text.to_lowercase();
     if starts_with_reference(&lower) {

@@ -456,7 +456,7 @@ fn starts_with_reference(lower: &str) -> bool {
     let is_start = |start: &&str| {
         lower.strip_prefix(*start).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
     };
-    STARTS.iter().any(|start| is_start(&start))
+    STARTS.iter().any(is_start)
 }
 
 /// "A slice is …", "`String` provides …": the subject is what was asked about, and the verb says what it is.

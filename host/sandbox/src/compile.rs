@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use vivarium_domain::ContentHash;
 use wasmtime::component::Component;
 
@@ -63,16 +64,16 @@ fn hash_path(path: &Path) -> PathBuf {
 
 fn read(engine: &PooledEngine, path: &Path) -> Option<Component> {
     let expected: ContentHash = fs::read_to_string(hash_path(path)).ok()?.trim().parse().ok()?;
-    let code = fs::read(path).ok()?;
-    if ContentHash::of(&code) != expected {
+    if hash_of_file(path).ok()? != expected {
         tracing::warn!(path = %path.display(), "a compiled component in the cache is damaged and is compiled anew");
         return None;
     }
     #[expect(unsafe_code, reason = "the only way to load compiled code; see the SAFETY comment")]
-    // SAFETY: `deserialize` demands bytes that `serialize` of a compatible engine made. They come from a folder that only
-    // the host's user can write, under a name that holds the engine's fingerprint, and they have the hash that was written
-    // down when they were made; wasmtime itself checks its version and settings once more.
-    let loaded = unsafe { Component::deserialize(&engine.engine, &code) };
+    // SAFETY: `deserialize_file` demands a file that `serialize` of a compatible engine made and that nobody changes while
+    // it is mapped. It stands in a folder that only the host's user can write, under a name that holds the engine's
+    // fingerprint; it has the hash that was written down when it was made; the host itself only ever replaces such files by
+    // rename, which leaves the mapped one alone; and wasmtime checks its version and settings once more.
+    let loaded = unsafe { Component::deserialize_file(&engine.engine, path) };
     match loaded {
         Ok(component) => Some(component),
         Err(error) => {
@@ -80,6 +81,13 @@ fn read(engine: &PooledEngine, path: &Path) -> Option<Component> {
             None
         }
     }
+}
+
+/// In pieces: the file is mapped afterwards, so its bytes need not be in memory twice.
+fn hash_of_file(path: &Path) -> std::io::Result<ContentHash> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut fs::File::open(path)?, &mut hasher)?;
+    Ok(<[u8; 32]>::from(hasher.finalize()).into())
 }
 
 fn write(path: &Path, code: &[u8]) -> std::io::Result<()> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jsonschema::Validator;
 use vivarium_domain::{ContentHash, Manifest};
@@ -49,9 +50,11 @@ impl Sandbox {
     /// # Errors
     /// When the engine can not be made on this machine, or the cache's folder can not.
     pub fn new(config: SandboxConfig) -> Result<Self, LoadError> {
+        let began = Instant::now();
         let engine = PooledEngine::new(EngineConfig { max_instances: config.max_instances })?;
         let mut linker = Linker::new(&engine.engine);
         capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        tracing::debug!(max_instances = engine.max_instances, elapsed = ?began.elapsed(), "the sandbox's engine is up");
         Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache)? })
     }
 
@@ -69,6 +72,7 @@ impl Sandbox {
         if bytes.len() > MAX_COMPONENT_BYTES {
             return Err(LoadError::TooLarge { size: bytes.len(), limit: MAX_COMPONENT_BYTES });
         }
+        let began = Instant::now();
         let manifest = read_manifest(bytes)?;
         let validators = compile_schemas(&manifest)?;
         let digest = ContentHash::of(bytes);
@@ -86,6 +90,7 @@ impl Sandbox {
         if !manifest.tools.is_empty() && tool.is_none() {
             return Err(LoadError::Export { what: "tools", interface: "vivarium:plugin/tool@0.1.0" });
         }
+        tracing::debug!(plugin = %manifest.name, %digest, elapsed = ?began.elapsed(), "a plugin is loaded");
         Ok(Plugin { digest, manifest, pre, mode, tool, validators })
     }
 }

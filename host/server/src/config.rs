@@ -67,6 +67,8 @@ pub struct PluginConfig {
     pub hosts: Option<Vec<String>>,
     /// Hosts with ports that it may reach although their addresses are not public.
     pub dangerously_allow_private_addresses: Vec<String>,
+    /// It may search and read the corpus. A plugin that came with this binary may in any case.
+    pub corpus: bool,
     /// Settings that it reads.
     pub settings: BTreeMap<String, String>,
     /// Credentials that the host puts into its requests, by name.

@@ -87,9 +87,6 @@ impl Host {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: &Config, progress: CorpusProgress) -> Result<Self, StartError> {
-        let store = open_store(&config.data).await?;
-        let keys = Keys::new(Arc::clone(&store));
-        let first_key = keys.first(config.admin_key.as_ref()).await?;
         let (corpus, corpus_opened) = match &config.corpus {
             Some(folder) => {
                 let (corpus, opened) = LazyCorpus::open(folder, &config.data, progress);
@@ -97,7 +94,9 @@ impl Host {
             }
             None => (None, None),
         };
-        let (registry, models) = tokio::join!(load_plugins(config, corpus.clone()), models(config));
+        let (store, registry, models) =
+            tokio::join!(open_store(&config.data), load_plugins(config, corpus.clone()), models(config));
+        let store = store?;
         let (registry, models) = (Arc::new(registry?), Arc::new(models?));
         let limits =
             RunsConfig { max_running: config.max_running, max_queued: config.max_queued, ..RunsConfig::default() };
@@ -109,6 +108,9 @@ impl Host {
                 "runs that the last process left unfinished were ended as interrupted"
             );
         }
+        // Last, so that a start that fails does not leave a key behind that nobody was shown.
+        let keys = Keys::new(Arc::clone(&store));
+        let first_key = keys.first(config.admin_key.as_ref()).await?;
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
@@ -179,6 +181,9 @@ async fn load_plugins(config: &Config, corpus: Option<Arc<LazyCorpus>>) -> Resul
     let config = config.clone();
     blocking(move || {
         let cache = Some(config.data.join("compiled"));
+        if cache.as_ref().is_some_and(|cache| !cache.exists()) {
+            tracing::info!("compiling the plugins; that is done once and takes some seconds");
+        }
         let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None })?;
         let corpus = corpus.map(|corpus| corpus as Arc<dyn CorpusView>);
         plugins::load(&sandbox, &config, &Gifts { egress: Arc::new(Egress::new()), corpus })

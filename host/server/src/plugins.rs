@@ -50,6 +50,10 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config, gifts: &Gifts) -> Result<
         let plugin = plugin.map_err(|error| failed(error.to_string()))?;
         given.push(plugin.manifest().name.to_string());
         let grant = grant(&plugin, component.ours, config, gifts).map_err(failed)?;
+        if component.ours && has_nothing_to_work_with(plugin.manifest(), &grant) {
+            tracing::debug!(plugin = %plugin.manifest().name, "left out: nothing of this host is there for it to work with");
+            continue;
+        }
         let installed = InstalledPlugin { plugin: Arc::new(plugin), grant: Arc::new(grant) };
         registry.add(&installed).map_err(|error| failed(error.to_string()))?;
     }
@@ -107,8 +111,16 @@ fn grant(plugin: &Plugin, ours: bool, config: &Config, gifts: &Gifts) -> Result<
         egress: policy.map(|policy| (Arc::clone(&gifts.egress), Arc::new(policy))),
         settings: given.settings.clone(),
         secrets: given.secrets.keys().cloned().collect(),
-        corpus: gifts.corpus.clone().filter(|_| manifest.requests.corpus),
+        // Ours gets the corpus that the operator started the host with; others only where the configuration says so.
+        corpus: gifts.corpus.clone().filter(|_| manifest.requests.corpus && (ours || given.corpus)),
     })
+}
+
+/// Our own tools over a corpus that is not there, or over a search engine that nobody has set: no model should be offered
+/// what can only fail.
+fn has_nothing_to_work_with(manifest: &Manifest, grant: &Grant) -> bool {
+    let requests = &manifest.requests;
+    (requests.corpus && grant.corpus.is_none()) || (!requests.settings.is_empty() && grant.settings.is_empty())
 }
 
 fn policy(manifest: &Manifest, ours: bool, given: &PluginConfig) -> Result<Option<EgressPolicy>, String> {

@@ -36,11 +36,14 @@ impl Serve {
         if print_config {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
         }
-        let stop = Signals::listen()?;
+        let mut stop = Signals::listen()?;
         let server = Server::bind(&config)
             .await
             .map_err(|error| Failure::Failed(format!("{} can not be listened on: {error}", config.listen)))?;
-        let host = Host::build(&config, Box::new(|line| tracing::info!("corpus: {line}"))).await?;
+        let host = tokio::select! {
+            host = Host::build(&config, Box::new(|line| tracing::info!("corpus: {line}"))) => host?,
+            () = stop.first() => return Ok(()),
+        };
         announce(&host, &server, &config);
         match server.serve(&host, stop.first()).await {
             Stopped::Cleanly => tracing::info!("stopped"),
@@ -75,7 +78,7 @@ impl Signals {
         Ok(Self(heard))
     }
 
-    async fn first(mut self) {
+    async fn first(&mut self) {
         let _signal = self.0.recv().await;
     }
 }
@@ -114,14 +117,8 @@ fn announce(host: &Host, server: &Server, config: &Config) {
     }
 }
 
-/// The model, and what it is not.
+/// The model; one that is no language model has a hint that says so, and what to do about it.
 fn model(host: &Host) -> String {
-    let name = &host.default_model;
-    match host.model_info() {
-        Some(info) if !info.abilities.free_text => {
-            let hint = info.hint.unwrap_or_else(|| "it quotes sentences of the documents that it finds".to_owned());
-            format!("{name}, which is not a language model: {hint}")
-        }
-        _ => name.to_string(),
-    }
+    let hint = host.model_info().and_then(|info| info.hint);
+    hint.unwrap_or_else(|| host.default_model.to_string())
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    Abilities, Citation, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, Source, ToolCall, ToolDefinition,
+    Abilities, Citation, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, Source, ToolCall,
+    ToolDefinition,
 };
 use vivarium_sandbox::{
     CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox, SandboxConfig,
@@ -78,8 +79,9 @@ async fn a_spinning_guest_lets_others_work_on_the_same_thread() {
     let limits = Arc::new(Limits { cpu: Duration::from_secs(20), ..tight() });
     // One thread: without the ticks the second call would wait for 20 seconds.
     let spinning = std::pin::pin!(call(&hostile, &limits));
-    let answer = futures::future::select(spinning, std::pin::pin!(call(&good, &limits))).await;
-    let futures::future::Either::Right((answer, _)) = answer else { panic!("the spinning guest ended first") };
+    let answering = std::pin::pin!(call(&good, &limits));
+    let first = futures::future::select(spinning, answering).await;
+    let futures::future::Either::Right((answer, _)) = first else { panic!("the spinning guest ended first") };
     assert!(answer.result.is_ok());
 }
 
@@ -125,8 +127,7 @@ async fn a_guest_whose_first_memory_is_too_large_is_refused() {
 #[tokio::test]
 async fn a_guest_that_grows_its_tables_without_end_is_stopped() {
     let table = "(table $t 1 funcref)";
-    let grow =
-        "(loop $more (br_if $more (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) (unreachable)";
+    let grow = "(loop $more (br_if $more (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) (unreachable)";
     let limits = Limits { table_elements: 5_000, ..tight() };
     let memory = limits.memory_bytes;
     assert_eq!(
@@ -158,7 +159,7 @@ async fn a_guest_that_lies_about_its_answers_address_traps() {
 async fn an_output_over_its_limit_is_refused() {
     let large = r"
         (i32.store8 (i32.const 512) (i32.const 0))
-        (i32.store (i32.const 516) (i32.const 0))
+        (i32.store (i32.const 516) (i32.const 4096))
         (i32.store (i32.const 520) (i32.const 100000))
         (i32.store (i32.const 524) (i32.const 0))
         (i32.store (i32.const 528) (i32.const 0))
@@ -207,7 +208,9 @@ async fn a_guest_that_calls_the_host_without_end_is_stopped() {
 async fn arguments_that_the_schema_refuses_do_not_reach_the_guest() {
     let plugin = sandbox().load(&guest::tool_plugin("", "", "(unreachable)")).unwrap();
     let limits = Arc::new(tight());
-    for (arguments, expected) in [("[]", "invalid arguments: [] is not of type \"object\""), ("{", "invalid arguments: ")] {
+    for (arguments, expected) in
+        [("[]", "invalid arguments: [] is not of type \"object\""), ("{", "invalid arguments: ")]
+    {
         let report = call_with(&plugin, &limits, arguments, Arc::default()).await;
         assert!(report.result.as_ref().unwrap_err().starts_with(expected), "{:?}", report.result);
     }
@@ -231,12 +234,7 @@ struct DeadRun;
 
 impl ModeHost for DeadRun {
     fn describe(&self) -> ModelInfo {
-        ModelInfo {
-            name: "test/none".parse().unwrap(),
-            abilities: Abilities::default(),
-            context_tokens: 0,
-            hint: None,
-        }
+        ModelInfo { name: "test/none".parse().unwrap(), abilities: Abilities::default(), context_tokens: 0, hint: None }
     }
     fn generate(
         self: Arc<Self>,

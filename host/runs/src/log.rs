@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -17,6 +18,9 @@ use vivarium_store::{Batch, Store, StoreError, Write};
 
 /// How many events a reader of a stored log takes from the store at a time.
 const PAGE: usize = 256;
+
+/// A model that has said nothing for so long thinks: what was recorded before it was asked goes to disk meanwhile.
+const THINKS: Duration = Duration::from_millis(10);
 
 /// An event and its JSON, serialised once.
 #[derive(Debug)]
@@ -114,10 +118,17 @@ impl RunLog {
         }
     }
 
-    /// Flushes when a token waits behind an event; never ends.
+    /// Flushes when a token waits behind an event, and once if the model thinks for a while: then readers want to see that it
+    /// was asked, and a crash must leave that behind. A model that answers at once costs no flush of its own. Never ends.
     pub(crate) async fn flush_for_tokens(&self) {
+        let thinks = tokio::time::sleep(THINKS);
+        tokio::pin!(thinks);
+        let mut waiting = true;
         loop {
-            self.flush_wanted.notified().await;
+            tokio::select! {
+                () = self.flush_wanted.notified() => (),
+                () = &mut thinks, if waiting => waiting = false,
+            }
             if self.flush(Vec::new()).await.is_err() {
                 // Whoever drives the run meets the same error at the next flush.
                 std::future::pending::<()>().await;

@@ -181,10 +181,10 @@ impl Runs {
     /// See [`StartError`].
     pub async fn start(&self, tenant: &TenantId, request: RunRequest) -> Result<Started, StartError> {
         let shared = &self.0;
-        if let Some(idempotency) = &request.idempotency {
-            if let Some(record) = shared.store.idempotency(tenant, &idempotency.key).await? {
-                return self.replayed(tenant, &record, idempotency.request_hash).await;
-            }
+        if let Some(idempotency) = &request.idempotency
+            && let Some(record) = shared.store.idempotency(tenant, &idempotency.key).await?
+        {
+            return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
         let prepared = self.prepare(tenant, &request)?;
         let started =

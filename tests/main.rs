@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod assisters;
 mod bad_day;
 mod clients;
 mod dependencies;

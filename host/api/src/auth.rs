@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::{ApiKey, ContentHash, KeyId, TenantId, Tier, Timestamp};
+use vivarium_domain::{ApiKey, ContentHash, KeyId, Scope, TenantId, Tier, Timestamp};
 use vivarium_store::{Batch, Store, StoreError, Write};
 
 use crate::error::{ApiError, Kind};
@@ -49,6 +49,7 @@ pub fn hash_key(key: &str) -> ContentHash {
 pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) tier: Tier,
+    pub(crate) scopes: Vec<Scope>,
     pub(crate) limits: KeyLimits,
     /// Cancelled when the key is revoked.
     pub(crate) revoked: CancellationToken,
@@ -102,6 +103,7 @@ impl Auth {
             Arc::new(Caller {
                 tenant: tenant.id,
                 tier: tenant.tier,
+                scopes: key.scopes,
                 limits: KeyLimits::new(self.limits.of(tenant.tier)),
                 revoked: CancellationToken::new(),
             })

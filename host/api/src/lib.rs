@@ -23,9 +23,8 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::{KeyId, TenantId};
 use vivarium_runs::Runs;
-use vivarium_store::{Store, StoreError};
+use vivarium_store::Store;
 
 pub use assisters::answer_json;
 pub use auth::{hash_key, new_key};
@@ -76,15 +75,6 @@ impl ApiState {
         let ApiConfig { runs, store, readiness, shutdown, limits, max_body_bytes, body_timeout } = config;
         let auth = Auth::new(Arc::clone(&store), limits);
         Self(Arc::new(Inner { runs, store, auth, readiness, shutdown, max_body_bytes, body_timeout }))
-    }
-
-    /// Revokes a key: it is refused from now on, and its open streams end. False: the tenant has no such key, or it was
-    /// revoked before.
-    ///
-    /// # Errors
-    /// When the store can not be read or written.
-    pub async fn revoke_key(&self, tenant: &TenantId, key: KeyId) -> Result<bool, StoreError> {
-        self.0.auth.revoke(tenant, key).await
     }
 }
 

@@ -2,32 +2,34 @@
 
 mod events;
 mod health;
+mod keys;
 mod runs;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use vivarium_domain::{RunId, Tier};
 
 use crate::ApiState;
 use crate::error::{ApiError, Dialect, Kind};
 use crate::gate::{Gate, gate};
 
-/// Health needs no key; runs need one, of any tier.
+/// Health needs no key; everything else needs one, of any tier.
 pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
     let guard = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free };
     let health = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .method_not_allowed_fallback(method_not_allowed);
-    let runs = Router::new()
+    let keyed = Router::new()
         .route("/v1/runs/{id}", get(runs::one))
         .route("/v1/runs/{id}/events", get(events::events))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/keys/{id}", delete(keys::revoke))
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(from_fn_with_state(guard, gate));
-    health.merge(runs)
+    health.merge(keyed)
 }
 
 /// An error in this dialect.

@@ -1,0 +1,27 @@
+//! `DELETE /v1/keys/{id}`: revokes a key of this tenant, and ends the streams that it opened.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use vivarium_domain::Scope;
+
+use super::NativeError;
+use crate::ApiState;
+use crate::error::{ApiError, Kind};
+use crate::gate::CallerExt;
+
+/// Revokes a key. 404 if this tenant has no such key, or it was revoked before.
+pub(super) async fn revoke(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Path(id): Path<String>,
+) -> Result<StatusCode, NativeError> {
+    if !caller.scopes.contains(&Scope::Admin) {
+        return Err(ApiError::new(Kind::ScopeMissing, "this needs a key with the scope admin").into());
+    }
+    let not_found = || ApiError::new(Kind::NotFound, "there is no such key");
+    let id = id.parse().map_err(|_| not_found())?;
+    match state.0.auth.revoke(&caller.tenant, id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(not_found().into()),
+    }
+}

@@ -16,5 +16,4 @@ mod dependencies;
 mod limits;
 mod misbehaviour;
 mod models;
-mod requests;
 mod research;

@@ -1,8 +1,8 @@
 //! Language models behind one trait. This crate knows no agent, no run and no tenant: it turns a
 //! [`GenerateRequest`](vivarium_domain::GenerateRequest) into a vendor's wire format and the answer back.
 
-mod anthropic;
 mod answer;
+mod anthropic;
 mod catalog;
 mod config;
 mod embedded;

@@ -151,8 +151,7 @@ impl Execution {
         if self.new_session {
             return Ok(Vec::new());
         }
-        let stored =
-            self.shared.store.messages(&self.tenant, &self.run.session_id, HISTORY_MESSAGES).await?;
+        let stored = self.shared.store.messages(&self.tenant, &self.run.session_id, HISTORY_MESSAGES).await?;
         Ok(stored
             .into_iter()
             .map(|stored| stored.message)
@@ -188,8 +187,7 @@ impl Execution {
             output_schema: self.output_schema.as_ref().map(|(text, _)| text.clone()),
             history,
         };
-        let sink =
-            Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
+        let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let host: Arc<dyn ModeHost> = host;
         plugin.run_mode(call, host, &self.shared.mode_limits, sink).await
     }

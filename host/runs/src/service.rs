@@ -8,8 +8,8 @@ use std::time::Duration;
 use jsonschema::Validator;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use vivarium_domain::{
-    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp, ToolDefinition,
-    Usage,
+    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp,
+    ToolDefinition, Usage,
 };
 use vivarium_models::Models;
 use vivarium_sandbox::{Limits, Registry};
@@ -187,13 +187,13 @@ impl Runs {
             return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
         let prepared = self.prepare(tenant, &request)?;
-        let started =
-            Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
+        let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request));
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
         tokio::spawn(prepared.run_when(committed, accepted));
-        let result = acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
+        let result =
+            acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
         match (result, &request.idempotency) {
             (Ok(()), _) => Ok(started),
             (Err(StoreError::ConditionFailed(Condition::IdempotencyKeyUnused(key))), Some(idempotency)) => {
@@ -224,10 +224,9 @@ impl Runs {
         let new_session = request.session_id.is_none();
         let session_id = request.session_id.clone().map_or_else(new_session_id, Ok)?;
         let run = self.new_run(request, &mode, model, session_id, max_cycles);
-        let place = shared
-            .sessions
-            .join(tenant, &run.session_id)
-            .ok_or_else(|| StartError::Overloaded("too many messages wait in this session; try again later".to_owned()))?;
+        let place = shared.sessions.join(tenant, &run.session_id).ok_or_else(|| {
+            StartError::Overloaded("too many messages wait in this session; try again later".to_owned())
+        })?;
         let (log, control) = self.admit(tenant, &run)?;
         Ok(Execution {
             shared: Arc::clone(shared),
@@ -298,9 +297,10 @@ impl Runs {
         if record.request_hash != request_hash {
             return Err(StartError::IdempotencyConflict);
         }
-        let run = self.get(tenant, record.run).await?.ok_or_else(|| {
-            StoreError::Corrupt(format!("the run {} of an idempotency key is not there", record.run))
-        })?;
+        let run = self
+            .get(tenant, record.run)
+            .await?
+            .ok_or_else(|| StoreError::Corrupt(format!("the run {} of an idempotency key is not there", record.run)))?;
         Ok(Started { run_id: run.id, session_id: run.session_id, replayed: true })
     }
 
@@ -369,7 +369,10 @@ impl Runs {
             active.control.end(Ending::Interrupted);
         }
         if tokio::time::timeout(STOP_PATIENCE, self.all_ended()).await.is_err() {
-            tracing::warn!(under_way = self.under_way(), "some runs did not stop in time; the next start takes care of them");
+            tracing::warn!(
+                under_way = self.under_way(),
+                "some runs did not stop in time; the next start takes care of them"
+            );
         }
     }
 

@@ -34,8 +34,7 @@ impl SessionLines {
     pub(crate) fn join(self: &Arc<Self>, tenant: &TenantId, session: &SessionId) -> Option<Place> {
         let key = (tenant.clone(), session.clone());
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line =
-            lines.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
+        let line = lines.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
         if line.members > MAX_WAITING {
             return None;
         }

@@ -29,8 +29,14 @@ impl CompileCache {
     }
 
     /// The component, compiled now or earlier.
-    pub(crate) fn load(&self, engine: &PooledEngine, digest: ContentHash, bytes: &[u8]) -> Result<Component, LoadError> {
-        let path = self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())));
+    pub(crate) fn load(
+        &self,
+        engine: &PooledEngine,
+        digest: ContentHash,
+        bytes: &[u8],
+    ) -> Result<Component, LoadError> {
+        let path =
+            self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())));
         if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
             return Ok(component);
         }

@@ -99,16 +99,16 @@ impl MemoryMeter {
 
 impl ResourceLimiter for MemoryMeter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits =
-            maximum.is_none_or(|most| desired <= most) && Self::grow(&mut self.memory, self.memory_limit, current, desired);
+        let fits = maximum.is_none_or(|most| desired <= most)
+            && Self::grow(&mut self.memory, self.memory_limit, current, desired);
         self.memory_peak = self.memory_peak.max(self.memory);
         self.refused |= !fits;
         Ok(fits)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits =
-            maximum.is_none_or(|most| desired <= most) && Self::grow(&mut self.tables, self.table_limit, current, desired);
+        let fits = maximum.is_none_or(|most| desired <= most)
+            && Self::grow(&mut self.tables, self.table_limit, current, desired);
         self.refused |= !fits;
         Ok(fits)
     }

@@ -51,7 +51,8 @@ fn manifest_section(component: &[u8]) -> Result<&[u8], LoadError> {
         }
     }
     found.ok_or_else(|| {
-        ManifestError(format!("the component has no custom section {}; build it with the SDK", Manifest::SECTION)).into()
+        ManifestError(format!("the component has no custom section {}; build it with the SDK", Manifest::SECTION))
+            .into()
     })
 }
 

@@ -107,7 +107,10 @@ pub struct Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.manifest.name).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.manifest.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +155,8 @@ fn compile_schemas(manifest: &Manifest) -> Result<HashMap<String, Validator>, Lo
             if tool.input_schema.get("type").and_then(serde_json::Value::as_str) != Some("object") {
                 return Err(invalid("its type must be \"object\"".to_owned()));
             }
-            let validator = jsonschema::validator_for(&tool.input_schema).map_err(|error| invalid(error.to_string()))?;
+            let validator =
+                jsonschema::validator_for(&tool.input_schema).map_err(|error| invalid(error.to_string()))?;
             Ok((tool.name.to_string(), validator))
         })
         .collect()

@@ -41,20 +41,19 @@ impl WasiHttpHooks for EgressHooks {
         Box::new(async move {
             let Some((egress, policy)) = door else {
                 let host = request.uri().host().unwrap_or("the host");
-                return Err(denied(format!("no host is granted to this plugin; a grant of the host {host:?} would allow it")));
+                return Err(denied(format!(
+                    "no host is granted to this plugin; a grant of the host {host:?} would allow it"
+                )));
             };
             let request = request.map(|body| body.map_err(|error| std::io::Error::other(format!("{error:?}"))));
             let send = egress.send(&policy, &meter, request);
             let response = match options.and_then(|options| options.first_byte_timeout) {
-                Some(patience) => {
-                    tokio::time::timeout(patience, send).await.map_err(|_| Error::HttpResponseTimeout)?
-                }
+                Some(patience) => tokio::time::timeout(patience, send).await.map_err(|_| Error::HttpResponseTimeout)?,
                 None => send.await,
             };
             let response = response.map_err(to_wasi)?;
-            let response = response.map(|body| {
-                body.map_frame(|frame| frame.map_data(|data: Bytes| data)).map_err(to_wasi).boxed_unsync()
-            });
+            let response = response
+                .map(|body| body.map_frame(|frame| frame.map_data(|data: Bytes| data)).map_err(to_wasi).boxed_unsync());
             let done: Done = Box::new(async { Ok(()) });
             Ok((response, done))
         })

@@ -111,7 +111,8 @@ impl tools::Host for Guest {
     async fn call_all(&mut self, calls: Vec<types::ToolCall>) -> wasmtime::Result<Vec<tools::CallResult>> {
         let host = self.mode("tools.call-all")?;
         if calls.len() > MAX_PARALLEL_CALLS {
-            let message = format!("it asked for {} tool calls at once; at most {MAX_PARALLEL_CALLS} are made", calls.len());
+            let message =
+                format!("it asked for {} tool calls at once; at most {MAX_PARALLEL_CALLS} are made", calls.len());
             return Err(Stop(CallFailure::OutputExceeded(message)).into());
         }
         let results = host.call_tools(calls.into_iter().map(Into::into).collect()).await?;

@@ -23,7 +23,11 @@ impl wit::Host for Guest {
         Ok(denied())
     }
 
-    async fn list(&mut self, _prefix: String, _max_keys: u32) -> wasmtime::Result<Result<Vec<String>, wit::StateError>> {
+    async fn list(
+        &mut self,
+        _prefix: String,
+        _max_keys: u32,
+    ) -> wasmtime::Result<Result<Vec<String>, wit::StateError>> {
         self.count_host_call()?;
         Ok(denied())
     }

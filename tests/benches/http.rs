@@ -8,7 +8,7 @@
     reason = "a bench that can not go on ends"
 )]
 
-use std::sync::LazyLock;
+use std::sync::{Mutex, OnceLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -26,6 +26,11 @@ use vivarium_tests::{Host, http_client};
 
 fn main() {
     divan::main();
+    // What is static is never dropped, and a server that nobody stops would outlive this program.
+    if let Some(stage) = STAGE.get() {
+        let _entered = stage.runtime.enter();
+        drop(stage.host.lock().unwrap().take());
+    }
 }
 
 /// What the model says, as one stream of 16 tokens.
@@ -105,27 +110,36 @@ async fn relay(model: &str) -> String {
     serve(Router::new().route("/v1/agent/run", post(run)).with_state(state)).await
 }
 
-/// All that is measured, started once.
+/// All that is measured, started once, by the first bench that needs it.
 struct Stage {
     runtime: Runtime,
     client: Client,
     relay: String,
-    host: Host,
+    address: String,
+    key: String,
+    host: Mutex<Option<Host>>,
 }
 
-static STAGE: LazyLock<Stage> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (relay, host) = runtime.block_on(async {
-        let model = model().await;
-        let relay = relay(&model).await;
-        let host = Host::builder()
-            .environment("OPENAI_BASE_URL", format!("{model}/v1"))
-            .environment("OPENAI_API_KEY", "sk-of-the-bench")
-            .environment("VIVARIUM_MODEL", "openai/bench");
-        (relay, host.start().await)
-    });
-    Stage { runtime, client: http_client(), relay, host }
-});
+static STAGE: OnceLock<Stage> = OnceLock::new();
+
+impl Stage {
+    fn get() -> &'static Self {
+        STAGE.get_or_init(|| {
+            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let (relay, host) = runtime.block_on(async {
+                let model = model().await;
+                let relay = relay(&model).await;
+                let host = Host::builder()
+                    .environment("OPENAI_BASE_URL", format!("{model}/v1"))
+                    .environment("OPENAI_API_KEY", "sk-of-the-bench")
+                    .environment("VIVARIUM_MODEL", "openai/bench");
+                (relay, host.start().await)
+            });
+            let (address, key) = (host.address().to_owned(), host.key().to_owned());
+            Self { runtime, client: http_client(), relay, address, key, host: Mutex::new(Some(host)) }
+        })
+    }
+}
 
 async fn one(client: &Client, url: &str, key: &str) {
     let body = json!({"query": "Say something.", "mode": "chat"});
@@ -137,20 +151,20 @@ async fn one(client: &Client, url: &str, key: &str) {
 
 fn measure(bencher: Bencher<'_, '_>, concurrent: usize, address: &str) {
     let url = format!("{address}/v1/agent/run");
-    let stage = &*STAGE;
+    let stage = Stage::get();
     bencher.counter(ItemsCount::new(concurrent)).bench_local(|| {
         stage.runtime.block_on(async {
-            join_all((0..concurrent).map(|_| one(&stage.client, &url, stage.host.key()))).await;
+            join_all((0..concurrent).map(|_| one(&stage.client, &url, &stage.key))).await;
         });
     });
 }
 
 #[divan::bench(args = [1, 64], sample_count = 300, sample_size = 1)]
 fn chat_run_through_the_host(bencher: Bencher<'_, '_>, concurrent: usize) {
-    measure(bencher, concurrent, STAGE.host.address());
+    measure(bencher, concurrent, &Stage::get().address);
 }
 
 #[divan::bench(args = [1, 64], sample_count = 300, sample_size = 1)]
 fn the_same_through_a_bare_relay(bencher: Bencher<'_, '_>, concurrent: usize) {
-    measure(bencher, concurrent, &STAGE.relay);
+    measure(bencher, concurrent, &Stage::get().relay);
 }

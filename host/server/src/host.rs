@@ -140,7 +140,6 @@ impl Host {
     }
 
     /// All routes.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         vivarium_api::router(self.api.clone())
     }

@@ -252,6 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn words_that_are_scattered_over_unrelated_sentences_are_no_answer() {
+        let passages = vec![
+            passage("s1", "Generics", "The generation of code for each concrete type happens at compile time."),
+            passage("s2", "Releases", "The latest release came with a number of advances in compile times."),
+            passage("s3", "Maps", "The retrieval of a value from a map takes constant time on average."),
+        ];
+        let question = "Summarize the latest advances in retrieval-augmented generation.";
+        let (answer, _) = ask(&request(question, passages)).unwrap();
+        assert!(answer.citations.is_empty(), "{}", answer.text);
+    }
+
+    #[test]
     fn what_only_a_language_model_can_do_is_refused_by_name() {
         let mut tools = request("x", library());
         let name = "search".parse().unwrap();

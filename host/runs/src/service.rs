@@ -74,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) mode_limits: Arc<Limits>,
+    modes: Vec<ModeInfo>,
     models: Arc<Models>,
     config: RunsConfig,
     active: Mutex<HashMap<RunKey, Active>>,
@@ -111,11 +112,13 @@ impl Runs {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, models: Arc<Models>, registry: Arc<Registry>, config: RunsConfig) -> Self {
         let definitions = registry.tools().map(|entry| definition(&entry.manifest)).collect();
+        let modes = registry.modes().map(mode_info).collect();
         let toolbox = Arc::new(Toolbox { registry, definitions, limits: Arc::new(config.tool_limits.clone()) });
         Self(Arc::new(Shared {
             store,
             toolbox,
             mode_limits: Arc::new(config.mode_limits.clone()),
+            modes,
             models,
             active: Mutex::default(),
             sessions: Arc::default(),
@@ -165,14 +168,8 @@ impl Runs {
 
     /// The modes that can be asked for.
     #[must_use]
-    pub fn modes(&self, _tenant: &TenantId) -> Vec<ModeInfo> {
-        let mode = |entry: &vivarium_sandbox::ModeEntry| ModeInfo {
-            name: entry.manifest.name.to_string(),
-            title: entry.manifest.title.clone(),
-            description: entry.manifest.description.clone(),
-            default_max_cycles: entry.manifest.default_max_cycles,
-        };
-        self.0.toolbox.registry.modes().map(mode).collect()
+    pub fn modes(&self, _tenant: &TenantId) -> &[ModeInfo] {
+        &self.0.modes
     }
 
     /// Accepts a run: it is on disk when this returns, and goes on by itself, whoever listens.
@@ -410,6 +407,15 @@ fn new_session_id() -> Result<SessionId, StartError> {
     let id = uuid::Uuid::now_v7().to_string();
     // A UUID is always a session id.
     id.parse().map_err(|error: vivarium_domain::IdError| StoreError::Corrupt(error.to_string()).into())
+}
+
+fn mode_info(entry: &vivarium_sandbox::ModeEntry) -> ModeInfo {
+    ModeInfo {
+        name: entry.manifest.name.to_string(),
+        title: entry.manifest.title.clone(),
+        description: entry.manifest.description.clone(),
+        default_max_cycles: entry.manifest.default_max_cycles,
+    }
 }
 
 fn definition(manifest: &vivarium_domain::ToolManifest) -> ToolDefinition {

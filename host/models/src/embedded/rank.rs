@@ -23,6 +23,9 @@ const MAX_CANDIDATES: usize = 120;
 const MAX_TEXT_BYTES: usize = 8 << 20;
 /// How much of the question, by weight, the answer must speak of. Below, it answers something else.
 const MIN_COVERAGE: f32 = 0.45;
+/// How much of it one sentence, with its title, must speak of: words that are scattered over unrelated sentences cover much
+/// together and answer nothing.
+const MIN_COVERAGE_OF_BEST: f32 = 0.35;
 /// A sentence this much worse than the best one adds noise.
 const MIN_SHARE_OF_BEST: f32 = 0.33;
 
@@ -610,7 +613,16 @@ fn answers(
     let asked: Vec<(usize, f32)> = weights.iter().copied().enumerate().filter(|(at, _)| is_asked(at)).collect();
     let all: f32 = asked.iter().map(|(_, weight)| weight).sum();
     let spoken: f32 = asked.iter().filter(|(at, _)| spoken_of(*at)).map(|(_, weight)| weight).sum();
-    !taken.is_empty() && (all <= 0.0 || spoken / all >= MIN_COVERAGE)
+    let by_one = |s: &Candidate<'_>| -> f32 {
+        let title = titles.get(s.passage);
+        let holds = |at: usize| {
+            s.counts.get(at).is_some_and(|count| *count > 0)
+                || title.and_then(|title| title.get(at)).is_some_and(|count| *count > 0)
+        };
+        asked.iter().filter(|(at, _)| holds(*at)).map(|(_, weight)| weight).sum()
+    };
+    let best = sentences().map(by_one).fold(0.0, f32::max);
+    !taken.is_empty() && (all <= 0.0 || (spoken / all >= MIN_COVERAGE && best / all >= MIN_COVERAGE_OF_BEST))
 }
 
 fn in_reading_order(candidates: &[Candidate<'_>], taken: &[usize], passages: &[Passage]) -> Vec<Chosen> {

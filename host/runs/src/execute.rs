@@ -83,22 +83,37 @@ impl Ended {
 }
 
 impl Execution {
-    /// Says when the run is on disk, and then drives it.
+    /// Says when the run is on disk, and drives it. Its work begins while it is still on its way there, unless it may turn
+    /// out that another request has made this run already: what the work writes stands in line behind its record, and
+    /// nobody is told of it before.
     pub(crate) async fn run_when(
         self,
         committed: BoxFuture<'static, Result<(), StoreError>>,
         accepted: oneshot::Sender<Result<(), StoreError>>,
+        may_be_another: bool,
     ) {
-        let result = committed.await;
-        let go = result.is_ok();
-        if !go {
-            self.shared.forget(&self.tenant, self.run.id);
+        if may_be_another {
+            let result = committed.await;
+            let go = result.is_ok();
+            if !go {
+                self.shared.forget(&self.tenant, self.run.id);
+            }
+            // Whoever asked may have left: the run goes on all the same.
+            let _ = accepted.send(result);
+            if go {
+                self.run_to_end().await;
+            }
+            return;
         }
-        // Whoever asked may have left: the run goes on all the same.
-        let _ = accepted.send(result);
-        if go {
-            self.run_to_end().await;
-        }
+        let control = Arc::clone(&self.control);
+        let acknowledge = async move {
+            let result = committed.await;
+            if result.is_err() {
+                control.end(Ending::Interrupted);
+            }
+            let _ = accepted.send(result);
+        };
+        tokio::join!(acknowledge, self.run_to_end());
     }
 
     /// Drives the run to its end and writes it down, whatever happens.

@@ -188,7 +188,7 @@ impl Runs {
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request));
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
-        tokio::spawn(prepared.run_when(committed, accepted));
+        tokio::spawn(prepared.run_when(committed, accepted, request.idempotency.is_some()));
         let result =
             acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
         match (result, &request.idempotency) {

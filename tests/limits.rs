@@ -205,6 +205,27 @@ async fn a_guest_that_calls_the_host_without_end_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_guest_that_hoards_handles_is_stopped() {
+    let import = r#"(import "wasi:http/types@0.2.12" "[constructor]fields" (func $fields (result i32)))"#;
+    let hoarding = |handles: u32| {
+        let body = format!(
+            r"(local $left i32)
+            (local.set $left (i32.const {handles}))
+            (loop $more
+                (drop (call $fields))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $more (local.get $left)))
+            {ECHO}"
+        );
+        sandbox().load(&guest::tool_plugin(import, "", &body)).unwrap()
+    };
+    let limits = Arc::new(Limits { handles: 20, ..tight() });
+    assert!(call(&hoarding(20), &limits).await.result.is_ok());
+    let error = call(&hoarding(21), &limits).await.result.unwrap_err();
+    assert_eq!(error, "the plugin trapped: resource table has no free keys");
+}
+
+#[tokio::test]
 async fn arguments_that_the_schema_refuses_do_not_reach_the_guest() {
     let plugin = sandbox().load(&guest::tool_plugin("", "", "(unreachable)")).unwrap();
     let limits = Arc::new(tight());

@@ -267,10 +267,9 @@ impl ModeHost for RunHost {
     }
 
     fn check(&self, citations: &[Citation]) -> Vec<bool> {
-        let mut checked = self.checked(citations);
+        let checked = self.checked(citations);
         let mut verdicts: Vec<bool> = checked.iter().map(|citation| citation.verified).collect();
         verdicts.resize(citations.len(), false);
-        checked.truncate(verdicts.len());
         self.answered(HostCall::SourcesCheck(checked));
         verdicts
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::id::{ContentHash, SessionId};
+use crate::manifest::PluginName;
 use crate::model::{GenerateResponse, ModelName, Usage};
 use crate::run::{CheckedCitation, Outcome, RunFailure};
 use crate::source::Source;
@@ -45,6 +46,9 @@ pub struct ToolUsage {
     pub egress_bytes: u64,
     /// Requests that it sent.
     pub egress_requests: u32,
+    /// Calls of the host that it made.
+    #[serde(default)]
+    pub host_calls: u64,
 }
 
 /// A host call whose answer is small and has no event of its own.
@@ -138,6 +142,18 @@ pub enum EventBody {
         /// The same for every attempt of this call.
         idempotency_key: String,
     },
+    /// A tool wanted what it is not granted.
+    #[serde(rename = "grant.denied")]
+    GrantDenied {
+        /// The tool call's id.
+        call_id: String,
+        /// The plugin.
+        plugin: PluginName,
+        /// What was denied: `hosts`, `secrets`, `files`, `corpus` or `state`.
+        capability: String,
+        /// What was wanted, and which grant would allow it.
+        message: String,
+    },
     /// A tool has answered, or has failed.
     #[serde(rename = "tool.completed")]
     ToolCompleted {
@@ -198,6 +214,7 @@ impl EventBody {
             Self::ModelStarted { .. } => "model.started",
             Self::ModelCompleted { .. } => "model.completed",
             Self::ToolStarted { .. } => "tool.started",
+            Self::GrantDenied { .. } => "grant.denied",
             Self::ToolCompleted { .. } => "tool.completed",
             Self::SourceAdded { .. } => "source.added",
             Self::HostAnswered(_) => "host.answered",

@@ -93,6 +93,13 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 );
 
+text_id!(
+    /// The name of a tenant's secret: its handle.
+    SecretName, "a secret's name", "1 to 64 of a-z, A-Z, 0-9, '.', '-' and '_'",
+    |text| matches!(text.len(), 1..=64)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+);
+
 /// SHA-256 of some bytes: names a component, a stored text, a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash([u8; 32]);

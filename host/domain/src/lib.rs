@@ -2,23 +2,27 @@
 //! of itself. No I/O, no clock, no tokio: every other crate may know this one, and it knows none of them.
 
 mod event;
+mod grant;
 mod id;
 mod manifest;
 mod model;
 mod model_error;
+mod plugin;
 mod run;
 mod session;
 mod source;
 mod tenant;
 
 pub use event::{Event, EventBody, HostCall, ToolOutcome, ToolUsage};
-pub use id::{ContentHash, IdError, KeyId, RunId, SessionId, TenantId, ToolName};
-pub use manifest::{Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
+pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
+pub use id::{ContentHash, IdError, KeyId, RunId, SecretName, SessionId, TenantId, ToolName};
+pub use manifest::{Instances, Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
 pub use model::{
     Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,
     ModelName, Part, Passage, ToolCall, ToolDefinition, ToolMessage, Usage, Visibility,
 };
 pub use model_error::ModelError;
+pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunStatus};
 pub use session::{Session, SessionMessage};
 pub use source::{Document, Source};

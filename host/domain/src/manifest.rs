@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ToolName;
+use crate::grant::{FileAccess, HostRequest, PluginLimits};
+use crate::id::{SecretName, ToolName};
 
 /// Why a manifest is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +87,9 @@ pub struct ToolManifest {
     pub description: String,
     /// JSON Schema of the arguments: an object.
     pub input_schema: serde_json::Value,
+    /// JSON Schema of the output's content, for a tool that answers in JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<serde_json::Value>,
     /// It changes nothing.
     #[serde(default)]
     pub read_only: bool,
@@ -104,21 +108,38 @@ pub struct ToolManifest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requests {
-    /// Hosts that it wants to reach: exact, `*.example.com`, or `*` for every public one.
+    /// Hosts that it wants to reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<String>,
+    pub hosts: Vec<HostRequest>,
     /// Secrets that it wants to use, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<SecretName>,
     /// Settings that it reads, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<String>,
+    /// The workspace of the session that it works in, through `wasi:filesystem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileAccess>,
     /// Full-text search over the tenant's documents.
     #[serde(default)]
     pub corpus: bool,
     /// A key-value space.
     #[serde(default)]
     pub state: bool,
+    /// The run's language model: for modes.
+    #[serde(default)]
+    pub model: bool,
+}
+
+/// Whether a call gets an instance of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Instances {
+    /// Each call gets a new one.
+    #[default]
+    Fresh,
+    /// A tool's instance may be used again by later calls of the same tenant; never after a failure.
+    Warm,
 }
 
 /// What a plugin says of itself.
@@ -142,6 +163,12 @@ pub struct Manifest {
     /// What it asks for.
     #[serde(default)]
     pub requests: Requests,
+    /// What it needs of each limit, where the host's default is not enough or more than it wants. The host has maxima.
+    #[serde(default, skip_serializing_if = "PluginLimits::is_empty")]
+    pub limits: PluginLimits,
+    /// Whether its tools' instances may be used again.
+    #[serde(default)]
+    pub instances: Instances,
 }
 
 impl Manifest {

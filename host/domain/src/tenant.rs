@@ -37,7 +37,11 @@ pub struct Tenant {
 pub enum Scope {
     /// Make and read runs.
     Runs,
-    /// Everything, tenants included.
+    /// Install, grant and remove the tenant's plugins.
+    Plugins,
+    /// Set and remove the tenant's secrets.
+    Secrets,
+    /// Everything, tenants included: an operator's.
     Admin,
 }
 

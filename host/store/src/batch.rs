@@ -12,7 +12,7 @@ use vivarium_domain::{RunId, Session, SessionId, TenantId, Timestamp};
 use crate::record::{self, Op};
 use crate::table::{Key, Place, Range, Table, last_number};
 use crate::view::{Direction, View};
-use crate::{Batch, Condition, StoreError, Write};
+use crate::{Batch, Condition, MAX_STATE_KEY, MAX_STATE_VALUE, StoreError, Write};
 
 /// The largest batch: far more than a run ever appends at once, and far below what a record's length field holds.
 const LARGEST_BATCH: usize = 64 << 20;
@@ -126,8 +126,48 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             record::put(&mut ops, Table::ApiKeys, global, &json(&key)?);
             record::put(&mut ops, Table::TenantApiKeys, Key::of(tenant).hash(&hash).into_bytes(), b"");
         }
+        other => prepare_plugin_write(tenant, other, &mut ops)?,
     }
     steps.extend(ops.into_iter().map(Step::Write));
+    Ok(())
+}
+
+/// The writes that plugins are made of.
+fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+    let key = Key::of(tenant);
+    match write {
+        Write::PutPlugin(record) => {
+            record::put(ops, Table::Plugins, key.plugin(&record.name).into_bytes(), &json(&record)?);
+        }
+        Write::DeletePlugin(name) => ops.push(Op::delete(Table::Plugins, key.plugin(&name).into_bytes())),
+        Write::PutGrant { plugin, grant } => {
+            record::put(ops, Table::Grants, key.plugin(&plugin).into_bytes(), &json(&grant)?);
+        }
+        Write::DeleteGrant(name) => ops.push(Op::delete(Table::Grants, key.plugin(&name).into_bytes())),
+        Write::PutSecret(secret) => {
+            record::put(ops, Table::Secrets, key.secret(&secret.name).into_bytes(), &json(&secret)?);
+        }
+        Write::DeleteSecret(name) => ops.push(Op::delete(Table::Secrets, key.secret(&name).into_bytes())),
+        Write::PutState { plugin, key: name, value } => {
+            if name.len() > MAX_STATE_KEY || value.len() > MAX_STATE_VALUE {
+                return Err(StoreError::Refused(format!(
+                    "a state's key may have {MAX_STATE_KEY} bytes and its value {MAX_STATE_VALUE}, these have {} and {}",
+                    name.len(),
+                    value.len()
+                )));
+            }
+            record::put(ops, Table::State, key.plugin(&plugin).last_text(&name).into_bytes(), &value);
+        }
+        Write::DeleteState { plugin, key: name } => {
+            ops.push(Op::delete(Table::State, key.plugin(&plugin).last_text(&name).into_bytes()));
+        }
+        Write::PutRun(_)
+        | Write::AppendEvents { .. }
+        | Write::AppendMessages { .. }
+        | Write::PutIdempotency { .. }
+        | Write::PutTenant(_)
+        | Write::PutApiKey { .. } => {}
+    }
     Ok(())
 }
 

@@ -87,6 +87,15 @@ impl Blobs {
             Err(error) => Err(unavailable(&file, &error)),
         }
     }
+
+    /// Removes what is kept under a hash.
+    pub(crate) fn delete(&self, tenant: &TenantId, hash: ContentHash) -> Result<(), StoreError> {
+        let (_, file) = self.path(tenant, hash);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(&file, &error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Makes the names from `folder` up to `top` durable.

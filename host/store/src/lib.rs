@@ -49,7 +49,8 @@ pub use sled_store::SledStore;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    ApiKey, ContentHash, Run, RunId, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId, Timestamp,
+    ApiKey, ContentHash, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, SecretName,
+    Session, SessionId, SessionMessage, Tenant, TenantId, Timestamp,
 };
 
 /// Why the store did not do what was asked.
@@ -132,7 +133,46 @@ pub enum Write {
         /// Its record.
         key: ApiKey,
     },
+    /// Creates or replaces what is installed under a plugin's name.
+    PutPlugin(Box<InstalledRecord>),
+    /// Removes a plugin's record. Its grant and its state stay; components are blobs.
+    DeletePlugin(PluginName),
+    /// Creates or replaces a plugin's grant.
+    PutGrant {
+        /// The plugin.
+        plugin: PluginName,
+        /// What it may do.
+        grant: Box<PluginGrant>,
+    },
+    /// Removes a plugin's grant.
+    DeleteGrant(PluginName),
+    /// Creates or replaces a secret.
+    PutSecret(SealedSecret),
+    /// Removes a secret.
+    DeleteSecret(SecretName),
+    /// Sets a value of a plugin's state. At most [`MAX_STATE_VALUE`] bytes.
+    PutState {
+        /// The plugin.
+        plugin: PluginName,
+        /// The key, at most [`MAX_STATE_KEY`] bytes.
+        key: String,
+        /// The value.
+        value: Bytes,
+    },
+    /// Removes a value of a plugin's state.
+    DeleteState {
+        /// The plugin.
+        plugin: PluginName,
+        /// The key.
+        key: String,
+    },
 }
+
+/// The longest key of a plugin's state, in bytes.
+pub const MAX_STATE_KEY: usize = 256;
+
+/// The largest value of a plugin's state, in bytes: one that a tree keeps in one piece.
+pub const MAX_STATE_VALUE: usize = 56 << 10;
 
 /// Writes that are done together or not at all.
 #[derive(Debug, Clone, Default)]
@@ -200,11 +240,48 @@ pub trait Store: Send + Sync + 'static {
     /// The tenant's keys, by their hashes.
     fn api_keys(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<(ContentHash, ApiKey)>, StoreError>>;
 
+    /// What is installed under a plugin's name.
+    fn plugin(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+    ) -> BoxFuture<'_, Result<Option<InstalledRecord>, StoreError>>;
+
+    /// All that the tenant has installed, by name.
+    fn plugins(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<InstalledRecord>, StoreError>>;
+
+    /// What a plugin is granted.
+    fn grant(&self, tenant: &TenantId, plugin: &PluginName) -> BoxFuture<'_, Result<Option<PluginGrant>, StoreError>>;
+
+    /// The tenant's secrets, by name.
+    fn secrets(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<SealedSecret>, StoreError>>;
+
+    /// A value of a plugin's state.
+    fn state(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+        key: &str,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
+    /// The keys of a plugin's state that begin with `prefix`, in order, at most `limit`, each with its value's size in
+    /// bytes.
+    fn state_keys(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+        prefix: &str,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, usize)>, StoreError>>;
+
     /// Keeps a text or a file under its hash, outside the tree store. On disk when the future is done.
     fn put_blob(&self, tenant: &TenantId, bytes: Bytes) -> BoxFuture<'_, Result<ContentHash, StoreError>>;
 
     /// What was kept under a hash, checked against it.
     fn blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
+    /// Removes what was kept under a hash. What is not there is removed already.
+    fn delete_blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The key whose text has this SHA-256, and through it the tenant.
     fn api_key_by_hash(&self, hash: ContentHash) -> BoxFuture<'_, Result<Option<ApiKey>, StoreError>>;

@@ -11,7 +11,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    ApiKey, ContentHash, Run, RunId, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId,
+    ApiKey, ContentHash, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, Session,
+    SessionId, SessionMessage, Tenant, TenantId,
 };
 
 use crate::batch::{Prepared, from_json, list_of, prepare};
@@ -263,6 +264,40 @@ impl SledStore {
         Ok(found)
     }
 
+    /// All records of a table that are this tenant's, by key.
+    async fn list_all<T: DeserializeOwned>(&self, table: Table, tenant: TenantId) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let range = Range::prefix(Key::of(&tenant).as_slice());
+        self.walk(table, range, Direction::Forward, |key, payload| {
+            found.push(from_json(table, &key, &payload)?);
+            Ok(Walk::On)
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn list_state_keys(
+        &self,
+        space: Key,
+        prefix: String,
+        limit: usize,
+    ) -> Result<Vec<(String, usize)>, StoreError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let start = space.as_slice().len();
+        let range = Range::prefix(space.last_text(&prefix).as_slice());
+        self.walk(Table::State, range, Direction::Forward, |key, payload| {
+            let name = key.get(start..).and_then(|name| std::str::from_utf8(name).ok());
+            let no_text = || StoreError::Corrupt(format!("{}: its name is no text", Place(Table::State, &key)));
+            found.push((name.ok_or_else(no_text)?.to_owned(), payload.len()));
+            Ok(if found.len() < limit { Walk::On } else { Walk::Stop })
+        })
+        .await?;
+        Ok(found)
+    }
+
     async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         let mut found = Vec::new();
         self.walk(Table::Tenants, Range::prefix(b""), Direction::Forward, |key, payload| {
@@ -344,6 +379,50 @@ impl Store for SledStore {
 
     fn api_keys(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<(ContentHash, ApiKey)>, StoreError>> {
         self.list_api_keys(tenant.clone()).boxed()
+    }
+
+    fn plugin(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+    ) -> BoxFuture<'_, Result<Option<InstalledRecord>, StoreError>> {
+        ready(self.record(Table::Plugins, Key::of(tenant).plugin(plugin).as_slice())).boxed()
+    }
+
+    fn plugins(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<InstalledRecord>, StoreError>> {
+        self.list_all(Table::Plugins, tenant.clone()).boxed()
+    }
+
+    fn grant(&self, tenant: &TenantId, plugin: &PluginName) -> BoxFuture<'_, Result<Option<PluginGrant>, StoreError>> {
+        ready(self.record(Table::Grants, Key::of(tenant).plugin(plugin).as_slice())).boxed()
+    }
+
+    fn secrets(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<SealedSecret>, StoreError>> {
+        self.list_all(Table::Secrets, tenant.clone()).boxed()
+    }
+
+    fn state(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+        key: &str,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        ready(self.view.get(Table::State, Key::of(tenant).plugin(plugin).last_text(key).as_slice())).boxed()
+    }
+
+    fn state_keys(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginName,
+        prefix: &str,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, usize)>, StoreError>> {
+        self.list_state_keys(Key::of(tenant).plugin(plugin), prefix.to_owned(), limit).boxed()
+    }
+
+    fn delete_blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        aside(move || blobs.delete(&tenant, hash)).boxed()
     }
 
     fn put_blob(&self, tenant: &TenantId, bytes: Bytes) -> BoxFuture<'_, Result<ContentHash, StoreError>> {

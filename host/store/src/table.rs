@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use vivarium_domain::{ContentHash, RunId, SessionId, TenantId};
+use vivarium_domain::{ContentHash, PluginName, RunId, SecretName, SessionId, TenantId};
 
 /// One kind of record; a tree of sled each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +34,19 @@ pub(crate) enum Table {
     TenantApiKeys,
     /// table, key, part → a piece of a value that is too large for one.
     Parts,
+    /// tenant, plugin → what is installed under its name.
+    Plugins,
+    /// tenant, plugin → what it is granted.
+    Grants,
+    /// tenant, name → a sealed secret.
+    Secrets,
+    /// tenant, plugin, key → a value of the plugin's state.
+    State,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -50,6 +58,10 @@ impl Table {
         Self::ApiKeys,
         Self::TenantApiKeys,
         Self::Parts,
+        Self::Plugins,
+        Self::Grants,
+        Self::Secrets,
+        Self::State,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -66,6 +78,10 @@ impl Table {
             Self::ApiKeys => "api_keys",
             Self::TenantApiKeys => "tenant_api_keys",
             Self::Parts => "parts",
+            Self::Plugins => "plugins",
+            Self::Grants => "grants",
+            Self::Secrets => "secrets",
+            Self::State => "state",
         }
     }
 
@@ -178,6 +194,24 @@ impl Key {
     /// A session id has at most 128 bytes.
     pub(crate) fn session(mut self, session: &SessionId) -> Self {
         push_text(&mut self.0, session.as_str());
+        self
+    }
+
+    /// A plugin's name has at most 129 bytes.
+    pub(crate) fn plugin(mut self, plugin: &PluginName) -> Self {
+        push_text(&mut self.0, plugin.as_str());
+        self
+    }
+
+    /// A secret's name has at most 64 bytes.
+    pub(crate) fn secret(mut self, name: &SecretName) -> Self {
+        push_text(&mut self.0, name.as_str());
+        self
+    }
+
+    /// A text that ends the key, so that keys sort by it and its beginnings are prefixes.
+    pub(crate) fn last_text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 

@@ -13,7 +13,10 @@ mod support;
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
-use vivarium_domain::{ApiKey, ContentHash, KeyId, RunId, RunStatus, Scope, Tenant, TenantId, Tier};
+use vivarium_domain::{
+    ApiKey, ContentHash, InstalledRecord, KeyId, PluginGrant, PluginName, PluginVersion, RunId, RunStatus, Scope,
+    SealedSecret, SecretUse, Tenant, TenantId, Tier,
+};
 use vivarium_store::{Batch, Condition, RunFilter, Store, StoreError, Write};
 
 async fn a_run_is_read_as_it_was_written(store: &dyn Store) {
@@ -291,6 +294,90 @@ async fn an_empty_batch_and_a_writable_disk_are_fine(store: &dyn Store) {
     store.check_writable().await.unwrap();
 }
 
+fn plugin(name: &str) -> PluginName {
+    name.parse().unwrap()
+}
+
+async fn a_plugins_state_is_its_own_and_is_listed_by_prefix(store: &dyn Store) {
+    let (acme, other) = (tenant("acme"), tenant("acme2"));
+    let (mine, longer) = (plugin("a/b"), plugin("a/bc"));
+    let set = |plugin: &PluginName, key: &str, value: &[u8]| Write::PutState {
+        plugin: plugin.clone(),
+        key: key.to_owned(),
+        value: Bytes::copy_from_slice(value),
+    };
+    let mut writes: Vec<Write> = (0..150).map(|i| set(&mine, &format!("k/{i:03}"), &[7; 3])).collect();
+    writes.extend([set(&mine, "", b"empty key"), set(&mine, "l", b"x"), set(&longer, "k/001", b"of another")]);
+    store.commit(&acme, batch(writes)).await.unwrap();
+    assert_eq!(store.state(&acme, &mine, "k/001").await.unwrap().as_deref(), Some(&[7, 7, 7][..]));
+    assert_eq!(store.state(&acme, &longer, "k/001").await.unwrap().as_deref(), Some(&b"of another"[..]));
+    assert_eq!(store.state(&other, &mine, "k/001").await.unwrap(), None);
+    assert_eq!(store.state_keys(&other, &mine, "", 10).await.unwrap(), []);
+    let keys = store.state_keys(&acme, &mine, "k/", 1000).await.unwrap();
+    assert_eq!(keys.len(), 150);
+    assert_eq!(keys[149], ("k/149".to_owned(), 3));
+    assert_eq!(store.state_keys(&acme, &mine, "", 2).await.unwrap()[0], (String::new(), 9));
+    let delete = Write::DeleteState { plugin: mine.clone(), key: "k/001".to_owned() };
+    store.commit(&acme, batch([delete])).await.unwrap();
+    assert_eq!(store.state(&acme, &mine, "k/001").await.unwrap(), None);
+    assert_eq!(store.state_keys(&acme, &mine, "k/", 1000).await.unwrap().len(), 149);
+    let too_large = set(&mine, "k", &vec![0; vivarium_store::MAX_STATE_VALUE + 1]);
+    assert!(matches!(store.commit(&acme, batch([too_large])).await, Err(StoreError::Refused(_))));
+}
+
+async fn plugins_grants_and_secrets_are_kept_per_tenant_and_removed(store: &dyn Store) {
+    let (acme, other) = (tenant("acme"), tenant("acme2"));
+    let digest = ContentHash::of(b"component");
+    let manifest = vivarium_domain::Manifest::from_json(
+        br#"{"name":"a/b","version":"1.0.0","contract":"0.1.0","description":"d",
+             "tools":[{"name":"t","title":"T","description":"d","inputSchema":{"type":"object"}}]}"#,
+    )
+    .unwrap();
+    let version = PluginVersion { digest, bytes: 9, manifest, installed_at: at(0), installed_by: None };
+    let record = InstalledRecord { name: plugin("a/b"), versions: vec![version], active: digest, before: Vec::new() };
+    let grant = PluginGrant { state: true, ..PluginGrant::default() };
+    let secret = SealedSecret {
+        name: "token".parse().unwrap(),
+        inject: SecretUse { host: "example.com".into(), header: "authorization".into(), prefix: "Bearer ".into() },
+        key_id: "k".into(),
+        sealed: "c2VhbGVk".into(),
+        set_at: at(0),
+    };
+    let writes = [
+        Write::PutPlugin(Box::new(record.clone())),
+        Write::PutGrant { plugin: plugin("a/b"), grant: Box::new(grant.clone()) },
+        Write::PutSecret(secret.clone()),
+    ];
+    store.commit(&acme, batch(writes)).await.unwrap();
+    assert_eq!(store.plugins(&acme).await.unwrap(), [record.clone()]);
+    assert_eq!(store.plugin(&acme, &plugin("a/b")).await.unwrap(), Some(record));
+    assert_eq!(store.grant(&acme, &plugin("a/b")).await.unwrap(), Some(grant));
+    assert_eq!(store.secrets(&acme).await.unwrap(), [secret.clone()]);
+    assert_eq!(store.plugins(&other).await.unwrap(), []);
+    assert_eq!(store.grant(&other, &plugin("a/b")).await.unwrap(), None);
+    assert_eq!(store.secrets(&other).await.unwrap(), []);
+    let writes = [
+        Write::DeletePlugin(plugin("a/b")),
+        Write::DeleteGrant(plugin("a/b")),
+        Write::DeleteSecret(secret.name.clone()),
+    ];
+    store.commit(&acme, batch(writes)).await.unwrap();
+    assert_eq!(store.plugins(&acme).await.unwrap(), []);
+    assert_eq!(store.grant(&acme, &plugin("a/b")).await.unwrap(), None);
+    assert_eq!(store.secrets(&acme).await.unwrap(), []);
+}
+
+async fn a_removed_blob_is_gone_for_its_tenant_alone(store: &dyn Store) {
+    let (acme, other) = (tenant("acme"), tenant("acme2"));
+    let bytes = Bytes::from_static(b"component");
+    let hash = store.put_blob(&acme, bytes.clone()).await.unwrap();
+    store.put_blob(&other, bytes.clone()).await.unwrap();
+    store.delete_blob(&acme, hash).await.unwrap();
+    store.delete_blob(&acme, hash).await.unwrap();
+    assert_eq!(store.blob(&acme, hash).await.unwrap(), None);
+    assert_eq!(store.blob(&other, hash).await.unwrap(), Some(bytes));
+}
+
 /// Asks each promise of a store of its own.
 macro_rules! of_sled {
     ($($promise:ident),* $(,)?) => {
@@ -323,4 +410,7 @@ of_sled!(
     blobs_are_kept_under_their_hash_and_per_tenant,
     a_tenant_reads_nothing_of_another,
     an_empty_batch_and_a_writable_disk_are_fine,
+    a_plugins_state_is_its_own_and_is_listed_by_prefix,
+    plugins_grants_and_secrets_are_kept_per_tenant_and_removed,
+    a_removed_blob_is_gone_for_its_tenant_alone,
 );

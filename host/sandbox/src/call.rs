@@ -8,7 +8,9 @@ use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
+use crate::capability::denial::Denial;
 use crate::capability::mode::ModeHost;
+use crate::capability::workspace::Workspace;
 use crate::capability::{Grant, LogSink};
 use crate::error::{CallFailure, Stop};
 use crate::guest::{Guest, Role};
@@ -73,6 +75,8 @@ pub struct ToolCallContext {
     pub run_id: String,
     /// The same for every attempt of this call.
     pub idempotency_key: String,
+    /// The files of the session that the call works in. Without a grant of files they are not shown to the tool.
+    pub workspace: Option<Arc<Workspace>>,
 }
 
 /// What a tool gave back.
@@ -91,6 +95,8 @@ pub struct ToolReport {
     pub result: Result<ToolOutput, String>,
     /// What it used.
     pub usage: ToolUsage,
+    /// What it wanted and was not granted.
+    pub denials: Vec<Denial>,
 }
 
 impl Plugin {
@@ -106,7 +112,8 @@ impl Plugin {
             let failure = CallFailure::Trapped(format!("{} exports no mode", self.manifest().name));
             return ModeReport { result: Err(failure), usage: ToolUsage::default() };
         };
-        let guest = Guest::new(Role::Mode(host), Arc::default(), Arc::clone(limits), log);
+        let manifest = self.shared_manifest();
+        let guest = Guest::new(Role::Mode(host), manifest, Arc::default(), None, Arc::clone(limits), log);
         let (result, usage) = self
             .enter(guest, async move |store, instance| {
                 let exports = exports.load(&mut *store, &instance)?;
@@ -127,20 +134,23 @@ impl Plugin {
         limits: &Arc<Limits>,
         log: Arc<dyn LogSink>,
     ) -> ToolReport {
-        let refused = |message: String| ToolReport { result: Err(message), usage: ToolUsage::default() };
+        let refused =
+            |message: String| ToolReport { result: Err(message), usage: ToolUsage::default(), denials: Vec::new() };
         let Some(exports) = &self.tool else {
             return refused(format!("{} exports no tool", self.manifest().name));
         };
         if let Err(message) = self.check_arguments(name, arguments_json) {
             return refused(message);
         }
+        let workspace = context.workspace;
         let context = tool::Context {
             run_id: context.run_id,
             idempotency_key: context.idempotency_key,
             deadline_ms: u32::try_from(limits.wall.as_millis()).unwrap_or(u32::MAX),
             max_output_bytes: u32::try_from(limits.output_bytes).unwrap_or(u32::MAX),
         };
-        let guest = Guest::new(Role::Tool, grant, Arc::clone(limits), log);
+        let guest = Guest::new(Role::Tool, self.shared_manifest(), grant, workspace, Arc::clone(limits), log);
+        let denials = guest.denials.clone();
         let (result, usage) = self
             .enter(guest, async move |store, instance| {
                 let exports = exports.load(&mut *store, &instance)?;
@@ -152,7 +162,7 @@ impl Plugin {
             Ok(Err(error)) => Err(tool_error_text(error)),
             Err(failure) => Err(failure.to_string()),
         };
-        ToolReport { result, usage }
+        ToolReport { result, usage, denials: denials.take() }
     }
 
     /// Makes an instance and lets `call` use it, within the limits.
@@ -213,6 +223,7 @@ fn usage(guest: &Guest, cpu: &CpuMeter) -> ToolUsage {
         memory_peak_bytes: guest.memory.memory_peak as u64,
         egress_bytes,
         egress_requests,
+        host_calls: guest.host_calls(),
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use vivarium_domain::Manifest;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::capability::denial::Denials;
 use crate::capability::http::EgressHooks;
 use crate::capability::log::LogBudget;
 use crate::capability::mode::ModeHost;
+use crate::capability::workspace::Workspace;
 use crate::capability::{Grant, LogSink, clocks};
 use crate::error::{CallFailure, Stop};
 use crate::limits::{Limits, MemoryMeter};
@@ -32,6 +35,9 @@ pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
     pub(crate) log: LogBudget,
     pub(crate) hooks: EgressHooks,
+    pub(crate) denials: Denials,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) workspace: Option<Arc<Workspace>>,
     host_calls_left: u64,
     table: ResourceTable,
     /// Made when the guest first asks for something of WASI: most calls never do.
@@ -40,7 +46,15 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(role: Role, grant: Arc<Grant>, limits: Arc<Limits>, sink: Arc<dyn LogSink>) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        manifest: Arc<Manifest>,
+        grant: Arc<Grant>,
+        workspace: Option<Arc<Workspace>>,
+        limits: Arc<Limits>,
+        sink: Arc<dyn LogSink>,
+    ) -> Self {
+        let denials = Denials::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let mut http = WasiHttpCtx::new();
@@ -48,7 +62,10 @@ impl Guest {
         Self {
             memory: MemoryMeter::new(&limits),
             log: LogBudget::new(&limits, sink),
-            hooks: EgressHooks::new(grant.egress.clone()),
+            hooks: EgressHooks::new(grant.egress.clone(), denials.clone()),
+            denials,
+            manifest,
+            workspace,
             host_calls_left: limits.host_calls,
             table,
             wasi: None,
@@ -57,6 +74,11 @@ impl Guest {
             grant,
             limits,
         }
+    }
+
+    /// The host calls that were counted.
+    pub(crate) fn host_calls(&self) -> u64 {
+        self.limits.host_calls.saturating_sub(self.host_calls_left)
     }
 
     /// Counts one host call; every host function of ours begins with it.

@@ -16,7 +16,11 @@ mod registry;
 
 pub use call::{ModeAnswer, ModeCall, ModeError, ModeReport, ToolCallContext, ToolOutput, ToolReport};
 pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
+pub use capability::denial::Denial;
+pub use capability::http::{BodyError, DoorRequest, DoorResponse, GuardedDoor, HttpDoor};
 pub use capability::mode::{HostStop, ModeHost, ToolResult};
+pub use capability::state::{StateError, StateView};
+pub use capability::workspace::{FileQuota, Workspace, WorkspaceError};
 pub use capability::{Grant, LogLevel, LogSink, TracingLog};
 pub use engine::EngineConfig;
 pub use error::{CallFailure, LoadError};

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use vivarium_domain::PluginLimits;
 use wasmtime::ResourceLimiter;
 
 /// What one call of a guest may use.
@@ -59,6 +60,28 @@ impl Limits {
     #[must_use]
     pub fn for_tool() -> Self {
         Self { wall: Duration::from_secs(60), cpu: Duration::from_secs(10), host_calls: 20_000, ..Self::for_mode() }
+    }
+
+    /// These, but for what `limits` sets. Its limits on the network, on files and on state are not of the sandbox: they
+    /// are in the door, the workspace and the state that a call is given.
+    #[must_use]
+    pub fn with(mut self, limits: &PluginLimits) -> Self {
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        set(&mut self.wall, limits.wall_ms, Duration::from_millis);
+        set(&mut self.cpu, limits.cpu_ms, Duration::from_millis);
+        set(&mut self.memory_bytes, limits.memory_bytes, size);
+        set(&mut self.table_elements, limits.table_elements, size);
+        set(&mut self.output_bytes, limits.output_bytes, size);
+        set(&mut self.host_calls, limits.host_calls, std::convert::identity);
+        set(&mut self.log_lines, limits.log_lines, |value| u32::try_from(value).unwrap_or(u32::MAX));
+        set(&mut self.handles, limits.handles, size);
+        self
+    }
+}
+
+fn set<T>(limit: &mut T, value: Option<u64>, as_limit: impl FnOnce(u64) -> T) {
+    if let Some(value) = value {
+        *limit = as_limit(value);
     }
 }
 
@@ -183,6 +206,20 @@ impl<F: Future> Future for Metered<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugins_limits_replace_those_that_they_name_and_no_others() {
+        let limits = PluginLimits {
+            wall_ms: Some(7),
+            log_lines: Some(u64::MAX),
+            memory_bytes: Some(1 << 20),
+            ..PluginLimits::default()
+        };
+        let expected =
+            Limits { wall: Duration::from_millis(7), log_lines: u32::MAX, memory_bytes: 1 << 20, ..Limits::for_tool() };
+        assert_eq!(Limits::for_tool().with(&limits), expected);
+        assert_eq!(Limits::for_tool().with(&PluginLimits::default()), Limits::for_tool());
+    }
 
     #[test]
     fn memories_are_summed_over_all_instances() {

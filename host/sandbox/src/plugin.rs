@@ -91,14 +91,14 @@ impl Sandbox {
             return Err(LoadError::Export { what: "tools", interface: "vivarium:plugin/tool@0.1.0" });
         }
         tracing::debug!(plugin = %manifest.name, %digest, elapsed = ?began.elapsed(), "a plugin is loaded");
-        Ok(Plugin { digest, manifest, pre, mode, tool, validators })
+        Ok(Plugin { digest, manifest: Arc::new(manifest), pre, mode, tool, validators })
     }
 }
 
 /// A loaded plugin.
 pub struct Plugin {
     digest: ContentHash,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) mode: Option<mode::GuestIndices>,
     pub(crate) tool: Option<tool::GuestIndices>,
@@ -125,6 +125,10 @@ impl Plugin {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest)
     }
 
     /// Checks a call's arguments, so that a tool sees only what its schema allows. The error is for the model.

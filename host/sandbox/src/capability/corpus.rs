@@ -64,9 +64,9 @@ impl From<CorpusError> for wit::CorpusError {
 impl Guest {
     fn corpus(&self) -> Result<Arc<dyn CorpusView>, wit::CorpusError> {
         self.grant.corpus.clone().ok_or_else(|| {
-            wit::CorpusError::Unavailable(
-                "no corpus is granted: start the host with --corpus DIR, or grant the plugin one".to_owned(),
-            )
+            let message = "no corpus is granted: start the host with --corpus DIR, or grant the plugin one";
+            self.denials.note("corpus", message.to_owned());
+            wit::CorpusError::Unavailable(message.to_owned())
         })
     }
 }

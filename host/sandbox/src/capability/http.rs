@@ -4,21 +4,63 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use vivarium_egress::{Egress, EgressError, EgressPolicy, Meter};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::capability::denial::Denials;
+
+/// An error of a request's body, of whatever type.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A guest's request: a wish, unchecked. Its URI is absolute.
+pub type DoorRequest = http::Request<UnsyncBoxBody<Bytes, BodyError>>;
+
+/// The answer, as it comes.
+pub type DoorResponse = http::Response<UnsyncBoxBody<Bytes, EgressError>>;
+
+/// What a guest's requests go through.
+pub trait HttpDoor: Send + Sync {
+    /// Sends what is allowed of `request` and counts it on `meter`. Dropping the future or the answer's body ends the
+    /// exchange.
+    fn send(&self, meter: &Meter, request: DoorRequest) -> BoxFuture<'static, Result<DoorResponse, EgressError>>;
+}
+
+/// The door to the network, for one plugin within one tenant.
+#[derive(Debug, Clone)]
+pub struct GuardedDoor {
+    /// The process's door.
+    pub egress: Arc<Egress>,
+    /// What may go through it.
+    pub policy: Arc<EgressPolicy>,
+}
+
+impl HttpDoor for GuardedDoor {
+    fn send(&self, meter: &Meter, request: DoorRequest) -> BoxFuture<'static, Result<DoorResponse, EgressError>> {
+        let (Self { egress, policy }, meter) = (self.clone(), meter.clone());
+        async move {
+            let response = egress.send(&policy, &meter, request).await?;
+            Ok(response.map(BodyExt::boxed_unsync))
+        }
+        .boxed()
+    }
+}
+
 /// What `wasi:http` asks of us, and what it may do.
 pub(crate) struct EgressHooks {
-    door: Option<(Arc<Egress>, Arc<EgressPolicy>)>,
+    door: Option<Arc<dyn HttpDoor>>,
     meter: Meter,
+    denials: Denials,
 }
 
 type Done = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl EgressHooks {
-    pub(crate) fn new(door: Option<(Arc<Egress>, Arc<EgressPolicy>)>) -> Self {
-        Self { door, meter: Meter::default() }
+    pub(crate) fn new(door: Option<Arc<dyn HttpDoor>>, denials: Denials) -> Self {
+        Self { door, meter: Meter::default(), denials }
     }
 
     /// How many requests were made, and the bytes of both ways together.
@@ -36,32 +78,44 @@ impl WasiHttpHooks for EgressHooks {
         options: Option<RequestOptions>,
         _done: Done,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Done), Error>> + Send> {
-        let door = self.door.clone();
-        let meter = self.meter.clone();
+        let (door, meter, denials) = (self.door.clone(), self.meter.clone(), self.denials.clone());
         Box::new(async move {
-            let Some((egress, policy)) = door else {
+            let Some(door) = door else {
                 let host = request.uri().host().unwrap_or("the host");
-                return Err(denied(format!(
-                    "no host is granted to this plugin; a grant of the host {host:?} would allow it"
-                )));
+                let message = format!("no host is granted to this plugin; a grant of the host {host:?} would allow it");
+                denials.note("hosts", message.clone());
+                return Err(with_sentence(message));
             };
-            let request = request.map(|body| body.map_err(|error| std::io::Error::other(format!("{error:?}"))));
-            let send = egress.send(&policy, &meter, request);
+            let request = request.map(|body| {
+                body.map_err(|error| BodyError::from(std::io::Error::other(format!("{error:?}")))).boxed_unsync()
+            });
+            let send = door.send(&meter, request);
             let response = match options.and_then(|options| options.first_byte_timeout) {
                 Some(patience) => tokio::time::timeout(patience, send).await.map_err(|_| Error::HttpResponseTimeout)?,
                 None => send.await,
             };
-            let response = response.map_err(to_wasi)?;
-            let response = response
-                .map(|body| body.map_frame(|frame| frame.map_data(|data: Bytes| data)).map_err(to_wasi).boxed_unsync());
+            let response = response.inspect_err(|error| note(&denials, error)).map_err(to_wasi)?;
+            let response = response.map(|body| body.map_err(to_wasi).boxed_unsync());
             let done: Done = Box::new(async { Ok(()) });
             Ok((response, done))
         })
     }
 }
 
-/// A denial carries its sentence, because `wasi:http` has no other place for it.
-fn denied(sentence: String) -> Error {
+/// A refusal that a grant would lift is a denial; all others are the request's or the network's.
+fn note(denials: &Denials, error: &EgressError) {
+    let capability = match error {
+        EgressError::HostDenied { .. } | EgressError::MethodDenied { .. } | EgressError::PrivateAddress { .. } => {
+            "hosts"
+        }
+        EgressError::CredentialInTheClear { .. } => "secrets",
+        _ => return,
+    };
+    denials.note(capability, error.to_string());
+}
+
+/// The error carries its sentence, because `wasi:http` has no other place for it.
+fn with_sentence(sentence: String) -> Error {
     Error::InternalError(Some(sentence))
 }
 
@@ -70,6 +124,6 @@ fn to_wasi(error: EgressError) -> Error {
         EgressError::Timeout { step: "connect", .. } => Error::ConnectionTimeout,
         EgressError::Timeout { .. } => Error::HttpResponseTimeout,
         EgressError::RequestBody(_) => Error::HttpProtocolError,
-        other => denied(other.to_string()),
+        other => with_sentence(other.to_string()),
     }
 }

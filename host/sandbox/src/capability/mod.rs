@@ -3,6 +3,7 @@
 
 pub(crate) mod clocks;
 pub(crate) mod corpus;
+pub(crate) mod denial;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod mode;
@@ -10,30 +11,37 @@ pub(crate) mod progress;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod state;
+pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use vivarium_egress::{Egress, EgressPolicy};
+use vivarium_domain::FileAccess;
 use wasmtime::component::{HasSelf, Linker};
 
 pub use log::{LogLevel, LogSink, TracingLog};
 
 use crate::bindings::vivarium::plugin;
 use crate::capability::corpus::CorpusView;
+use crate::capability::http::HttpDoor;
+use crate::capability::state::StateView;
 use crate::guest::Guest;
 
 /// What an operator allows one plugin within one tenant. The default allows nothing.
 #[derive(Clone, Default)]
 pub struct Grant {
-    /// The door to the network and what may go through it.
-    pub egress: Option<(Arc<Egress>, Arc<EgressPolicy>)>,
+    /// What its requests go through.
+    pub egress: Option<Arc<dyn HttpDoor>>,
     /// Settings that the plugin reads.
     pub settings: BTreeMap<String, String>,
     /// Names of secrets that the host puts into the plugin's requests.
     pub secrets: BTreeSet<String>,
     /// Full-text search over the tenant's documents.
     pub corpus: Option<Arc<dyn CorpusView>>,
+    /// A key-value space.
+    pub state: Option<Arc<dyn StateView>>,
+    /// What it may do with the files of the session's workspace.
+    pub files: Option<FileAccess>,
 }
 
 impl std::fmt::Debug for Grant {
@@ -43,6 +51,8 @@ impl std::fmt::Debug for Grant {
             .field("settings", &self.settings.keys())
             .field("secrets", &self.secrets)
             .field("corpus", &self.corpus.is_some())
+            .field("state", &self.state.is_some())
+            .field("files", &self.files)
             .finish()
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct RequestBody {
     pub(crate) inner: UnsyncBoxBody<Bytes, AnyError>,
     pub(crate) left: u64,
     pub(crate) max: u64,
+    pub(crate) max_total: u64,
     pub(crate) meter: Meter,
     pub(crate) failed: Arc<OnceLock<EgressError>>,
 }
@@ -51,7 +52,9 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(self.fail(EgressError::LimitExceeded { what, max: self.max }))));
             };
             self.left = left;
-            self.meter.sent(data.len());
+            if let Err(error) = self.meter.send(data.len(), self.max_total) {
+                return Poll::Ready(Some(Err(self.fail(error))));
+            }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
     }
@@ -80,6 +83,7 @@ pub struct EgressBody {
     pub(crate) scrubber: Scrubber,
     pub(crate) left: u64,
     pub(crate) max: u64,
+    pub(crate) max_total: u64,
     pub(crate) meter: Meter,
     pub(crate) deadline: Pin<Box<Sleep>>,
     pub(crate) total_ms: u64,
@@ -105,7 +109,9 @@ impl EgressBody {
                     return Poll::Ready(Some(Err(EgressError::Protocol { host, reason: error.to_string() })));
                 }
             };
-            self.meter.received(data.len());
+            if let Err(error) = self.meter.receive(data.len(), self.max_total) {
+                return Poll::Ready(Some(Err(error)));
+            }
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
                 let what = "the response's body in bytes";
                 return Poll::Ready(Some(Err(EgressError::LimitExceeded { what, max: self.max })));

@@ -8,6 +8,18 @@ pub enum EgressError {
     /// The request is not one that the door makes for anybody.
     #[error("the request can not be sent: {0}")]
     InvalidRequest(String),
+    /// The plugin's manifest does not ask for the host.
+    #[error(
+        "the plugin's manifest does not ask for {host}:{port}; add {rule:?} to requests.hosts and install a new version"
+    )]
+    HostNotRequested {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The rule that the plugin's author would add.
+        rule: String,
+    },
     /// No grant names the host.
     #[error("{host}:{port} is not granted; a grant of the host {grant:?} would allow it")]
     HostDenied {
@@ -18,13 +30,27 @@ pub enum EgressError {
         /// The rule that an operator would add.
         grant: String,
     },
-    /// The grant does not hold the method.
-    #[error("the method {method} is not granted for {host}; a grant of the method {method} would allow it")]
+    /// The plugin's manifest asks for the host, but not with the method.
+    #[error(
+        "the plugin's manifest does not ask for the method {method} for {rule}; add it to the methods of {rule:?} in \
+         requests.hosts and install a new version"
+    )]
+    MethodNotRequested {
+        /// The method.
+        method: String,
+        /// The rule that lacks it.
+        rule: String,
+    },
+    /// The grant of the host does not hold the method.
+    #[error(
+        "the method {method} is not granted for {grant}; a grant of the host {grant:?} with the method {method:?} would \
+         allow it"
+    )]
     MethodDenied {
         /// The method.
         method: String,
-        /// The host.
-        host: String,
+        /// The rule that an operator would add, or add the method to.
+        grant: String,
     },
     /// The host is on this machine, in its network, or otherwise not on the public internet.
     #[error(
@@ -102,4 +128,28 @@ pub enum EgressError {
     /// The guest's own body failed while it was sent.
     #[error("the request's body failed: {0}")]
     RequestBody(String),
+}
+
+impl EgressError {
+    /// Whether the plugin was not allowed to, rather than the request or the network being at fault: what an operator or
+    /// the plugin's author can change.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::HostNotRequested { .. }
+            | Self::HostDenied { .. }
+            | Self::MethodNotRequested { .. }
+            | Self::MethodDenied { .. }
+            | Self::PrivateAddress { .. }
+            | Self::CredentialInTheClear { .. } => true,
+            Self::InvalidRequest(_)
+            | Self::LimitExceeded { .. }
+            | Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Timeout { .. }
+            | Self::Protocol { .. }
+            | Self::RequestBody(_) => false,
+        }
+    }
 }

@@ -23,6 +23,11 @@ pub enum PolicyError {
     /// The text names no host and port.
     #[error("{0:?} is no host with a port: write 127.0.0.1:8080, [::1]:8080 or searx.lan:8080")]
     HostPort(String),
+    /// The text is no method that is ever sent.
+    #[error(
+        "{0:?} is no method for a host: write GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or another in capitals; CONNECT and TRACE are never sent"
+    )]
+    Method(String),
     /// The injection's header can not be set.
     #[error("a credential can not be put into the header {0:?}")]
     InjectionHeader(String),
@@ -57,6 +62,16 @@ pub struct HostRule {
 }
 
 impl HostRule {
+    /// Whether the rule is this host at this port and nothing else: what an operator's exception takes.
+    pub(crate) fn is_exactly(&self, host: &Host<String>, port: u16, default_port: u16) -> bool {
+        matches!(self.pattern, Pattern::Exact(_)) && self.matches(host, port, default_port)
+    }
+
+    /// Whether the rule asks for this host, at whatever port where it names none.
+    pub(crate) fn matches_at_any_port(&self, host: &Host<String>, port: u16) -> bool {
+        self.matches(host, port, port)
+    }
+
     /// Whether the rule allows this host at this port, reached by a scheme whose own port is `default_port`.
     pub(crate) fn matches(&self, host: &Host<String>, port: u16, default_port: u16) -> bool {
         self.port.unwrap_or(default_port) == port && self.matches_host(host)
@@ -119,6 +134,53 @@ impl fmt::Display for HostRule {
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
+}
+
+/// The methods of an [`AllowedHost`] that names none.
+const DEFAULT_METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// A host with the methods that belong to it: what a manifest asks for, or what a grant gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost {
+    /// Which host.
+    pub rule: HostRule,
+    /// Which methods. Empty: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
+    pub methods: Vec<Method>,
+}
+
+impl AllowedHost {
+    /// A host as a manifest or a grant writes it.
+    ///
+    /// # Errors
+    /// When the host is no rule, or a method can not be sent.
+    pub fn parse(host: &str, methods: &[String]) -> Result<Self, PolicyError> {
+        let methods = methods.iter().map(|method| parse_method(method)).collect::<Result<_, _>>()?;
+        Ok(Self { rule: host.parse()?, methods })
+    }
+
+    pub(crate) fn has_method(&self, method: &Method) -> bool {
+        if self.methods.is_empty() { DEFAULT_METHODS.contains(method) } else { self.methods.contains(method) }
+    }
+}
+
+impl From<HostRule> for AllowedHost {
+    /// The host with every method of the default.
+    fn from(rule: HostRule) -> Self {
+        Self { rule, methods: Vec::new() }
+    }
+}
+
+/// Methods are told apart by case on the wire: `get` is no GET, and a rule with it would never match.
+fn parse_method(text: &str) -> Result<Method, PolicyError> {
+    let capitals = !text.is_empty() && text.len() <= 40 && text.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'-'));
+    let method = Method::from_bytes(text.as_bytes()).ok().filter(|method| capitals && !is_never_sent(method));
+    method.ok_or_else(|| PolicyError::Method(text.chars().take(40).collect()))
+}
+
+/// CONNECT would make a tunnel of the exchange, TRACE an echo of its credentials.
+pub(crate) fn is_never_sent(method: &Method) -> bool {
+    *method == Method::CONNECT || *method == Method::TRACE
 }
 
 /// One host at one port.
@@ -204,6 +266,8 @@ pub struct Limits {
     pub max_request_bytes: u64,
     /// The body of one response, as it comes over the wire.
     pub max_response_bytes: u64,
+    /// All requests and responses of one meter together, headers and bodies.
+    pub max_total_bytes: u64,
     /// Headers of a request, and of a response.
     pub max_headers: usize,
     /// Names and values of all headers of a request, and of a response.
@@ -221,6 +285,7 @@ impl Default for Limits {
             max_requests: 32,
             max_request_bytes: 1 << 20,
             max_response_bytes: 8 << 20,
+            max_total_bytes: 32 << 20,
             max_headers: 100,
             max_header_bytes: 32 << 10,
             connect_timeout: Duration::from_secs(10),
@@ -229,15 +294,17 @@ impl Default for Limits {
     }
 }
 
-/// What may be reached, how often, how much, and with which credentials. The default allows nothing.
+/// What may be reached, how often, how much, and with which credentials. The default allows nothing. A request is sent
+/// when it is asked for *and* granted, each with its method.
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
-    /// The hosts. Empty: none.
-    pub hosts: Vec<HostRule>,
-    /// The methods. Empty: none. `CONNECT` and `TRACE` are refused even if they are here.
-    pub methods: Vec<Method>,
+    /// What the plugin's manifest asks for.
+    pub requested: Vec<AllowedHost>,
+    /// What the operator has granted.
+    pub granted: Vec<AllowedHost>,
     /// The operator's exceptions: these hosts at these ports may be reached although their addresses are not public, and
-    /// by plain http with a credential. Each is a grant of its own and needs no rule in `hosts` besides.
+    /// by plain http with a credential. An exception grants nothing by itself: the host must be asked for, and must stand
+    /// in `granted` by its own name and port. A wildcard there means public hosts, and does not reach an exception.
     pub dangerously_allow_private_addresses: Vec<HostPort>,
     /// The bounds.
     pub limits: Limits,
@@ -246,7 +313,7 @@ pub struct EgressPolicy {
 }
 
 impl EgressPolicy {
-    pub(crate) fn may_be_private(&self, host: &Host<String>, port: u16) -> bool {
+    pub(crate) fn is_exception(&self, host: &Host<String>, port: u16) -> bool {
         self.dangerously_allow_private_addresses.iter().any(|exception| exception.is(host, port))
     }
 }
@@ -256,6 +323,7 @@ struct Counts {
     requests: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
+    total_bytes: AtomicU64,
 }
 
 /// Counts what goes through the door, for whoever pays: one per tool call, or one per run. Clones count together.
@@ -293,12 +361,27 @@ impl Meter {
             .map_err(|_| EgressError::LimitExceeded { what: "the number of requests", max })
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.0.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts what is about to be sent, if the total allows it.
+    pub(crate) fn send(&self, bytes: usize, max_total: u64) -> Result<(), EgressError> {
+        self.take_bytes(&self.0.sent_bytes, bytes, max_total)
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
-        self.0.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts what has come and is about to be handed on, if the total allows it.
+    pub(crate) fn receive(&self, bytes: usize, max_total: u64) -> Result<(), EgressError> {
+        self.take_bytes(&self.0.received_bytes, bytes, max_total)
+    }
+
+    /// The total is a count of its own, so that two exchanges at once can not both take the last bytes.
+    fn take_bytes(&self, way: &AtomicU64, bytes: usize, max: u64) -> Result<(), EgressError> {
+        let bytes = bytes as u64;
+        self.0
+            .total_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
+                total.checked_add(bytes).filter(|&total| total <= max)
+            })
+            .map_err(|_| EgressError::LimitExceeded { what: "the bytes of all requests and responses", max })?;
+        way.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 }
 

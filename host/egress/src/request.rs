@@ -6,7 +6,8 @@ use http::{Method, Request};
 use url::{Host, Url};
 
 use crate::address::is_internal_name;
-use crate::{EgressError, EgressPolicy};
+use crate::policy::is_never_sent;
+use crate::{AllowedHost, EgressError, EgressPolicy, HostRule};
 
 /// Where a request goes, as the policy has allowed it.
 #[derive(Debug, Clone)]
@@ -60,8 +61,8 @@ fn invalid(reason: impl Into<String>) -> EgressError {
 
 /// Checks a request against a policy and builds the one that may be sent.
 pub(crate) fn check(head: &http::request::Parts, policy: &EgressPolicy) -> Result<Checked, EgressError> {
-    let (target, authority) = target(&head.uri, policy)?;
-    check_method(&head.method, &target, policy)?;
+    let (mut target, authority) = target(&head.uri)?;
+    target.may_be_private = allow(&target, &authority, &head.method, policy)?;
     let mut headers = guest_headers(head, policy)?;
     let secrets = inject(&mut headers, &target, policy)?;
     let host = HeaderValue::try_from(&authority).map_err(|_| invalid("its host is no header value"))?;
@@ -80,7 +81,7 @@ pub(crate) fn check(head: &http::request::Parts, policy: &EgressPolicy) -> Resul
 
 /// The host, as a URL parser reads it (so that `0x7f.1` is 127.0.0.1 before anything is compared), and the authority as
 /// it goes into `Host`.
-fn target(uri: &Uri, policy: &EgressPolicy) -> Result<(Target, String), EgressError> {
+fn target(uri: &Uri) -> Result<(Target, String), EgressError> {
     let (tls, default_port) = match uri.scheme_str() {
         Some("http") => (false, 80),
         Some("https") => (true, 443),
@@ -106,31 +107,55 @@ fn target(uri: &Uri, policy: &EgressPolicy) -> Result<(Target, String), EgressEr
         return Err(no_host());
     }
 
-    let may_be_private = policy.may_be_private(&host, port);
-    let granted = may_be_private || policy.hosts.iter().any(|rule| rule.matches(&host, port, default_port));
     let authority = if port == default_port { host.to_string() } else { format!("{host}:{port}") };
-    if !granted {
-        return Err(EgressError::HostDenied { host: host.to_string(), port, grant: authority });
-    }
-    if let (Host::Domain(name), false) = (&host, may_be_private)
-        && is_internal_name(name)
-    {
-        let why = "it is a name of this machine, its network or a cloud's metadata service".to_owned();
-        return Err(EgressError::PrivateAddress { host: name.clone(), port, why, address: None });
-    }
-    Ok((Target { host, port, tls, may_be_private }, authority))
+    Ok((Target { host, port, tls, may_be_private: false }, authority))
 }
 
-fn check_method(method: &Method, target: &Target, policy: &EgressPolicy) -> Result<(), EgressError> {
-    if *method == Method::CONNECT || *method == Method::TRACE {
+/// Whether the target and the method are asked for and granted, and if so, whether the target's addresses may be private.
+fn allow(target: &Target, authority: &str, method: &Method, policy: &EgressPolicy) -> Result<bool, EgressError> {
+    if is_never_sent(method) {
         return Err(invalid(format!("the method {method} is never sent")));
     }
-    if !policy.methods.contains(method) {
-        // A method is a guest's text: it may be long.
-        let method = method.as_str().chars().take(40).collect();
-        return Err(EgressError::MethodDenied { method, host: target.name() });
+    let Target { host, port, tls, .. } = target;
+    let (port, default_port) = (*port, if *tls { 443 } else { 80 });
+    let exception = policy.is_exception(host, port);
+    // An operator who names a host with its port twice, as a grant and as an exception, means it: a manifest that asks for
+    // the host without a port, or for every host, has asked.
+    let asks =
+        |rule: &HostRule| rule.matches(host, port, default_port) || (exception && rule.matches_at_any_port(host, port));
+    let allows = |rule: &HostRule| match exception {
+        true => rule.is_exactly(host, port, default_port),
+        false => rule.matches(host, port, default_port),
+    };
+    // A method is a guest's text: it may be long.
+    let shown = || method.as_str().chars().take(40).collect::<String>();
+    let (name, rule) = (host.to_string(), authority.to_owned());
+    match has_method(&policy.requested, asks, method) {
+        None => return Err(EgressError::HostNotRequested { host: name, port, rule }),
+        Some(false) => return Err(EgressError::MethodNotRequested { method: shown(), rule }),
+        Some(true) => {}
     }
-    Ok(())
+    match has_method(&policy.granted, allows, method) {
+        None => return Err(EgressError::HostDenied { host: name, port, grant: rule }),
+        Some(false) => return Err(EgressError::MethodDenied { method: shown(), grant: rule }),
+        Some(true) => {}
+    }
+    match host {
+        Host::Domain(name) if !exception && is_internal_name(name) => {
+            let why = "it is a name of this machine, its network or a cloud's metadata service".to_owned();
+            Err(EgressError::PrivateAddress { host: name.clone(), port, why, address: None })
+        }
+        _ => Ok(exception),
+    }
+}
+
+/// Whether one of the hosts that match has the method; none where no host matches.
+fn has_method(hosts: &[AllowedHost], matches: impl Fn(&HostRule) -> bool, method: &Method) -> Option<bool> {
+    hosts
+        .iter()
+        .filter(|host| matches(&host.rule))
+        .map(|host| host.has_method(method))
+        .reduce(|one, other| one || other)
 }
 
 /// The guest's headers, each checked. `Host` is dropped when it says what the URL says.

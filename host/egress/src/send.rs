@@ -112,10 +112,12 @@ impl Exchange<'_> {
             inner: body,
             left: limits.max_request_bytes,
             max: limits.max_request_bytes,
+            max_total: limits.max_total_bytes,
             meter: self.meter.clone(),
             failed: Arc::clone(&failed),
         };
-        self.meter.sent(header_bytes(request.headers()) + request.uri().path().len());
+        let target_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        self.meter.send(header_bytes(request.headers()) + target_bytes, limits.max_total_bytes)?;
 
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(limits.max_headers)
@@ -146,7 +148,7 @@ impl Exchange<'_> {
     ) -> Result<Response<EgressBody>, EgressError> {
         let limits = &self.policy.limits;
         let (mut head, body) = response.into_parts();
-        self.meter.received(header_bytes(&head.headers));
+        self.meter.receive(header_bytes(&head.headers), limits.max_total_bytes)?;
         if header_bytes(&head.headers) > limits.max_header_bytes {
             return Err(self.too_many_headers());
         }
@@ -160,6 +162,7 @@ impl Exchange<'_> {
             scrubber: Scrubber::new(secrets),
             left: limits.max_response_bytes,
             max: limits.max_response_bytes,
+            max_total: limits.max_total_bytes,
             meter: self.meter.clone(),
             deadline: Pin::from(Box::new(tokio::time::sleep_until(self.deadline))),
             total_ms: milliseconds(limits.total_timeout),

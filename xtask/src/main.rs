@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use vivarium_author::Toolchain;
 
-use crate::guests::Toolchain;
 use crate::repository::Repository;
 use crate::steps::Steps;
 
@@ -63,8 +63,8 @@ enum Command {
         /// Builds them even if nothing has changed.
         #[arg(long)]
         force: bool,
-        /// Only with this compiler, instead of the first that can.
-        #[arg(long = "with", value_enum)]
+        /// Only with this compiler, instead of the first that can: rustup or debian.
+        #[arg(long = "with")]
         only: Option<Toolchain>,
     },
     /// Prepares the Python environment that runs the sample clients, and prints its interpreter.

@@ -1,11 +1,11 @@
 //! Where things are, and how a program is started from here.
 
 use std::env;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
+pub(crate) use vivarium_author::{output, shown, without_this_run};
 
 /// The clone that this program was built from.
 pub(crate) struct Repository {
@@ -58,26 +58,6 @@ impl Repository {
     }
 }
 
-/// `cargo run` tells a program about its own package and library paths. A cargo further in must not take that for its own.
-pub(crate) fn without_this_run(command: &mut Command) {
-    for (name, _) in env::vars_os() {
-        let Some(text) = name.to_str() else { continue };
-        let of_this_package =
-            text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_BIN_") || text.starts_with("CARGO_MANIFEST_");
-        if of_this_package || matches!(text, "CARGO" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "OUT_DIR") {
-            command.env_remove(&name);
-        }
-    }
-    command.env_remove("LD_LIBRARY_PATH").env_remove("RUST_RECURSION_COUNT");
-}
-
-/// The command as a person would type it.
-pub(crate) fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
-    let words = std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy);
-    words.collect::<Vec<_>>().join(" ")
-}
-
 /// Runs a command with its output on the screen.
 ///
 /// # Errors
@@ -96,10 +76,4 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// When it can not be started.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("`{}` can not be started", shown(command)))
-}
-
-/// What a command prints, without the white space around it; nothing if it is not there or fails.
-pub(crate) fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

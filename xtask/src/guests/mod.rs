@@ -5,18 +5,20 @@
 
 mod component;
 mod fingerprint;
-mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use vivarium_author::{Compiler, Target, Toolchain};
 
-pub(crate) use self::toolchain::Toolchain;
 use crate::guests::fingerprint::Fingerprint;
 use crate::repository::{self, Repository};
 use crate::steps::Outcome;
+
+/// The guests that ship use nothing of WASI but what is granted, and so their target has none.
+const TARGET: Target = Target::Unknown;
 
 /// A member of the guests' workspace that becomes a component.
 struct Guest {
@@ -33,9 +35,9 @@ pub(crate) fn build(repository: &Repository, force: bool, only: Option<Toolchain
     if !force && fingerprint.still_fits(&repository.dist(), &packages(&guests)) {
         return Ok(Outcome::Unchanged(format!("{} components, nothing has changed", guests.len())));
     }
-    let toolchain = toolchain::choose(only)?;
-    eprintln!("  compiling {} guests with {toolchain}", guests.len());
-    let modules = compile(repository, toolchain, &guests)?;
+    let compiler = Compiler::find(TARGET, only, &mut |line| eprintln!("  {line}"))?;
+    eprintln!("  compiling {} guests with {compiler}", guests.len());
+    let modules = compile(repository, compiler, &guests)?;
     let sizes = encode(repository, &guests, &modules)?;
     fingerprint.write(&repository.dist(), &packages(&guests))?;
     Ok(Outcome::Done(sizes.join(", ")))
@@ -73,16 +75,16 @@ fn guests_of(metadata: &Value) -> Vec<Guest> {
 }
 
 /// Compiles all guests in one go, so that they share their dependencies. Gives the folder of the core modules.
-fn compile(repository: &Repository, toolchain: Toolchain, guests: &[Guest]) -> Result<PathBuf> {
+fn compile(repository: &Repository, compiler: Compiler, guests: &[Guest]) -> Result<PathBuf> {
     let target = repository.plugins().join("target");
-    let mut cargo = toolchain.cargo()?;
-    cargo.current_dir(repository.plugins()).args(["build", "--release", "--lib", "--target", toolchain::TARGET]);
-    cargo.args(toolchain.arguments()).arg("--target-dir").arg(&target);
+    let mut cargo = compiler.cargo()?;
+    cargo.current_dir(repository.plugins()).args(["build", "--release", "--lib"]);
+    cargo.args(compiler.arguments()).arg("--target-dir").arg(&target);
     for guest in guests {
         cargo.args(["-p", &guest.package]);
     }
     repository::run(&mut cargo)?;
-    Ok(target.join(toolchain::TARGET).join("release"))
+    Ok(target.join(TARGET.triple()).join("release"))
 }
 
 /// Turns each core module into a component. Gives a word about each.

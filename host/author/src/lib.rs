@@ -3,9 +3,37 @@
 //! the contract and the templates are inside.
 
 mod binary;
+#[cfg(feature = "project")]
+mod check;
+#[cfg(feature = "project")]
+mod contract;
+#[cfg(feature = "project")]
+mod fault;
 mod process;
+#[cfg(feature = "project")]
+mod project;
+#[cfg(feature = "project")]
+mod reader;
+#[cfg(feature = "project")]
+mod schema;
+#[cfg(feature = "project")]
+mod surface;
 mod toolchain;
+#[cfg(feature = "project")]
+mod words;
 
 pub use binary::{BinaryError, Kind, append_section, custom_sections, kind, to_component, without_section};
+#[cfg(feature = "project")]
+pub use check::{Checked, Refusal, check, read_manifest};
+#[cfg(feature = "project")]
+pub use contract::{CONTRACT, MAX_COMPONENT_BYTES, WIT};
+#[cfg(feature = "project")]
+pub use fault::{Fault, Faults};
 pub use process::{ProcessError, output, printed, run, shown, without_this_run};
+#[cfg(feature = "project")]
+pub use project::{BuildPlan, PLUGIN_TOML, Project};
 pub use toolchain::{Compiler, Target, Toolchain, ToolchainError};
+#[cfg(feature = "project")]
+pub use surface::{Surface, surface};
+#[cfg(feature = "project")]
+pub use words::bytes as bytes_in_words;

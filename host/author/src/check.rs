@@ -64,6 +64,20 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Which part of `plugin.toml` it is about.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::NotAComponent(_) | Self::TooLarge { .. } | Self::Manifest(_) => "name",
+            Self::Contract { .. } => "contract",
+            Self::Import { .. } => "requests",
+            Self::Export { what, .. } => what,
+            Self::Schema { .. } => "tools",
+        }
+    }
+}
+
 /// A component that a host takes.
 #[derive(Debug, Clone)]
 pub struct Checked {

@@ -4,6 +4,8 @@
 
 mod binary;
 #[cfg(feature = "project")]
+mod build;
+#[cfg(feature = "project")]
 mod check;
 #[cfg(feature = "project")]
 mod contract;
@@ -18,11 +20,15 @@ mod reader;
 mod schema;
 #[cfg(feature = "project")]
 mod surface;
+#[cfg(feature = "project")]
+mod template;
 mod toolchain;
 #[cfg(feature = "project")]
 mod words;
 
 pub use binary::{BinaryError, Kind, append_section, custom_sections, kind, to_component, without_section};
+#[cfg(feature = "project")]
+pub use build::{BuildError, Built, build};
 #[cfg(feature = "project")]
 pub use check::{Checked, Refusal, check, read_manifest};
 #[cfg(feature = "project")]
@@ -32,6 +38,8 @@ pub use fault::{Fault, Faults};
 pub use process::{ProcessError, output, printed, run, shown, without_this_run};
 #[cfg(feature = "project")]
 pub use project::{BuildPlan, PLUGIN_TOML, Project};
+#[cfg(feature = "project")]
+pub use template::{NewError, TemplateKind, new_project, short_name};
 pub use toolchain::{Compiler, Target, Toolchain, ToolchainError};
 #[cfg(feature = "project")]
 pub use surface::{Surface, surface};

@@ -1,5 +1,6 @@
 //! `plugin.toml`: what an author says of a plugin, and how it is built. It mirrors the manifest, with names in snake_case.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -46,7 +47,19 @@ pub struct Project {
     pub manifest: Manifest,
     /// How the component is made.
     pub build: BuildPlan,
+    source: Source,
 }
+
+/// The text of `plugin.toml`, and where its parts begin, for what is found wrong after it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    file: String,
+    text: String,
+    places: BTreeMap<&'static str, Range<usize>>,
+}
+
+/// The parts of `plugin.toml` that a component can contradict.
+const PLACES: [&str; 5] = ["name", "contract", "requests", "tools", "modes"];
 
 impl Project {
     /// Reads the `plugin.toml` of `folder`.
@@ -72,8 +85,18 @@ impl Project {
         Reader::new(&shown, text).read(|file| {
             let build = build_plan(file);
             let manifest = manifest(folder, file);
-            Some(Self { folder: folder.to_owned(), manifest: manifest?, build: build? })
+            let places = PLACES.into_iter().filter_map(|part| Some((part, file.place(part)?))).collect();
+            let source = Source { file: shown.clone(), text: text.to_owned(), places };
+            Some(Self { folder: folder.to_owned(), manifest: manifest?, build: build?, source })
         })
+    }
+
+    /// A fault that was found after reading, of this part of the file; of the name where there is no such part.
+    #[must_use]
+    pub fn fault(&self, part: &str, message: String) -> Fault {
+        let Source { file, text, places } = &self.source;
+        let span = places.get(part).or_else(|| places.get("name")).cloned().unwrap_or_default();
+        Fault::new(file, text, span, message)
     }
 
     /// Where a built component goes: beside `plugin.toml`, named after the plugin.

@@ -124,6 +124,13 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// Where the value of this name stands; of a list of tables, the first one.
+    pub(crate) fn place(&self, key: &str) -> Option<Range<usize>> {
+        let (name, item) = self.table.get_key_value(key)?;
+        let first = item.as_array_of_tables().and_then(|tables| tables.get(0)).and_then(|table| table.span());
+        first.or_else(|| item.span()).or_else(|| name.span())
+    }
+
     pub(crate) fn text(&self, key: &'static str) -> Option<At<String>> {
         self.typed(key, "a text in quotes", |item| item.as_str().map(str::to_owned))
     }

@@ -9,8 +9,8 @@ use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
 use crate::capability::denial::Denial;
+use crate::capability::files::Workspace;
 use crate::capability::mode::ModeHost;
-use crate::capability::workspace::Workspace;
 use crate::capability::{Grant, LogSink};
 use crate::error::{CallFailure, Stop};
 use crate::guest::{Guest, Role};

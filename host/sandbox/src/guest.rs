@@ -8,10 +8,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::capability::denial::Denials;
+use crate::capability::files::Workspace;
 use crate::capability::http::EgressHooks;
 use crate::capability::log::LogBudget;
 use crate::capability::mode::ModeHost;
-use crate::capability::workspace::Workspace;
 use crate::capability::{Grant, LogSink, clocks};
 use crate::error::{CallFailure, Stop};
 use crate::limits::{Limits, MemoryMeter};

@@ -104,14 +104,10 @@ impl WasiHttpHooks for EgressHooks {
 
 /// A refusal that a grant would lift is a denial; all others are the request's or the network's.
 fn note(denials: &Denials, error: &EgressError) {
-    let capability = match error {
-        EgressError::HostDenied { .. } | EgressError::MethodDenied { .. } | EgressError::PrivateAddress { .. } => {
-            "hosts"
-        }
-        EgressError::CredentialInTheClear { .. } => "secrets",
-        _ => return,
-    };
-    denials.note(capability, error.to_string());
+    if error.is_denial() {
+        let in_the_clear = matches!(error, EgressError::CredentialInTheClear { .. });
+        denials.note(if in_the_clear { "secrets" } else { "hosts" }, error.to_string());
+    }
 }
 
 /// The error carries its sentence, because `wasi:http` has no other place for it.

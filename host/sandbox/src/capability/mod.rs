@@ -4,6 +4,7 @@
 pub(crate) mod clocks;
 pub(crate) mod corpus;
 pub(crate) mod denial;
+pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod mode;
@@ -11,12 +12,12 @@ pub(crate) mod progress;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod state;
-pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vivarium_domain::FileAccess;
+use vivarium_egress::Redactor;
 use wasmtime::component::{HasSelf, Linker};
 
 pub use log::{LogLevel, LogSink, TracingLog};
@@ -42,6 +43,8 @@ pub struct Grant {
     pub state: Option<Arc<dyn StateView>>,
     /// What it may do with the files of the session's workspace.
     pub files: Option<FileAccess>,
+    /// Keeps the tenant's secrets out of all that leaves a call.
+    pub redactor: Arc<Redactor>,
 }
 
 impl std::fmt::Debug for Grant {
@@ -53,13 +56,14 @@ impl std::fmt::Debug for Grant {
             .field("corpus", &self.corpus.is_some())
             .field("state", &self.state.is_some())
             .field("files", &self.files)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// Links every capability. Linking grants nothing.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    files::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     plugin::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
 use crate::{clients, guests};
@@ -34,6 +35,9 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
     // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
     let host =
         steps.checked("host", || cargo(repository.cargo(), &["build", "--workspace", "--bins", "--lib", "--tests"]));
+    if guests && host && (all || arguments.iter().any(|argument| argument.contains("example"))) {
+        example_plugins(repository, steps);
+    }
     if guests && host {
         steps.checked("host: all tests", || host_tests(repository, python, arguments));
     } else {
@@ -76,6 +80,23 @@ fn sample_clients(repository: &Repository, steps: &mut Steps) -> Option<PathBuf>
     python
 }
 
+/// The examples whose languages are there. The tests run what was built.
+fn example_plugins(repository: &Repository, steps: &mut Steps) {
+    let examples = match examples::find(repository, &[]) {
+        Ok(examples) => examples,
+        Err(error) => {
+            steps.checked("examples", || Err(error));
+            return;
+        }
+    };
+    for example in examples {
+        steps.checked(&format!("example {}", example.name), || match example.build(repository) {
+            Err(Failure::Tools(error)) if !required_clients() => Ok(Outcome::Skipped(format!("{error:#}"))),
+            result => Ok(result?),
+        });
+    }
+}
+
 /// On a person's machine a client that is not installed is left out; CI must not become green by what it lacks.
 fn required_clients() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
@@ -88,7 +109,7 @@ fn host_tests(repository: &Repository, python: Option<PathBuf>, arguments: &[Str
         command.env("VIVARIUM_CLIENTS_PYTHON", python);
     }
     if required_clients() {
-        command.env("VIVARIUM_CLIENTS_REQUIRED", "1");
+        command.env("VIVARIUM_CLIENTS_REQUIRED", "1").env("VIVARIUM_EXAMPLES_REQUIRED", "1");
     }
     repository::run(&mut command).map(|()| Outcome::Done(String::new()))
 }

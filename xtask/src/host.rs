@@ -35,7 +35,11 @@ pub(crate) fn bench(repository: &Repository, steps: &mut Steps, arguments: &[Str
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(repository: &Repository, steps: &mut Steps) -> Result<()> {
+/// The guests and the server.
+///
+/// # Errors
+/// When one of them does not build.
+pub(crate) fn build(repository: &Repository, steps: &mut Steps) -> Result<()> {
     steps.required("guests", || guests::build(repository, false, None))?;
     // `--workspace` unifies features as `cargo test --workspace` does: so what one has built the other need not build again.
     steps.required("host", || {

@@ -7,6 +7,7 @@
 
 mod checks;
 mod clients;
+mod examples;
 mod guests;
 mod host;
 mod repository;
@@ -67,6 +68,11 @@ enum Command {
         #[arg(long = "with")]
         only: Option<Toolchain>,
     },
+    /// Builds the plugins in examples/plugins with their own languages' tools, into target/examples.
+    Examples {
+        /// Which ones; none: all.
+        names: Vec<String>,
+    },
     /// Prepares the Python environment that runs the sample clients, and prints its interpreter.
     Clients,
 }
@@ -91,6 +97,14 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Test { arguments } => checks::test(&repository, &mut steps, &arguments),
         Command::Guests { force, only } => {
             steps.required("guests", || guests::build(&repository, force, only))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Examples { names } => {
+            let examples = examples::find(&repository, &names)?;
+            host::build(&repository, &mut steps)?;
+            for example in examples {
+                steps.required(&format!("example {}", example.name), || Ok(example.build(&repository)?))?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Clients => {

@@ -1,4 +1,4 @@
-"""A tool for Vivarium: reads a CSV file of the session's workspace and writes a report beside it.
+"""Two tools for Vivarium that work on CSV files of the session's workspace: one adds rows, one writes a report.
 
 Python starts when the component is built, and the component holds the interpreter as it stood then. So whatever is used
 has to be imported here: at a call there is no standard library on disk any more to import from.
@@ -28,17 +28,32 @@ class Tool(exports.Tool):
     """What the world exports."""
 
     def call(self, name: str, arguments_json: str, context: tool.Context) -> tool.Output:
-        if name != "csv_statistics":
-            raise Err(tool.ToolError_UnknownTool(f"this component has csv_statistics only, not {name}"))
+        # The host has checked them against the tool's input schema.
         arguments = json.loads(arguments_json)
-        path = arguments.get("path", "data.csv")
-        report = arguments.get("report", "report.md")
-        columns, rows = read(path)
-        summary = {"path": path, "report": report, "rows": rows, "columns": columns}
-        text = markdown(summary)
-        write(report, text)
-        document = Document(title=report, location=report, media_type="text/markdown", text=text)
-        return tool.Output(content=json.dumps(summary), documents=[document])
+        match name:
+            case "csv_append":
+                return append(arguments.get("path", "data.csv"), arguments["rows"])
+            case "csv_statistics":
+                return report(arguments.get("path", "data.csv"), arguments.get("report", "report.md"))
+        raise Err(tool.ToolError_UnknownTool(f"this component has csv_append and csv_statistics, not {name}"))
+
+
+def append(path: str, rows: list[list]) -> tool.Output:
+    try:
+        with open(in_workspace(path), "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    except OSError as error:
+        raise refused(path, error) from None
+    return tool.Output(content=json.dumps({"path": path, "added": len(rows)}), documents=[])
+
+
+def report(path: str, report_path: str) -> tool.Output:
+    columns, rows = read(path)
+    summary = {"path": path, "report": report_path, "rows": rows, "columns": columns}
+    text = markdown(summary)
+    write(report_path, text)
+    document = Document(title=report_path, location=report_path, media_type="text/markdown", text=text)
+    return tool.Output(content=json.dumps(summary), documents=[document])
 
 
 def read(path: str) -> tuple[list[dict], int]:

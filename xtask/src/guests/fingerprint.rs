@@ -62,7 +62,7 @@ impl Fingerprint {
 }
 
 /// Adds names and contents, in the order of the names. `left_out` are folders at the top.
-fn add_folder(hash: &mut Sha256, folder: &Path, left_out: &[&str]) -> Result<()> {
+pub(crate) fn add_folder(hash: &mut Sha256, folder: &Path, left_out: &[&str]) -> Result<()> {
     let problem = || format!("{} can not be read", folder.display());
     let mut paths = BTreeSet::new();
     for entry in fs::read_dir(folder).with_context(problem)? {

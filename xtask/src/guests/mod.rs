@@ -14,6 +14,7 @@ use serde_json::Value;
 use vivarium_author::{Compiler, Target, Toolchain};
 
 use crate::guests::fingerprint::Fingerprint;
+pub(crate) use crate::guests::fingerprint::add_folder;
 use crate::repository::{self, Repository};
 use crate::steps::Outcome;
 
@@ -110,7 +111,7 @@ fn file_name(package: &str) -> String {
 }
 
 /// A reader sees the old file or the new one, never half of one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
     fs::write(&partial, bytes)
         .and_then(|()| fs::rename(&partial, path))

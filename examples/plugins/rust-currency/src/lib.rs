@@ -30,8 +30,8 @@ impl Guest for Currency {
         if name != "currency" {
             return Err(ToolError::UnknownTool(format!("this component has currency only, not {name}")));
         }
-        let question: Question = serde_json::from_str(&arguments_json)
-            .map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
+        let question: Question =
+            serde_json::from_str(&arguments_json).map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
         let url = question.url(settings::get("base_url").as_deref().unwrap_or(DEFAULT_BASE_URL));
         let text = block_on(fetch(&url, &question))?;
         let rates: Rates = serde_json::from_str(&text)

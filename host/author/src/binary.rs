@@ -140,7 +140,8 @@ pub fn to_component(binary: &[u8]) -> Result<Vec<u8>, BinaryError> {
     if kind(binary)? == Kind::Component {
         return Ok(binary.to_vec());
     }
-    let names_a_world = |section: &Section<'_>| section.custom.is_some_and(|(name, _)| name.starts_with("component-type"));
+    let names_a_world =
+        |section: &Section<'_>| section.custom.is_some_and(|(name, _)| name.starts_with("component-type"));
     if !sections(binary)?.iter().any(names_a_world) {
         return Err(BinaryError::NotAComponent(
             "and it does not name the world of vivarium:plugin that it was made for. Build it for wasm32-wasip2 with \

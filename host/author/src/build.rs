@@ -116,9 +116,11 @@ fn faults(project: &Project, refusals: &[Refusal]) -> Faults {
 /// A reader sees the old file or the new one, never half of one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let partial = path.with_extension("wasm.partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(|error| BuildError::File { path: path.to_owned(), done: "written", error })
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| BuildError::File {
+        path: path.to_owned(),
+        done: "written",
+        error,
+    })
 }
 
 /// Compiles a Rust project. Gives the library's file.
@@ -188,7 +190,10 @@ mod tests {
         let mut component = wat::parse_str(TOOL).unwrap();
         append_section(&mut component, Manifest::SECTION, b"old");
         fs::write(folder.path().join("made.wasm"), component).unwrap();
-        let project = project(folder.path(), "build = { command = \"mkdir -p dist && mv made.wasm dist/x.wasm\", component = \"dist/x.wasm\" }");
+        let project = project(
+            folder.path(),
+            "build = { command = \"mkdir -p dist && mv made.wasm dist/x.wasm\", component = \"dist/x.wasm\" }",
+        );
         let mut said = Vec::new();
         let built = build(&project, None, None, &mut |line| said.push(line.to_owned())).unwrap();
         assert_eq!(built.path, folder.path().join("b.wasm"));
@@ -229,7 +234,8 @@ mod tests {
     fn the_projects_own_library_is_found_among_its_dependencies() {
         let line = |toml: &str, kind: &str, file: &str| {
             serde_json::json!({"reason": "compiler-artifact", "manifest_path": toml, "target": {"crate_types": [kind]},
-                               "filenames": [file]}).to_string()
+                               "filenames": [file]})
+            .to_string()
         };
         let messages = [
             line("/x/dep/Cargo.toml", "cdylib", "/t/dep.wasm"),

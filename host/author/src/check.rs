@@ -173,12 +173,12 @@ fn import_refusal(import: &str, manifest: &Manifest) -> Option<Refusal> {
         _ => false,
     };
     if !served || !LINKED.contains(&interface) {
-        return refused(format!("which this host does not have: it links vivarium:plugin {CONTRACT_TEXT} and WASI 0.2"));
+        return refused(format!(
+            "which this host does not have: it links vivarium:plugin {CONTRACT_TEXT} and WASI 0.2"
+        ));
     }
     match asked(interface, manifest) {
-        Some((field, false)) => {
-            refused(format!("and its manifest does not ask for it: set `requests.{field}`"))
-        }
+        Some((field, false)) => refused(format!("and its manifest does not ask for it: set `requests.{field}`")),
         _ => None,
     }
 }
@@ -351,10 +351,13 @@ mod tests {
     fn what_is_asked_for_and_not_used_is_noted() {
         let more = json!({"requests": {"hosts": ["example.com"], "files": "read"}});
         let checked = check(&component(TOOL, &manifest(more))).unwrap();
-        assert_eq!(checked.notes, [
-            "It asks for `requests.hosts`, but does not import wasi:http/outgoing-handler: ask for less.",
-            "It asks for `requests.files`, but does not import wasi:filesystem/types: ask for less.",
-            "The tool t can reach hosts, but is not marked `open_world`.",
-        ]);
+        assert_eq!(
+            checked.notes,
+            [
+                "It asks for `requests.hosts`, but does not import wasi:http/outgoing-handler: ask for less.",
+                "It asks for `requests.files`, but does not import wasi:filesystem/types: ask for less.",
+                "The tool t can reach hosts, but is not marked `open_world`.",
+            ]
+        );
     }
 }

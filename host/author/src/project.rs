@@ -10,8 +10,8 @@ use semver::Version;
 use serde_json::Value as Json;
 use toml_edit::Value;
 use vivarium_domain::{
-    FileAccess, HostRequest, Instances, Manifest, ModeManifest, PluginLimits, PluginName, Requests, SecretName, ToolManifest,
-    ToolName,
+    FileAccess, HostRequest, Instances, Manifest, ModeManifest, PluginLimits, PluginName, Requests, SecretName,
+    ToolManifest, ToolName,
 };
 
 use crate::contract::{CONTRACT, CONTRACT_TEXT};
@@ -122,8 +122,7 @@ fn manifest(folder: &Path, file: &Section<'_>) -> Option<Manifest> {
     let version = parsed::<Version>(file, file.required_text("version", "write one such as \"0.1.0\""));
     let contract = contract(file);
     let description = sentence(file, "description", "one sentence for a person");
-    let tools: Vec<Option<ToolManifest>> =
-        file.sections("tools").iter().map(|section| tool(folder, section)).collect();
+    let tools: Vec<Option<ToolManifest>> = file.sections("tools").iter().map(|section| tool(folder, section)).collect();
     let modes: Vec<Option<ModeManifest>> = file.sections("modes").iter().map(mode).collect();
     let requests = file.section("requests").map_or_else(|| Some(Requests::default()), |section| requests(&section));
     let limits = file.section("limits").map_or_else(PluginLimits::default, |section| limits(&section));
@@ -239,12 +238,7 @@ fn tool(folder: &Path, section: &Section<'_>) -> Option<ToolManifest> {
 }
 
 /// A schema that stands in the file itself, or in one that it names.
-fn tool_schema(
-    folder: &Path,
-    section: &Section<'_>,
-    key: &'static str,
-    file_key: &'static str,
-) -> Option<At<Json>> {
+fn tool_schema(folder: &Path, section: &Section<'_>, key: &'static str, file_key: &'static str) -> Option<At<Json>> {
     let here = section.json(key);
     let elsewhere = section.text(file_key);
     if let (Some(_), Some(at)) = (&here, &elsewhere) {
@@ -405,7 +399,8 @@ fn limits(section: &Section<'_>) -> PluginLimits {
 fn build_plan(file: &Section<'_>) -> Option<BuildPlan> {
     let Some(section) = file.section("build") else { return Some(BuildPlan::Rust) };
     let command = section.text("command");
-    let component = section.required_text("component", "where the component is after the build, such as \"dist/plugin.wasm\"");
+    let component =
+        section.required_text("component", "where the component is after the build, such as \"dist/plugin.wasm\"");
     section.refuse_unknown();
     let component = component?;
     if let Err(message) = inside(Path::new(""), &component.value) {

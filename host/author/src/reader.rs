@@ -98,12 +98,7 @@ impl<'a> Section<'a> {
     }
 
     /// A value of one type; a value of another is a fault.
-    fn typed<T>(
-        &self,
-        key: &'static str,
-        expected: &str,
-        read: impl FnOnce(&'a Item) -> Option<T>,
-    ) -> Option<At<T>> {
+    fn typed<T>(&self, key: &'static str, expected: &str, read: impl FnOnce(&'a Item) -> Option<T>) -> Option<At<T>> {
         let at = self.item(key)?;
         match read(at.value) {
             Some(value) => Some(At { value, span: at.span }),

@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 /// Why not.
 pub(crate) fn check(schema: &Json) -> Result<(), String> {
     if let Some(reference) = foreign_reference(schema) {
-        return Err(format!("it refers to {reference:?}; only references within the schema, such as \"#/$defs/x\", are followed"));
+        return Err(format!(
+            "it refers to {reference:?}; only references within the schema, such as \"#/$defs/x\", are followed"
+        ));
     }
     jsonschema::validator_for(schema).map(|_| ()).map_err(|error| match error.instance_path().as_str() {
         "" => error.to_string(),

@@ -43,8 +43,7 @@ macro_rules! file {
     };
 }
 
-const BOTH: [File; 2] =
-    [file!("both", "Cargo.toml"), (".gitignore", include_str!("../templates/both/gitignore"))];
+const BOTH: [File; 2] = [file!("both", "Cargo.toml"), (".gitignore", include_str!("../templates/both/gitignore"))];
 const TOOL: [File; 5] = [
     file!("tool", "README.md"),
     file!("tool", "plugin.toml"),
@@ -107,7 +106,9 @@ pub fn short_name(name: &PluginName) -> &str {
 
 /// A name that cargo takes: it begins with a letter and is no word of the language.
 fn package_name(short: &str) -> String {
-    format!("{}-plugin", short.trim_start_matches(|c: char| !c.is_ascii_alphabetic())).trim_start_matches('-').to_owned()
+    format!("{}-plugin", short.trim_start_matches(|c: char| !c.is_ascii_alphabetic()))
+        .trim_start_matches('-')
+        .to_owned()
 }
 
 fn title(short: &str) -> String {
@@ -161,7 +162,9 @@ mod tests {
 
     #[test]
     fn packages_have_names_that_cargo_takes() {
-        for (short, package) in [("reader", "reader-plugin"), ("3d-view", "d-view-plugin"), ("9", "plugin"), ("fn", "fn-plugin")] {
+        for (short, package) in
+            [("reader", "reader-plugin"), ("3d-view", "d-view-plugin"), ("9", "plugin"), ("fn", "fn-plugin")]
+        {
             assert_eq!(package_name(short), package);
         }
     }

@@ -85,7 +85,11 @@ pub fn bytes(bytes: u64) -> String {
         KIB..MIB => format!("{} KiB", bytes.div_ceil(KIB)),
         _ => {
             let tenths = bytes.saturating_mul(10).div_ceil(MIB);
-            if tenths.is_multiple_of(10) { format!("{} MiB", tenths / 10) } else { format!("{}.{} MiB", tenths / 10, tenths % 10) }
+            if tenths.is_multiple_of(10) {
+                format!("{} MiB", tenths / 10)
+            } else {
+                format!("{}.{} MiB", tenths / 10, tenths % 10)
+            }
         }
     }
 }

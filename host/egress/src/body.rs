@@ -1,9 +1,8 @@
-//! Bodies, both ways: counted, bounded, and the response's with a deadline and its secrets masked.
+//! Bodies, both ways: bounded, and the response's with a deadline and its secrets masked.
 
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,25 +12,17 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use crate::scrub::Scrubber;
-use crate::{EgressError, Meter};
+use crate::metered::Failure;
+use crate::{EgressError, RedactorStream};
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the guest sends, up to the bound. The HTTP library hides an error of the body in its own: `failed` keeps it.
+/// What the guest sends, up to the bound.
 pub(crate) struct RequestBody {
     pub(crate) inner: UnsyncBoxBody<Bytes, AnyError>,
     pub(crate) left: u64,
     pub(crate) max: u64,
-    pub(crate) max_total: u64,
-    pub(crate) meter: Meter,
-    pub(crate) failed: Arc<OnceLock<EgressError>>,
-}
-
-impl RequestBody {
-    fn fail(&self, error: EgressError) -> EgressError {
-        self.failed.get_or_init(|| error).clone()
-    }
+    pub(crate) failure: Failure,
 }
 
 impl Body for RequestBody {
@@ -45,16 +36,15 @@ impl Body for RequestBody {
                 Ok(Ok(data)) => data,
                 // Trailers would reach the server unchecked; nothing that a guest calls needs them.
                 Ok(Err(_trailers)) => continue,
-                Err(error) => return Poll::Ready(Some(Err(self.fail(EgressError::RequestBody(error.to_string()))))),
+                Err(error) => {
+                    return Poll::Ready(Some(Err(self.failure.set(EgressError::RequestBody(error.to_string())))));
+                }
             };
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
                 let what = "the request's body in bytes";
-                return Poll::Ready(Some(Err(self.fail(EgressError::LimitExceeded { what, max: self.max }))));
+                return Poll::Ready(Some(Err(self.failure.set(EgressError::LimitExceeded { what, max: self.max }))));
             };
             self.left = left;
-            if let Err(error) = self.meter.send(data.len(), self.max_total) {
-                return Poll::Ready(Some(Err(self.fail(error))));
-            }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
     }
@@ -80,14 +70,13 @@ impl Drop for Connection {
 /// What the server sends, up to the bound and the deadline. Dropping it closes the connection.
 pub struct EgressBody {
     pub(crate) inner: Incoming,
-    pub(crate) scrubber: Scrubber,
+    pub(crate) redactor: RedactorStream,
     pub(crate) left: u64,
     pub(crate) max: u64,
-    pub(crate) max_total: u64,
-    pub(crate) meter: Meter,
     pub(crate) deadline: Pin<Box<Sleep>>,
     pub(crate) total_ms: u64,
     pub(crate) host: String,
+    pub(crate) failure: Failure,
     pub(crate) ended: bool,
     pub(crate) _connection: Connection,
 }
@@ -105,13 +94,10 @@ impl EgressBody {
                 Ok(Ok(data)) => data,
                 Ok(Err(_trailers)) => continue,
                 Err(error) => {
-                    let host = self.host.clone();
-                    return Poll::Ready(Some(Err(EgressError::Protocol { host, reason: error.to_string() })));
+                    let protocol = || EgressError::Protocol { host: self.host.clone(), reason: error.to_string() };
+                    return Poll::Ready(Some(Err(self.failure.get().unwrap_or_else(protocol))));
                 }
             };
-            if let Err(error) = self.meter.receive(data.len(), self.max_total) {
-                return Poll::Ready(Some(Err(error)));
-            }
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
                 let what = "the response's body in bytes";
                 return Poll::Ready(Some(Err(EgressError::LimitExceeded { what, max: self.max })));
@@ -129,14 +115,14 @@ impl Body for EgressBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
         while !self.ended {
             let shown = match ready!(self.poll_data(cx)) {
-                Some(Ok(data)) => self.scrubber.push(data),
+                Some(Ok(data)) => self.redactor.push(data),
                 Some(Err(error)) => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
                     self.ended = true;
-                    self.scrubber.finish()
+                    self.redactor.finish()
                 }
             };
             if !shown.is_empty() {

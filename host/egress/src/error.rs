@@ -54,8 +54,8 @@ pub enum EgressError {
     },
     /// The host is on this machine, in its network, or otherwise not on the public internet.
     #[error(
-        "{host}:{port} is not on the public internet ({why}); only an operator can allow it, with \
-         dangerously_allow_private_addresses = [\"{host}:{port}\"]"
+        "{host}:{port} is not on the public internet ({why}); only an operator can allow it, with a grant of \
+         the host \"{host}:{port}\" and dangerously_allow_private_addresses = [\"{host}:{port}\"]"
     )]
     PrivateAddress {
         /// The host.

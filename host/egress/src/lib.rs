@@ -15,10 +15,11 @@ mod address;
 mod body;
 mod connect;
 mod error;
+mod forms;
+mod metered;
 mod policy;
 mod redact;
 mod request;
-mod scrub;
 mod send;
 
 pub use address::non_public_range;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Host;
 
-use crate::EgressError;
+use crate::{EgressError, Redactor};
 
 /// Why a text is no rule, or an injection can not be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -221,9 +221,6 @@ pub struct Injection {
 }
 
 impl Injection {
-    /// A shorter value would turn up in responses by chance, and could be guessed from what was masked.
-    const MIN_VALUE_CHARS: usize = 8;
-
     /// `value`, with `prefix` (such as `Bearer `) before it, in `header` of every request to exactly `host`.
     ///
     /// # Errors
@@ -236,8 +233,8 @@ impl Injection {
             .ok_or_else(|| PolicyError::InjectionHeader(header.to_owned()))?;
         let secret = value.expose_secret();
         let visible = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if secret.len() < Self::MIN_VALUE_CHARS || !visible(secret) || !visible(prefix) {
-            return Err(PolicyError::InjectionValue { host: host.to_owned(), min: Self::MIN_VALUE_CHARS });
+        if secret.len() < Redactor::MIN_SECRET_BYTES || !visible(secret) || !visible(prefix) {
+            return Err(PolicyError::InjectionValue { host: host.to_owned(), min: Redactor::MIN_SECRET_BYTES });
         }
         Ok(Self { host: parsed, header: name, prefix: prefix.to_owned(), value })
     }
@@ -250,11 +247,6 @@ impl Injection {
         value.set_sensitive(true);
         Ok(value)
     }
-
-    /// The bytes that no response may show.
-    pub(crate) fn secret_bytes(&self) -> Vec<u8> {
-        self.value.expose_secret().as_bytes().to_vec()
-    }
 }
 
 /// The bounds of a policy. None can be switched off.
@@ -266,7 +258,7 @@ pub struct Limits {
     pub max_request_bytes: u64,
     /// The body of one response, as it comes over the wire.
     pub max_response_bytes: u64,
-    /// All requests and responses of one meter together, headers and bodies.
+    /// All requests and responses of one meter together, as they are on the wire, TLS aside.
     pub max_total_bytes: u64,
     /// Headers of a request, and of a response.
     pub max_headers: usize,
@@ -313,6 +305,11 @@ pub struct EgressPolicy {
 }
 
 impl EgressPolicy {
+    /// Masks every credential, also those of other hosts: two hosts may be one server.
+    pub(crate) fn redactor(&self) -> Redactor {
+        Redactor::new(self.injections.iter().map(|injection| &injection.value))
+    }
+
     pub(crate) fn is_exception(&self, host: &Host<String>, port: u16) -> bool {
         self.dangerously_allow_private_addresses.iter().any(|exception| exception.is(host, port))
     }
@@ -335,9 +332,9 @@ pub struct Meter(Arc<Counts>);
 pub struct Traffic {
     /// Requests that were sent or tried; denied ones are not among them.
     pub requests: u64,
-    /// Headers and bodies of requests.
+    /// Requests on the wire, TLS aside.
     pub sent_bytes: u64,
-    /// Headers and bodies of responses.
+    /// Responses on the wire, TLS aside.
     pub received_bytes: u64,
 }
 
@@ -352,8 +349,12 @@ impl Meter {
         }
     }
 
-    /// Counts one request, if there may be one more.
-    pub(crate) fn take_request(&self, max: u64) -> Result<(), EgressError> {
+    /// Counts one request, if there may be one more and there are bytes left for it.
+    pub(crate) fn take_request(&self, limits: &Limits) -> Result<(), EgressError> {
+        if self.0.total_bytes.load(Ordering::Relaxed) >= limits.max_total_bytes {
+            return Err(too_many_bytes(limits.max_total_bytes));
+        }
+        let max = limits.max_requests;
         self.0
             .requests
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
@@ -364,6 +365,12 @@ impl Meter {
     /// Counts what is about to be sent, if the total allows it.
     pub(crate) fn send(&self, bytes: usize, max_total: u64) -> Result<(), EgressError> {
         self.take_bytes(&self.0.sent_bytes, bytes, max_total)
+    }
+
+    /// Takes back what was counted and not sent after all.
+    pub(crate) fn give_back_sent(&self, bytes: usize) {
+        self.0.sent_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.0.total_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts what has come and is about to be handed on, if the total allows it.
@@ -379,10 +386,14 @@ impl Meter {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
                 total.checked_add(bytes).filter(|&total| total <= max)
             })
-            .map_err(|_| EgressError::LimitExceeded { what: "the bytes of all requests and responses", max })?;
+            .map_err(|_| too_many_bytes(max))?;
         way.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn too_many_bytes(max: u64) -> EgressError {
+    EgressError::LimitExceeded { what: "the size of all requests and responses together in bytes", max }
 }
 
 #[cfg(test)]
@@ -445,6 +456,14 @@ mod tests {
     }
 
     #[test]
+    fn a_method_that_could_never_match_is_refused() {
+        for bad in ["", "get", "CONNECT", "TRACE", "GET ", "G\u{e9}T", &"A".repeat(41)] {
+            assert!(AllowedHost::parse("example.com", &[bad.to_owned()]).is_err(), "{bad:?}");
+        }
+        assert_eq!(AllowedHost::parse("example.com", &["M-SEARCH".to_owned()]).unwrap().methods.len(), 1);
+    }
+
+    #[test]
     fn an_injection_never_shows_its_value() {
         let injection = Injection::new("api.example.com", "authorization", "Bearer ", "s3cret-value".into()).unwrap();
         assert!(!format!("{injection:?}").contains("s3cret-value"));
@@ -456,9 +475,10 @@ mod tests {
     #[test]
     fn a_meter_stops_at_its_bound_and_its_clones_count_with_it() {
         let meter = Meter::default();
-        assert_eq!(meter.clone().take_request(2), Ok(()));
-        assert_eq!(meter.take_request(2), Ok(()));
-        assert!(meter.take_request(2).is_err());
+        let two = Limits { max_requests: 2, ..Limits::default() };
+        assert_eq!(meter.clone().take_request(&two), Ok(()));
+        assert_eq!(meter.take_request(&two), Ok(()));
+        assert!(meter.take_request(&two).is_err());
         assert_eq!(meter.traffic().requests, 2);
     }
 }

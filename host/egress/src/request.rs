@@ -31,8 +31,8 @@ pub(crate) struct Checked {
     pub(crate) target: Target,
     /// Origin form, with a `Host` of our own and the credentials in place.
     pub(crate) request: Request<()>,
-    /// What the response must not show.
-    pub(crate) secrets: Vec<Vec<u8>>,
+    /// A credential is in it.
+    pub(crate) credentialed: bool,
 }
 
 /// Headers that belong to one connection or to the way there: ours alone to set.
@@ -64,7 +64,7 @@ pub(crate) fn check(head: &http::request::Parts, policy: &EgressPolicy) -> Resul
     let (mut target, authority) = target(&head.uri)?;
     target.may_be_private = allow(&target, &authority, &head.method, policy)?;
     let mut headers = guest_headers(head, policy)?;
-    let secrets = inject(&mut headers, &target, policy)?;
+    let credentialed = inject(&mut headers, &target, policy)?;
     let host = HeaderValue::try_from(&authority).map_err(|_| invalid("its host is no header value"))?;
     headers.insert(header::HOST, host);
 
@@ -76,7 +76,7 @@ pub(crate) fn check(head: &http::request::Parts, policy: &EgressPolicy) -> Resul
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = Uri::from(path);
     *request.headers_mut() = headers;
-    Ok(Checked { target, request, secrets })
+    Ok(Checked { target, request, credentialed })
 }
 
 /// The host, as a URL parser reads it (so that `0x7f.1` is 127.0.0.1 before anything is compared), and the authority as
@@ -203,23 +203,30 @@ fn content_length(value: &HeaderValue, earlier: &HeaderMap, max: u64) -> Result<
     }
 }
 
-/// Puts the credentials for the target's host in, over whatever the guest wrote there.
-fn inject(headers: &mut HeaderMap, target: &Target, policy: &EgressPolicy) -> Result<Vec<Vec<u8>>, EgressError> {
-    let mut secrets = Vec::new();
+/// Puts the credentials for the target's host in, over whatever the guest wrote there; whether there are any.
+fn inject(headers: &mut HeaderMap, target: &Target, policy: &EgressPolicy) -> Result<bool, EgressError> {
+    let mut injected = false;
     for injection in policy.injections.iter().filter(|injection| injection.host == target.host) {
         if !target.tls && !target.may_be_private {
             return Err(EgressError::CredentialInTheClear { host: target.name() });
         }
         headers.insert(injection.header.clone(), injection.header_value()?);
-        secrets.push(injection.secret_bytes());
+        injected = true;
     }
-    if !secrets.is_empty() {
+    if injected {
         // The secret can be masked only in a whole response whose bytes are readable: no coding, no pieces.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.remove(header::RANGE);
+        for name in HEADERS_THAT_CHANGE_HOW_AN_ANSWER_READS {
+            headers.remove(name);
+        }
     }
-    Ok(secrets)
+    Ok(injected)
 }
+
+/// `Request-Range` is what `Range` was once, and some servers still take it. A character set of two bytes hides a secret
+/// as well as a coding does.
+const HEADERS_THAT_CHANGE_HOW_AN_ANSWER_READS: [&str; 5] =
+    ["range", "if-range", "request-range", "accept-charset", "a-im"];
 
 /// Names and values, and the four bytes between and after them.
 pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
@@ -232,11 +239,8 @@ mod tests {
     use crate::{Injection, Limits};
 
     fn policy() -> EgressPolicy {
-        EgressPolicy {
-            hosts: vec!["*".parse().unwrap()],
-            methods: vec![Method::GET, Method::POST],
-            ..EgressPolicy::default()
-        }
+        let all = vec![AllowedHost::parse("*", &[]).unwrap()];
+        EgressPolicy { requested: all.clone(), granted: all, ..EgressPolicy::default() }
     }
 
     fn head(url: &str) -> http::request::Parts {
@@ -293,20 +297,100 @@ mod tests {
         }
     }
 
+    fn hosts(rules: &[(&str, &[&str])]) -> Vec<AllowedHost> {
+        let methods = |methods: &[&str]| methods.iter().map(|&method| method.to_owned()).collect::<Vec<_>>();
+        rules.iter().map(|(rule, allowed)| AllowedHost::parse(rule, &methods(allowed)).unwrap()).collect()
+    }
+
+    type Rules<'a> = &'a [(&'a str, &'a [&'a str])];
+
+    fn refused(url: &str, requested: Rules<'_>, granted: Rules<'_>) -> String {
+        let policy = EgressPolicy { requested: hosts(requested), granted: hosts(granted), ..EgressPolicy::default() };
+        let error = check(&head(url), &policy).unwrap_err();
+        assert!(error.is_denial(), "{error}");
+        error.to_string()
+    }
+
     #[test]
-    fn a_denial_names_the_grant_that_would_allow_it() {
-        let nothing = EgressPolicy { methods: vec![Method::GET], ..EgressPolicy::default() };
-        let denied = check(&head("https://example.com:8443/"), &nothing).unwrap_err();
-        assert_eq!(
-            denied.to_string(),
-            "example.com:8443 is not granted; a grant of the host \"example.com:8443\" would allow it"
-        );
-        let readers = EgressPolicy { methods: vec![Method::HEAD], ..policy() };
-        let denied = check(&head("https://example.com/"), &readers).unwrap_err();
-        assert_eq!(
-            denied.to_string(),
-            "the method GET is not granted for example.com; a grant of the method GET would allow it"
-        );
+    fn a_denial_names_the_side_that_did_not_allow_it_and_what_would() {
+        let url = "https://example.com:8443/";
+        let all: Rules<'_> = &[("*:8443", &[])];
+        insta::assert_snapshot!(refused(url, &[], all), @r#"the plugin's manifest does not ask for example.com:8443; add "example.com:8443" to requests.hosts and install a new version"#);
+        insta::assert_snapshot!(refused(url, all, &[]), @r#"example.com:8443 is not granted; a grant of the host "example.com:8443" would allow it"#);
+        insta::assert_snapshot!(refused(url, &[("example.com:8443", &["HEAD"])], all), @r#"the plugin's manifest does not ask for the method GET for example.com:8443; add it to the methods of "example.com:8443" in requests.hosts and install a new version"#);
+        insta::assert_snapshot!(refused(url, all, &[("example.com:8443", &["HEAD"]), ("other.com:8443", &["GET"])]), @r#"the method GET is not granted for example.com:8443; a grant of the host "example.com:8443" with the method "GET" would allow it"#);
+        insta::assert_snapshot!(refused("http://metadata.google.internal/", &[("*", &[])], &[("*", &[])]), @r#"metadata.google.internal:80 is not on the public internet (it is a name of this machine, its network or a cloud's metadata service); only an operator can allow it, with a grant of the host "metadata.google.internal:80" and dangerously_allow_private_addresses = ["metadata.google.internal:80"]"#);
+    }
+
+    #[test]
+    fn methods_belong_to_their_host_and_to_both_lists() {
+        let requested = hosts(&[("a.com", &["GET", "POST"]), ("b.com", &["GET"]), ("c.com", &[])]);
+        let granted = hosts(&[("a.com", &["GET"]), ("*", &["POST"]), ("b.com", &[]), ("c.com", &["PURGE", "PUT"])]);
+        let policy = EgressPolicy { requested, granted, ..EgressPolicy::default() };
+        for (method, host, allowed) in [
+            ("GET", "a.com", true),
+            ("POST", "a.com", true),
+            ("PUT", "a.com", false),
+            ("GET", "b.com", true),
+            ("POST", "b.com", false),
+            ("PUT", "c.com", true),
+            ("PURGE", "c.com", false),
+            ("get", "b.com", false),
+        ] {
+            let mut head = head(&format!("https://{host}/"));
+            head.method = method.parse().unwrap();
+            let checked = check(&head, &policy);
+            assert_eq!(checked.is_ok(), allowed, "{method} {host}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_asked_for_and_granted_by_name_and_port() {
+        let url = "http://127.0.0.1:8080/";
+        let place = "127.0.0.1:8080";
+        for (requested, granted, excepted, allowed) in [
+            (place, place, Some(place), true),
+            // A manifest that asks for the host at any port, or for every host, has asked.
+            ("127.0.0.1", place, Some(place), true),
+            ("*", place, Some(place), true),
+            ("*:9090", place, Some(place), false),
+            ("other.com", place, Some(place), false),
+            // An operator says which.
+            (place, "*", Some(place), false),
+            (place, "*:8080", Some(place), false),
+            (place, "127.0.0.1", Some(place), false),
+            (place, "other.com", Some(place), false),
+            // Without the exception, none of its leniency.
+            ("127.0.0.1", place, None, false),
+            (place, place, Some("127.0.0.1:9090"), true),
+        ] {
+            let one = |rule| hosts(&[(rule, &[])]);
+            let dangerously_allow_private_addresses = excepted.iter().map(|place| place.parse().unwrap()).collect();
+            let policy = EgressPolicy {
+                requested: one(requested),
+                granted: one(granted),
+                dangerously_allow_private_addresses,
+                ..EgressPolicy::default()
+            };
+            let checked = check(&head(url), &policy);
+            assert_eq!(checked.is_ok(), allowed, "{requested} {granted} {excepted:?}: {checked:?}");
+            let private = checked.is_ok_and(|checked| checked.target.may_be_private);
+            assert_eq!(private, allowed && excepted == Some(place), "{requested} {granted} {excepted:?}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_and_an_echo_of_the_request_are_never_asked_for() {
+        for method in ["CONNECT", "TRACE"] {
+            assert!(AllowedHost::parse("example.com", &[method.to_owned()]).is_err());
+            let mut everything = AllowedHost::parse("*", &[]).unwrap();
+            everything.methods = vec![method.parse().unwrap()];
+            let all = vec![everything];
+            let policy = EgressPolicy { requested: all.clone(), granted: all, ..EgressPolicy::default() };
+            let mut head = head("https://example.com/");
+            head.method = method.parse().unwrap();
+            assert!(matches!(check(&head, &policy), Err(EgressError::InvalidRequest(_))), "{method}");
+        }
     }
 
     #[test]

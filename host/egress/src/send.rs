@@ -1,12 +1,13 @@
 //! One exchange: check, connect, send, and hand the answer on as it comes.
 
+use std::borrow::Cow;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -16,9 +17,9 @@ use tokio::time::Instant;
 
 use crate::body::{AnyError, Connection, EgressBody, RequestBody};
 use crate::connect::{Connector, Resolve, Stream, SystemResolver};
+use crate::metered::{Failure, Metered};
 use crate::request::{Checked, Target, check, header_bytes, is_forbidden_header};
-use crate::scrub::{Scrubber, mask};
-use crate::{EgressError, EgressPolicy, Meter};
+use crate::{EgressError, EgressPolicy, Meter, Redactor};
 
 /// The HTTP library's least buffer; a smaller bound on headers is kept by counting.
 const LEAST_BUFFER_BYTES: usize = 8 << 10;
@@ -72,7 +73,7 @@ impl Egress {
     {
         let (head, body) = request.into_parts();
         let checked = check(&head, policy)?;
-        meter.take_request(policy.limits.max_requests)?;
+        meter.take_request(&policy.limits)?;
         let exchange = Exchange { policy, meter, deadline: Instant::now() + policy.limits.total_timeout };
         let host = checked.target.name();
         let answered = tokio::time::timeout_at(exchange.deadline, async {
@@ -105,19 +106,12 @@ impl Exchange<'_> {
         checked: Checked,
         body: http_body_util::combinators::UnsyncBoxBody<Bytes, AnyError>,
     ) -> Result<Response<EgressBody>, EgressError> {
-        let Checked { target, request, secrets } = checked;
+        let Checked { target, request, credentialed } = checked;
         let limits = &self.policy.limits;
-        let failed = Arc::new(OnceLock::new());
-        let body = RequestBody {
-            inner: body,
-            left: limits.max_request_bytes,
-            max: limits.max_request_bytes,
-            max_total: limits.max_total_bytes,
-            meter: self.meter.clone(),
-            failed: Arc::clone(&failed),
-        };
-        let target_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-        self.meter.send(header_bytes(request.headers()) + target_bytes, limits.max_total_bytes)?;
+        let failure = Failure::default();
+        let (max, max_total) = (limits.max_request_bytes, limits.max_total_bytes);
+        let body = RequestBody { inner: body, left: max, max, failure: failure.clone() };
+        let stream = Metered { inner: stream, meter: self.meter.clone(), max_total, failure: failure.clone() };
 
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(limits.max_headers)
@@ -125,48 +119,53 @@ impl Exchange<'_> {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| protocol(&target, &error))?;
+        // The deadline holds for the connection too: a guest that neither reads nor drops an answer can not keep it open.
+        let connection = tokio::time::timeout_at(self.deadline, connection);
         let connection = Connection(tokio::spawn(async move {
             // What goes wrong here is told to the request or to the body's reader.
             let _told = connection.await;
         }));
         let sent = sender.send_request(request.map(|()| body)).await;
-        let response = sent.map_err(|error| match failed.get() {
-            Some(failed) => failed.clone(),
+        let response = sent.map_err(|error| match failure.get() {
+            Some(failure) => failure,
             None if error.is_parse_too_large() => self.too_many_headers(),
             None => protocol(&target, &error),
         })?;
-        self.answer(&target, secrets, response, connection)
+        self.answer(&target, credentialed, response, connection, failure)
     }
 
     /// The response without what belongs to the connection, and with its secrets masked.
     fn answer(
         &self,
         target: &Target,
-        secrets: Vec<Vec<u8>>,
+        credentialed: bool,
         response: Response<Incoming>,
         connection: Connection,
+        failure: Failure,
     ) -> Result<Response<EgressBody>, EgressError> {
         let limits = &self.policy.limits;
         let (mut head, body) = response.into_parts();
-        self.meter.receive(header_bytes(&head.headers), limits.max_total_bytes)?;
         if header_bytes(&head.headers) > limits.max_header_bytes {
             return Err(self.too_many_headers());
         }
-        if !secrets.is_empty() && is_coded(&head.headers) {
-            let reason = "it coded a response to a request with a credential, although it was asked not to".to_owned();
+        if credentialed && let Some(what) = unreadable(&head) {
+            let reason =
+                format!("it {what} although it was asked not to, and so could hide the credential that it got");
             return Err(EgressError::Protocol { host: target.name(), reason });
         }
-        head.headers = clean(&head.headers, &secrets);
+        let redactor = self.policy.redactor();
+        head.headers = clean(&head.headers, &redactor);
+        // The HTTP library keeps the status line's phrase there: a text of the server's that nothing needs.
+        head.extensions.clear();
         let body = EgressBody {
             inner: body,
-            scrubber: Scrubber::new(secrets),
+            redactor: redactor.stream(),
             left: limits.max_response_bytes,
             max: limits.max_response_bytes,
-            max_total: limits.max_total_bytes,
-            meter: self.meter.clone(),
             deadline: Pin::from(Box::new(tokio::time::sleep_until(self.deadline))),
             total_ms: milliseconds(limits.total_timeout),
             host: target.name(),
+            failure,
             ended: false,
             _connection: connection,
         };
@@ -183,28 +182,37 @@ fn protocol(target: &Target, error: &hyper::Error) -> EgressError {
     EgressError::Protocol { host: target.name(), reason: error.to_string() }
 }
 
-/// A coding hides a secret from the mask.
-fn is_coded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding.as_bytes() != b"identity")
+/// What keeps the mask from finding a secret: a coding, or a piece of the whole.
+fn unreadable(head: &http::response::Parts) -> Option<&'static str> {
+    let other_than = |name: HeaderName, allowed: &[u8]| {
+        head.headers.get_all(name).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(allowed))
+    };
+    if other_than(header::CONTENT_ENCODING, b"identity") || other_than(header::TRANSFER_ENCODING, b"chunked") {
+        Some("coded its answer")
+    } else if head.status == StatusCode::PARTIAL_CONTENT || head.headers.contains_key(header::CONTENT_RANGE) {
+        Some("answered with a piece")
+    } else {
+        None
+    }
 }
 
-fn clean(headers: &HeaderMap, secrets: &[Vec<u8>]) -> HeaderMap {
+/// The headers without those of the connection and those that the server says are, and without secrets.
+fn clean(headers: &HeaderMap, redactor: &Redactor) -> HeaderMap {
+    let connection =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let named: Vec<&[u8]> = connection.map(<[u8]>::trim_ascii).collect();
+    let is_named = |name: &HeaderName| named.iter().any(|named| named.eq_ignore_ascii_case(name.as_str().as_bytes()));
     let mut clean = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers.iter().filter(|(name, _)| !is_forbidden_header(name)) {
-        let mut bytes = value.as_bytes().to_vec();
-        let value = match mask(&mut bytes, secrets) {
-            true => HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| HeaderValue::from_static("")),
-            false => value.clone(),
-        };
-        if !names_a_secret(name, secrets) {
-            clean.append(name, value);
+    for (name, value) in headers.iter().filter(|(name, _)| !is_forbidden_header(name) && !is_named(name)) {
+        // Header names come in lower case.
+        if redactor.finds_in_any_case(name.as_str().as_bytes()) {
+            continue;
         }
+        let value = match redactor.redact_bytes(value.as_bytes()) {
+            Cow::Borrowed(_) => value.clone(),
+            Cow::Owned(bytes) => HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| HeaderValue::from_static("")),
+        };
+        clean.append(name, value);
     }
     clean
-}
-
-/// Header names come in lower case, so a secret in one is found without regard to case.
-fn names_a_secret(name: &HeaderName, secrets: &[Vec<u8>]) -> bool {
-    let name = name.as_str().as_bytes();
-    secrets.iter().any(|secret| name.windows(secret.len().max(1)).any(|part| part.eq_ignore_ascii_case(secret)))
 }

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use vivarium_egress::{Egress, EgressBody, EgressError, EgressPolicy, Injection, Limits, Meter, Resolve};
+use vivarium_egress::{AllowedHost, Egress, EgressBody, EgressError, EgressPolicy, Injection, Limits, Meter, Resolve};
 
 /// A server that answers every connection with the same bytes and remembers what it was sent.
 struct Server {
@@ -60,11 +60,7 @@ impl Server {
 
     /// Allows this server, and it alone, by the operator's exception.
     fn policy(&self) -> EgressPolicy {
-        EgressPolicy {
-            methods: vec![Method::GET, Method::POST],
-            dangerously_allow_private_addresses: vec![self.address.to_string().parse().unwrap()],
-            ..EgressPolicy::default()
-        }
+        exception(&self.address.to_string())
     }
 
     fn url(&self) -> String {
@@ -76,12 +72,22 @@ fn answer(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
+fn hosts(rules: &[&str]) -> Vec<AllowedHost> {
+    rules.iter().map(|rule| AllowedHost::parse(rule, &[]).unwrap()).collect()
+}
+
+/// These hosts, asked for and granted.
+fn allowing(rules: &[&str]) -> EgressPolicy {
+    EgressPolicy { requested: hosts(rules), granted: hosts(rules), ..EgressPolicy::default() }
+}
+
+/// This host at this port, asked for, granted, and allowed not to be public.
+fn exception(place: &str) -> EgressPolicy {
+    EgressPolicy { dangerously_allow_private_addresses: vec![place.parse().unwrap()], ..allowing(&[place]) }
+}
+
 fn public_web() -> EgressPolicy {
-    EgressPolicy {
-        hosts: vec!["*".parse().unwrap(), "*:1".parse().unwrap()],
-        methods: vec![Method::GET],
-        ..EgressPolicy::default()
-    }
+    allowing(&["*"])
 }
 
 async fn get(egress: &Egress, policy: &EgressPolicy, url: &str) -> Result<Response<EgressBody>, EgressError> {
@@ -117,11 +123,7 @@ impl Resolve for Names {
 async fn loopback_is_refused_by_default_and_reached_only_by_the_explicit_exception() {
     let server = Server::answering(answer("hello")).await;
     let port = server.address.port();
-    let everywhere = EgressPolicy {
-        hosts: vec![format!("*:{port}").parse().unwrap(), format!("127.0.0.1:{port}").parse().unwrap()],
-        methods: vec![Method::GET],
-        ..EgressPolicy::default()
-    };
+    let everywhere = allowing(&[&format!("*:{port}"), &format!("127.0.0.1:{port}")]);
     let refused = get(&Egress::new(), &everywhere, &server.url()).await.unwrap_err();
     assert!(matches!(&refused, EgressError::PrivateAddress { address: Some(_), .. }), "{refused}");
     assert!(refused.to_string().contains(&format!("dangerously_allow_private_addresses = [\"127.0.0.1:{port}\"]")));
@@ -137,7 +139,7 @@ async fn the_exception_is_for_its_port_alone() {
     let server = Server::answering(answer("hello")).await;
     let other = Server::answering(answer("secret")).await;
     let refused = get(&Egress::new(), &server.policy(), &other.url()).await.unwrap_err();
-    assert!(matches!(refused, EgressError::HostDenied { .. }), "{refused}");
+    assert!(matches!(refused, EgressError::HostNotRequested { .. }), "{refused}");
     assert!(other.requests().is_empty());
 }
 
@@ -189,7 +191,7 @@ async fn a_name_with_one_public_and_one_private_address_is_refused() {
 async fn a_name_is_resolved_once_so_it_can_not_change_between_check_and_connect() {
     let server = Server::answering(answer("checked")).await;
     let host = format!("rebind.example:{}", server.address.port());
-    let policy = EgressPolicy { dangerously_allow_private_addresses: vec![host.parse().unwrap()], ..server.policy() };
+    let policy = exception(&host);
     // The second answer would be a dead end, a third question an error.
     let door = Names::door("rebind.example", &[&["127.0.0.1"], &["127.0.0.2"]]);
     let response = get(&door, &policy, &format!("http://{host}/")).await.unwrap();
@@ -337,11 +339,7 @@ async fn https_to_a_server_without_tls_is_an_error_of_tls() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _gone = stream.write_all(answer("plain").as_bytes()).await;
     });
-    let policy = EgressPolicy {
-        methods: vec![Method::GET],
-        dangerously_allow_private_addresses: vec![address.to_string().parse().unwrap()],
-        ..EgressPolicy::default()
-    };
+    let policy = exception(&address.to_string());
     let url = format!("https://{address}/");
     let refused = get(&Egress::new(), &policy, &url).await.unwrap_err();
     assert!(matches!(refused, EgressError::Tls { .. }), "{refused}");
@@ -357,11 +355,7 @@ async fn dropping_the_response_closes_the_connection() {
         let mut rest = Vec::new();
         let _reset_or_end = stream.read_to_end(&mut rest).await;
     });
-    let policy = EgressPolicy {
-        methods: vec![Method::GET],
-        dangerously_allow_private_addresses: vec![address.to_string().parse().unwrap()],
-        ..EgressPolicy::default()
-    };
+    let policy = exception(&address.to_string());
     let response = get(&Egress::new(), &policy, &format!("http://{address}/")).await.unwrap();
     drop(response);
     tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the server saw no end").unwrap();

@@ -69,8 +69,20 @@ fn non_public_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 /// Whether a name is by itself a name of this machine, its network or a cloud's metadata service, wherever it resolves.
 pub(crate) fn is_internal_name(name: &str) -> bool {
-    const SUFFIXES: [&str; 6] = ["localhost", "local", "internal", "intranet", "home.arpa", "metadata.goog"];
-    const NAMES: [&str; 3] = ["metadata", "instance-data", "kubernetes"];
+    const SUFFIXES: [&str; 11] = [
+        "localhost",
+        "localdomain",
+        "local",
+        "internal",
+        "intranet",
+        "home.arpa",
+        "svc",
+        "metadata.goog",
+        "metadata.tencentyun.com",
+        "metadata.packet.net",
+        "metadata.platformequinix.com",
+    ];
+    const NAMES: [&str; 4] = ["metadata", "instance-data", "rancher-metadata", "kubernetes"];
     let ends = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     NAMES.contains(&name) || SUFFIXES.iter().any(|suffix| ends(suffix))
 }
@@ -162,9 +174,26 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_and_of_metadata_services_are_internal() {
-        for name in
-            ["localhost", "a.localhost", "printer.local", "metadata.google.internal", "metadata.goog", "metadata"]
-        {
+        for name in [
+            "localhost",
+            "a.localhost",
+            "localhost.localdomain",
+            "printer.local",
+            "db.home.arpa",
+            "wiki.intranet",
+            "kubernetes",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "metadata",
+            "metadata.google.internal",
+            "metadata.goog",
+            "instance-data",
+            "instance-data.ec2.internal",
+            "rancher-metadata",
+            "metadata.tencentyun.com",
+            "metadata.packet.net",
+            "metadata.platformequinix.com",
+        ] {
             assert!(is_internal_name(name), "{name}");
         }
         for name in ["example.com", "notlocalhost", "local.example.com", "internal.io", "metadata.example.com"] {

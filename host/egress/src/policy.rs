@@ -229,7 +229,7 @@ impl Injection {
         let parsed = parse_host(host).ok_or_else(|| PolicyError::HostRule(host.to_owned()))?;
         let name = HeaderName::from_bytes(header.as_bytes())
             .ok()
-            .filter(|name| !crate::request::is_forbidden_header(name))
+            .filter(|name| !crate::request::is_the_doors_header(name))
             .ok_or_else(|| PolicyError::InjectionHeader(header.to_owned()))?;
         let secret = value.expose_secret();
         let visible = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -469,7 +469,9 @@ mod tests {
         assert!(!format!("{injection:?}").contains("s3cret-value"));
         let short = Injection::new("api.example.com", "authorization", "", "hunter2".into()).unwrap_err();
         assert!(!short.to_string().contains("hunter2"));
-        assert!(Injection::new("api.example.com", "Host", "", "long-enough-value".into()).is_err());
+        for header in ["Host", "Content-Length", "Accept-Encoding", "Range", "Transfer-Encoding", "no header"] {
+            assert!(Injection::new("api.example.com", header, "", "long-enough-value".into()).is_err(), "{header}");
+        }
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub(crate) fn is_forbidden_header(name: &HeaderName) -> bool {
     FORBIDDEN.contains(&name) || name.starts_with("proxy-") || name.starts_with("x-forwarded-")
 }
 
+/// Headers that a credential can not go into: the door writes them itself, or takes them out.
+pub(crate) fn is_the_doors_header(name: &HeaderName) -> bool {
+    is_forbidden_header(name)
+        || *name == header::CONTENT_LENGTH
+        || *name == header::ACCEPT_ENCODING
+        || HEADERS_THAT_CHANGE_HOW_AN_ANSWER_READS.contains(&name.as_str())
+}
+
 fn invalid(reason: impl Into<String>) -> EgressError {
     EgressError::InvalidRequest(reason.into())
 }

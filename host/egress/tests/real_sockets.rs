@@ -145,37 +145,91 @@ async fn the_exception_is_for_its_port_alone() {
 
 #[tokio::test]
 async fn every_spelling_of_a_private_address_is_refused() {
-    for host in [
-        "127.0.0.1",
-        "2130706433",
-        "0x7f000001",
-        "0177.0.0.1",
-        "127.1",
-        "0",
-        "[::1]",
-        "[::]",
-        "[::ffff:127.0.0.1]",
-        "[::127.0.0.1]",
-        "[64:ff9b::7f00:1]",
-        "[2002:7f00:1::]",
-        "[2001:0:1::1]",
-        "169.254.169.254",
-        "100.100.100.200",
-        "10.0.0.1",
-        "172.16.0.1",
-        "192.168.1.1",
-        "224.0.0.1",
-        "255.255.255.255",
-        "198.18.0.1",
-        "192.0.2.1",
-        "[fe80::1]",
-        "[fd00:ec2::254]",
-        "[ff02::1]",
-        "168.63.129.16",
+    for (what, hosts) in [
+        ("loopback", &["127.0.0.1", "127.255.255.254", "[::1]", "localhost", "LOCALHOST", "a.localhost"][..]),
+        ("decimal, octal, hex, short", &["2130706433", "0177.0.0.1", "017700000001", "0x7f000001", "0x7F.1", "127.1"]),
+        ("unspecified", &["0.0.0.0", "0", "[::]", "0.1.2.3"]),
+        (
+            "private",
+            &["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "[fd00::1]", "[fc00::1]", "0xa000001"],
+        ),
+        ("link-local", &["169.254.1.1", "[fe80::1]", "[febf::1]", "[fec0::1]"]),
+        ("carrier-grade NAT", &["100.64.0.1", "100.127.255.255"]),
+        ("multicast and broadcast", &["224.0.0.1", "239.255.255.255", "255.255.255.255", "[ff02::1]"]),
+        ("documentation", &["192.0.2.1", "198.51.100.1", "203.0.113.1", "[2001:db8::1]", "[3fff::1]"]),
+        (
+            "benchmarking and reserved",
+            &["198.18.0.1", "198.19.255.255", "240.0.0.1", "192.0.0.1", "[2001:2::1]", "[4000::1]"],
+        ),
+        (
+            "metadata addresses",
+            &["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "169.254.170.2"],
+        ),
+        ("metadata addresses in IPv6", &["[fd00:ec2::254]", "[fd20:ce::254]", "[fe80::a9fe:a9fe]"]),
+        ("metadata names", &["metadata.google.internal", "metadata.goog", "metadata", "instance-data", "kubernetes"]),
+        ("more metadata names", &["metadata.tencentyun.com", "metadata.packet.net", "instance-data.ec2.internal"]),
+        ("IPv4-mapped", &["[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::ffff:a9fe:a9fe]", "[::ffff:8.8.8.8]"]),
+        ("IPv4-compatible", &["[::127.0.0.1]", "[::a9fe:a9fe]", "[::10.0.0.1]"]),
+        ("NAT64", &["[64:ff9b::7f00:1]", "[64:ff9b::169.254.169.254]", "[64:ff9b:1::7f00:1]", "[64:ff9b:1:ffff::1]"]),
+        ("6to4", &["[2002:7f00:1::]", "[2002:a9fe:a9fe::1]", "[2002:0a00:0001::1]"]),
+        ("Teredo", &["[2001:0:1::1]", "[2001::ffff:80ff:fffe]", "[2001:0:4136:e378:8000:63bf:3fff:fdd2]"]),
     ] {
-        let refused = get(&Egress::new(), &public_web(), &format!("http://{host}/")).await.unwrap_err();
-        assert!(matches!(refused, EgressError::PrivateAddress { .. }), "{host}: {refused}");
+        for host in hosts {
+            let refused = get(&Egress::new(), &public_web(), &format!("http://{host}/")).await.unwrap_err();
+            assert!(
+                matches!(refused, EgressError::PrivateAddress { .. }) && refused.is_denial(),
+                "{what} {host}: {refused}"
+            );
+        }
     }
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_a_private_address_is_refused_in_each_of_its_spellings() {
+    for address in ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "fd00::1"] {
+        let door = Names::door("inner.example", &[&[address]]);
+        let refused = get(&door, &public_web(), "https://inner.example/").await.unwrap_err();
+        assert!(matches!(refused, EgressError::PrivateAddress { address: Some(_), .. }), "{address}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn tricks_in_a_url_and_odd_ports_reach_nothing() {
+    let server = Server::answering(answer("inner")).await;
+    let port = server.address.port();
+    for url in [
+        format!("http://user:pass@127.0.0.1:{port}/"),
+        format!("http://example.com@127.0.0.1:{port}/"),
+        format!("ftp://127.0.0.1:{port}/"),
+        format!("file://127.0.0.1:{port}/etc/passwd"),
+        format!("gopher://127.0.0.1:{port}/"),
+        format!("http://127.0.0.1.:{port}/"),
+        format!("http://[fe80::1%25lo]:{port}/"),
+        "http://127.0.0.1:0/".to_owned(),
+    ] {
+        let Ok(request) = Request::get(&url).body(Empty::<Bytes>::new()) else { continue };
+        let refused = Egress::new().send(&server.policy(), &Meter::default(), request).await.unwrap_err();
+        assert!(matches!(refused, EgressError::InvalidRequest(_)), "{url}: {refused}");
+    }
+    for odd in [22, 25, 6379, 8080, 65_535] {
+        let refused = get(&Egress::new(), &public_web(), &format!("http://example.com:{odd}/")).await.unwrap_err();
+        assert!(matches!(refused, EgressError::HostNotRequested { .. }), "{odd}: {refused}");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_request_on_the_wire_has_a_path_and_a_host_of_the_doors_own() {
+    let server = Server::answering(answer("ok")).await;
+    let spoofed = Request::get(server.url()).header("host", "inner.example").body(Empty::<Bytes>::new()).unwrap();
+    let refused = Egress::new().send(&server.policy(), &Meter::default(), spoofed).await.unwrap_err();
+    assert!(matches!(refused, EgressError::InvalidRequest(_)), "{refused}");
+    let url = format!("http://{}//inner.example/?url=http://169.254.169.254/", server.address);
+    get(&Egress::new(), &server.policy(), &url).await.unwrap();
+    let requests = server.requests();
+    let expected =
+        format!("GET //inner.example/?url=http://169.254.169.254/ HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    assert_eq!(requests, [expected]);
 }
 
 #[tokio::test]

@@ -29,6 +29,15 @@ const PRELUDE: &str = r#"
 /// When the WAT is not valid.
 #[must_use]
 pub fn tool_plugin(imports: &str, more: &str, body: &str) -> Vec<u8> {
+    tool_plugin_as(json!({}), imports, more, body)
+}
+
+/// The same with these fields of the manifest, over those that [`tool_plugin`] has.
+///
+/// # Panics
+/// When the WAT is not valid.
+#[must_use]
+pub fn tool_plugin_as(fields: Value, imports: &str, more: &str, body: &str) -> Vec<u8> {
     let wat = format!(
         r#"(module {imports} {PRELUDE} {more}
             (func (export "vivarium:plugin/tool@0.1.0#call")
@@ -39,7 +48,31 @@ pub fn tool_plugin(imports: &str, more: &str, body: &str) -> Vec<u8> {
         "name": "hostile", "title": "Hostile", "description": "Does what it should not.",
         "inputSchema": {"type": "object"},
     });
-    component("tool-plugin", &wat, &manifest(json!({"tools": [tool]})))
+    let mut manifest = manifest(json!({"tools": [tool]}));
+    manifest.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    component("tool-plugin", &wat, &manifest)
+}
+
+/// A tool's manifest with this name that takes any object.
+#[must_use]
+pub fn tool(name: &str) -> Value {
+    json!({"name": name, "title": "T", "description": "Does this and that.", "inputSchema": {"type": "object"}})
+}
+
+/// The body of a tool that answers with this text, which must be short and plain.
+#[must_use]
+pub fn saying(text: &str) -> (String, String) {
+    let data = format!(r#"(data (i32.const 700) "{text}")"#);
+    let body = format!(
+        r"(i32.store8 (i32.const 512) (i32.const 0))
+        (i32.store (i32.const 516) (i32.const 700))
+        (i32.store (i32.const 520) (i32.const {}))
+        (i32.store (i32.const 524) (i32.const 0))
+        (i32.store (i32.const 528) (i32.const 0))
+        (i32.const 512)",
+        text.len()
+    );
+    (data, body)
 }
 
 /// The body of a tool that gives its arguments back.

@@ -148,6 +148,19 @@ impl HostBuilder {
         self
     }
 
+    /// With this configuration file.
+    ///
+    /// # Panics
+    /// When it can not be written.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        let data = self.data.take().unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        let path = data.path().join("test.toml");
+        std::fs::write(&path, toml).expect("a file can be written");
+        self.data = Some(data);
+        self.argument("--config").argument(path)
+    }
+
     /// Starts it and waits until it serves.
     ///
     /// # Panics
@@ -169,6 +182,16 @@ impl HostBuilder {
         share(&compiled, &compiled_forms());
         host
     }
+}
+
+async fn status_and_json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("the answer has a body");
+    if text.is_empty() {
+        return (status, Value::Null);
+    }
+    let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {text:?} is no JSON: {error}"));
+    (status, json)
 }
 
 /// Collects what a child says, line by line.
@@ -272,6 +295,54 @@ impl Host {
     /// When there is no answer.
     pub async fn get(&self, path: &str) -> Response {
         self.send(self.request(Method::GET, path)).await
+    }
+
+    /// Sends JSON with another key. Gives the status and the answer's JSON; null where it has no body.
+    ///
+    /// # Panics
+    /// When there is no answer, or its body is no JSON.
+    pub async fn json_as(&self, key: &str, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let mut request = self.client.request(method, self.url(path)).bearer_auth(key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        status_and_json(self.send(request).await).await
+    }
+
+    /// The same with the admin key.
+    ///
+    /// # Panics
+    /// As [`Host::json_as`].
+    pub async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.json_as(&self.key, method, path, body).await
+    }
+
+    /// Uploads a component. Gives the status and the answer.
+    ///
+    /// # Panics
+    /// As [`Host::json_as`].
+    pub async fn install_as(&self, key: &str, path: &str, component: Vec<u8>) -> (u16, Value) {
+        let request = self.client.post(self.url(path)).bearer_auth(key);
+        let request = request.header("content-type", "application/wasm").body(component);
+        status_and_json(self.send(request).await).await
+    }
+
+    /// Installs a component with the admin key, which has to succeed.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn install(&self, component: Vec<u8>) -> Value {
+        let (status, answer) = self.install_as(&self.key, "/v1/plugins", component).await;
+        assert!(matches!(status, 200 | 201), "{status}: {answer}\nThe server said:\n{}", self.log());
+        answer
+    }
+
+    /// Tries a tool out with the admin key.
+    ///
+    /// # Panics
+    /// When the answer is another than 200.
+    pub async fn call_tool(&self, name: &str, arguments: Value) -> Value {
+        self.post_ok(&format!("/v1/tools/{name}/call"), &serde_json::json!({"arguments": arguments})).await
     }
 
     /// POST with the admin key.

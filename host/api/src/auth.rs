@@ -47,6 +47,7 @@ pub fn hash_key(key: &str) -> ContentHash {
 /// A valid key, with what it has used and the end of its streams.
 #[derive(Debug)]
 pub(crate) struct Caller {
+    pub(crate) key: KeyId,
     pub(crate) tenant: TenantId,
     pub(crate) tier: Tier,
     pub(crate) scopes: Vec<Scope>,
@@ -101,6 +102,7 @@ impl Auth {
         let tenant = self.store.tenant(&key.tenant).await?.ok_or_else(no_such_key)?;
         let caller = before.filter(|caller| caller.tier == tenant.tier).unwrap_or_else(|| {
             Arc::new(Caller {
+                key: key.id,
                 tenant: tenant.id,
                 tier: tenant.tier,
                 scopes: key.scopes,

@@ -1,9 +1,12 @@
 //! A request's body: within its bound, in time, and JSON.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Deserialize;
 
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
@@ -14,10 +17,14 @@ pub(crate) async fn json_bytes(state: &ApiState, headers: &HeaderMap, body: Body
         let message = "the body must be JSON: send it with Content-Type: application/json";
         return Err(ApiError::new(Kind::UnsupportedMediaType, message));
     }
-    let max = state.0.max_body_bytes;
-    let read = tokio::time::timeout(state.0.body_timeout, Limited::new(body, max).collect());
+    read_body(body, state.0.max_body_bytes, state.0.body_timeout).await
+}
+
+/// A whole body, within its bound and in time.
+pub(crate) async fn read_body(body: Body, max: usize, patience: Duration) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(patience, Limited::new(body, max).collect());
     let read = read.await.map_err(|_| {
-        let seconds = state.0.body_timeout.as_secs();
+        let seconds = patience.as_secs();
         ApiError::new(Kind::BodyTooSlow, format!("the body did not arrive within {seconds} s"))
     })?;
     match read {
@@ -26,6 +33,40 @@ pub(crate) async fn json_bytes(state: &ApiState, headers: &HeaderMap, body: Body
             Err(ApiError::new(Kind::BodyTooLarge, format!("the body is larger than {max} bytes")))
         }
         Err(_) => Err(ApiError::new(Kind::InvalidRequest, "the body did not arrive whole")),
+    }
+}
+
+/// A body as what it should be; the error names the field and what it takes.
+pub(crate) fn json_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        wrong_json(&path, &error.to_string(), error.is_data())
+    })?;
+    reader.end().map_err(|error| wrong_json(".", &error.to_string(), false))?;
+    Ok(value)
+}
+
+/// The same for a body that holds a secret: the error does not repeat anything of it.
+pub(crate) fn secret_json_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let text = inner.to_string();
+        // What serde says of a missing or an unknown field names fields alone; all else may repeat a value.
+        let shown = text.starts_with("missing field") && inner.is_data();
+        wrong_json(&path, if shown { &text } else { "is not as documented" }, inner.is_data())
+    })
+}
+
+fn wrong_json(path: &str, reason: &str, of_data: bool) -> ApiError {
+    if !of_data {
+        return ApiError::new(Kind::InvalidRequest, format!("the body is not JSON: {reason}"));
+    }
+    match path {
+        "." => ApiError::new(Kind::InvalidRequest, format!("the body is not as documented: {reason}")),
+        path => ApiError::new(Kind::InvalidParameter, format!("{path}: {reason}")).about(path.to_owned()),
     }
 }
 

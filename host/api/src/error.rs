@@ -1,11 +1,14 @@
 //! The one place that turns what went wrong into each dialect's status and body.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use vivarium_domain::{FailureCode, RunFailure, RunId};
-use vivarium_runs::StartError;
+use vivarium_registry::{LoadError, RegistryError};
+use vivarium_runs::{StartError, TrialError};
 use vivarium_store::StoreError;
 
 /// Which document an answer follows.
@@ -41,6 +44,11 @@ pub(crate) enum Kind {
     IdempotencyConflict,
     RunHasEnded,
     RateLimited,
+    TenantBusy,
+    InvalidPlugin,
+    PluginConflict,
+    NotYours,
+    NotWaiting,
     ContextLengthExceeded,
     ContentPolicy,
     ModelUnavailable,
@@ -74,6 +82,11 @@ impl Kind {
             Self::IdempotencyConflict => (StatusCode::CONFLICT, REQUEST, "idempotency_conflict"),
             Self::RunHasEnded => (StatusCode::CONFLICT, REQUEST, "run_has_ended"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+            Self::TenantBusy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tenant_busy"),
+            Self::InvalidPlugin => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_plugin"),
+            Self::PluginConflict => (StatusCode::CONFLICT, REQUEST, "plugin_conflict"),
+            Self::NotYours => (StatusCode::FORBIDDEN, "permission_error", "name_taken"),
+            Self::NotWaiting => (StatusCode::CONFLICT, REQUEST, "not_waiting"),
             Self::ContextLengthExceeded => (StatusCode::BAD_REQUEST, REQUEST, "context_length_exceeded"),
             Self::ContentPolicy => (StatusCode::BAD_REQUEST, "content_policy_error", "content_policy"),
             Self::RunCancelled => (StatusCode::CONFLICT, REQUEST, "run_cancelled"),
@@ -89,7 +102,7 @@ impl Kind {
 
     /// How long a client should wait, where the kind says it.
     fn retry_after_seconds(self) -> Option<u64> {
-        matches!(self, Self::Overloaded | Self::ShuttingDown).then_some(1)
+        matches!(self, Self::Overloaded | Self::ShuttingDown | Self::TenantBusy).then_some(1)
     }
 }
 
@@ -98,7 +111,7 @@ impl Kind {
 pub(crate) struct ApiError {
     kind: Kind,
     message: String,
-    param: Option<&'static str>,
+    param: Option<Cow<'static, str>>,
     retry_after_seconds: Option<u64>,
     run: Option<RunId>,
 }
@@ -110,12 +123,12 @@ impl ApiError {
     }
 
     pub(crate) fn missing(param: &'static str) -> Self {
-        Self { param: Some(param), ..Self::new(Kind::MissingParameter, format!("{param} is required")) }
+        Self { param: Some(param.into()), ..Self::new(Kind::MissingParameter, format!("{param} is required")) }
     }
 
     /// `wrong` completes a sentence that starts with the parameter: "must be …".
     pub(crate) fn invalid(param: &'static str, wrong: impl std::fmt::Display) -> Self {
-        Self { param: Some(param), ..Self::new(Kind::InvalidParameter, format!("{param} {wrong}")) }
+        Self { param: Some(param.into()), ..Self::new(Kind::InvalidParameter, format!("{param} {wrong}")) }
     }
 
     pub(crate) fn rate_limited(message: String, retry_after_seconds: u64) -> Self {
@@ -140,6 +153,11 @@ impl ApiError {
 
     pub(crate) fn internal() -> Self {
         Self::new(Kind::Internal, "the host failed; its log says how, under this request's id")
+    }
+
+    /// Says which field it is about.
+    pub(crate) fn about(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     /// Says which run it is about.
@@ -184,9 +202,11 @@ impl From<StartError> for ApiError {
             StartError::MaxCycles { .. } => Self::invalid_from("maxCycles", &error),
             StartError::OutputSchema(_) => Self::invalid_from("outputSchema", &error),
             StartError::IdempotencyConflict => Self {
-                param: Some("Idempotency-Key"),
+                param: Some("Idempotency-Key".into()),
                 ..Self::new(Kind::IdempotencyConflict, "this Idempotency-Key was used with another body")
             },
+            StartError::TenantOverloaded(_) => Self::new(Kind::TenantBusy, error.to_string()),
+            StartError::Registry(error) => error.into(),
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
             StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
             StartError::Store(error) => error.into(),
@@ -194,9 +214,44 @@ impl From<StartError> for ApiError {
     }
 }
 
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Component(LoadError::TooLarge { .. }) => Self::new(Kind::BodyTooLarge, error.to_string()),
+            RegistryError::Component(_) => Self::new(Kind::InvalidPlugin, error.to_string()),
+            RegistryError::Conflict(_) | RegistryError::Full(_) => Self::new(Kind::PluginConflict, error.to_string()),
+            RegistryError::NotYours(_) => Self::new(Kind::NotYours, error.to_string()),
+            RegistryError::OperatorOnly(_) => Self::new(Kind::ScopeMissing, error.to_string()),
+            RegistryError::NotFound(_) => Self::new(Kind::NotFound, error.to_string()),
+            RegistryError::Invalid { ref what, .. } => {
+                let what = what.clone();
+                Self::new(Kind::InvalidParameter, error.to_string()).about(what)
+            }
+            RegistryError::Busy(_) => Self::new(Kind::Overloaded, error.to_string()),
+            RegistryError::Store(error) => error.into(),
+            RegistryError::Vault(_) | RegistryError::Workspace(_) | RegistryError::BrokeOff(_) => {
+                tracing::error!(%error, "the registry failed a request");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<TrialError> for ApiError {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::UnknownTool { .. } => Self::new(Kind::NotFound, error.to_string()),
+            TrialError::TenantBusy => Self::new(Kind::TenantBusy, error.to_string()),
+            TrialError::HostBusy => Self::new(Kind::Overloaded, error.to_string()),
+            TrialError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
+            TrialError::Registry(error) => error.into(),
+        }
+    }
+}
+
 impl ApiError {
     fn invalid_from(param: &'static str, error: &StartError) -> Self {
-        Self { param: Some(param), ..Self::new(Kind::InvalidParameter, error.to_string()) }
+        Self::new(Kind::InvalidParameter, error.to_string()).about(param)
     }
 }
 
@@ -237,7 +292,7 @@ struct AssistersError<'a> {
     message: &'a str,
     r#type: &'static str,
     code: &'static str,
-    param: Option<&'static str>,
+    param: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<RunId>,
 }
@@ -247,12 +302,12 @@ struct NativeError<'a> {
     message: &'a str,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<NativeDetails>,
+    details: Option<NativeDetails<'a>>,
 }
 
 #[derive(Serialize)]
-struct NativeDetails {
-    param: &'static str,
+struct NativeDetails<'a> {
+    param: &'a str,
 }
 
 impl IntoResponse for DialectError {
@@ -260,7 +315,7 @@ impl IntoResponse for DialectError {
         let Self { error, dialect } = self;
         let (status, kind, code) = error.kind.form();
         let message = error.message.as_str();
-        let (param, run_id) = (error.param, error.run);
+        let (param, run_id) = (error.param.as_deref(), error.run);
         let mut response = match dialect {
             Dialect::Assisters => {
                 (status, Json(Body { error: &AssistersError { message, r#type: kind, code, param, run_id } }))

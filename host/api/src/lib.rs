@@ -13,6 +13,7 @@ mod limits;
 mod native;
 mod outer;
 mod query;
+mod scope;
 mod sse;
 
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use vivarium_registry::Registry;
 use vivarium_runs::Runs;
 use vivarium_store::Store;
 
@@ -40,6 +43,8 @@ pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sy
 pub struct ApiConfig {
     /// Starts, follows and ends runs.
     pub runs: Runs,
+    /// Plugins, grants and secrets.
+    pub registry: Registry,
     /// Keys, tenants and logs.
     pub store: Arc<dyn Store>,
     /// Asked by `/readyz`.
@@ -50,6 +55,8 @@ pub struct ApiConfig {
     pub limits: TierLimits,
     /// The largest request body.
     pub max_body_bytes: usize,
+    /// The largest component that is uploaded.
+    pub max_component_bytes: usize,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }
@@ -58,8 +65,14 @@ pub struct ApiConfig {
 #[derive(Clone)]
 pub struct ApiState(Arc<Inner>);
 
+/// Components that are uploaded at one time: each is held in memory.
+const UPLOADS: usize = 4;
+
 struct Inner {
     runs: Runs,
+    registry: Registry,
+    uploads: Semaphore,
+    max_component_bytes: usize,
     store: Arc<dyn Store>,
     auth: Auth,
     readiness: Readiness,
@@ -72,9 +85,30 @@ impl ApiState {
     /// The state for one router.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
-        let ApiConfig { runs, store, readiness, shutdown, limits, max_body_bytes, body_timeout } = config;
+        let ApiConfig {
+            runs,
+            registry,
+            store,
+            readiness,
+            shutdown,
+            limits,
+            max_body_bytes,
+            max_component_bytes,
+            body_timeout,
+        } = config;
         let auth = Auth::new(Arc::clone(&store), limits);
-        Self(Arc::new(Inner { runs, store, auth, readiness, shutdown, max_body_bytes, body_timeout }))
+        Self(Arc::new(Inner {
+            runs,
+            registry,
+            uploads: Semaphore::new(UPLOADS),
+            max_component_bytes,
+            store,
+            auth,
+            readiness,
+            shutdown,
+            max_body_bytes,
+            body_timeout,
+        }))
     }
 }
 

@@ -3,12 +3,15 @@
 mod events;
 mod health;
 mod keys;
+mod plugins;
 mod runs;
+mod secrets;
+mod tools;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use vivarium_domain::{RunId, Tier};
 
 use crate::ApiState;
@@ -26,10 +29,29 @@ pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/v1/runs/{id}", get(runs::one))
         .route("/v1/runs/{id}/events", get(events::events))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/runs/{id}/approve", post(runs::approve))
         .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/tools", get(tools::list))
+        .route("/v1/tools/{name}/call", post(tools::call))
+        .route("/v1/secrets", get(secrets::list))
+        .route("/v1/secrets/{name}", put(secrets::set).delete(secrets::remove))
+        .merge(plugin_routes())
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(from_fn_with_state(guard, gate));
     health.merge(keyed)
+}
+
+/// Each route twice: a plugin's name is two segments, or one with its slash encoded.
+fn plugin_routes() -> Router<ApiState> {
+    let mut routes = Router::new().route("/v1/plugins", get(plugins::list).post(plugins::install));
+    for plugin in ["/v1/plugins/{plugin}", "/v1/plugins/{plugin}/{rest}"] {
+        routes = routes
+            .route(plugin, get(plugins::one).delete(plugins::remove))
+            .route(&format!("{plugin}/versions"), get(plugins::versions_of))
+            .route(&format!("{plugin}/grants"), get(plugins::grants).put(plugins::set_grants))
+            .route(&format!("{plugin}/rollback"), post(plugins::rollback));
+    }
+    routes
 }
 
 /// An error in this dialect.

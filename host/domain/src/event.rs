@@ -142,6 +142,27 @@ pub enum EventBody {
         /// The same for every attempt of this call.
         idempotency_key: String,
     },
+    /// A tool call waits for a person's approval.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested {
+        /// The call's id: what a decision names.
+        call_id: String,
+        /// The tool's name.
+        tool: String,
+        /// The arguments that the decision is about.
+        arguments_json: String,
+    },
+    /// A person has decided about a tool call.
+    #[serde(rename = "approval.given")]
+    ApprovalGiven {
+        /// The call's id.
+        call_id: String,
+        /// The call may be made.
+        approved: bool,
+        /// Why, or why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A tool wanted what it is not granted.
     #[serde(rename = "grant.denied")]
     GrantDenied {
@@ -214,6 +235,8 @@ impl EventBody {
             Self::ModelStarted { .. } => "model.started",
             Self::ModelCompleted { .. } => "model.completed",
             Self::ToolStarted { .. } => "tool.started",
+            Self::ApprovalRequested { .. } => "approval.requested",
+            Self::ApprovalGiven { .. } => "approval.given",
             Self::GrantDenied { .. } => "grant.denied",
             Self::ToolCompleted { .. } => "tool.completed",
             Self::SourceAdded { .. } => "source.added",

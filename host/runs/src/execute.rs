@@ -13,9 +13,11 @@ use vivarium_domain::{
     EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId, Timestamp, Usage,
 };
 use vivarium_models::Provider;
-use vivarium_sandbox::{ModeCall, ModeEntry, ModeError, ModeHost, ModeReport, TracingLog};
+use vivarium_registry::{Catalog, ModeEntry};
+use vivarium_sandbox::{ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_store::{StoreError, Write};
 
+use crate::approvals::Approvals;
 use crate::host::RunHost;
 use crate::log::RunLog;
 use crate::service::Shared;
@@ -61,6 +63,9 @@ pub(crate) struct Execution {
     pub(crate) run: Run,
     pub(crate) log: Arc<RunLog>,
     pub(crate) control: Arc<Control>,
+    pub(crate) approvals: Arc<Approvals>,
+    /// What the tenant had when the run was accepted: the run ends on the versions that it began on.
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) mode: ModeEntry,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) output_schema: Option<(String, Arc<Validator>)>,
@@ -142,7 +147,9 @@ impl Execution {
     }
 
     async fn attempt(&mut self, host_slot: &OnceLock<Arc<RunHost>>) -> Result<Ended, StoreError> {
-        let _slot = self.shared.slot().await;
+        let Some(_place) = self.shared.place(&self.tenant).await else {
+            return Ok(Ended::failed(FailureCode::Interrupted, "the host had no place for the run in time; try again"));
+        };
         self.place.turn().await;
         let history = self.history().await?;
         self.log.record(EventBody::RunStarted {
@@ -180,6 +187,9 @@ impl Execution {
             tenant: self.tenant.clone(),
             log: Arc::clone(&self.log),
             store: Arc::clone(&self.shared.store),
+            session: self.run.session_id.clone(),
+            catalog: Arc::clone(&self.catalog),
+            approvals: Arc::clone(&self.approvals),
             toolbox: Arc::clone(&self.shared.toolbox),
             provider: Arc::clone(&self.provider),
             model: self.run.model.clone(),
@@ -193,7 +203,7 @@ impl Execution {
     }
 
     async fn run_mode(&self, host: Arc<RunHost>, history: Vec<Message>) -> ModeReport {
-        let plugin = &self.mode.installed.plugin;
+        let plugin = &self.mode.plugin.plugin;
         let call = ModeCall {
             mode: self.run.mode.clone(),
             input: self.run.input.clone(),
@@ -204,7 +214,7 @@ impl Execution {
         };
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let host: Arc<dyn ModeHost> = host;
-        plugin.run_mode(call, host, &self.shared.mode_limits, sink).await
+        plugin.run_mode(call, host, &self.mode.plugin.mode_limits, sink).await
     }
 
     /// What the mode's answer means for the run.

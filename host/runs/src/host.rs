@@ -8,27 +8,24 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use vivarium_domain::{
-    Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse, HostCall, Message, ModelError, ModelInfo,
-    ModelName, RunId, Source, TenantId, Timestamp, ToolCall, ToolDefinition, ToolOutcome, Usage, Visibility,
+    Approval, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse, HostCall, Message, ModelError,
+    ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition, ToolOutcome, Usage,
+    Visibility,
 };
 use vivarium_models::{Call, Provider};
-use vivarium_sandbox::{HostStop, Limits, ModeHost, ToolCallContext, ToolEntry, ToolReport, ToolResult, TracingLog};
+use vivarium_registry::{Catalog, ToolEntry};
+use vivarium_sandbox::{HostStop, ModeHost, ToolCallContext, ToolReport, ToolResult, TracingLog};
 use vivarium_store::{Store, StoreError};
 
+use crate::approvals::{Approvals, Decision};
 use crate::ledger::{Added, Entry, Ledger};
 use crate::log::RunLog;
+use crate::tools::{IntoTool, Toolbox, failed};
 
 /// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
 const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 /// Messages that a mode adds to the session in one run.
 const MAX_APPENDED_MESSAGES: usize = 500;
-
-/// What all runs share of tools: made once, when the host starts.
-pub(crate) struct Toolbox {
-    pub(crate) registry: Arc<vivarium_sandbox::Registry>,
-    pub(crate) definitions: Vec<ToolDefinition>,
-    pub(crate) limits: Arc<Limits>,
-}
 
 /// One run.
 pub(crate) struct RunHost {
@@ -36,6 +33,9 @@ pub(crate) struct RunHost {
     pub(crate) tenant: TenantId,
     pub(crate) log: Arc<RunLog>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: SessionId,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) approvals: Arc<Approvals>,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) model: ModelName,
@@ -125,7 +125,7 @@ impl RunHost {
     /// Records that a call will be made.
     fn intend(&self, mut call: ToolCall) -> IntendedCall {
         let number = self.tool_calls.fetch_add(1, Relaxed) + 1;
-        let entry = self.toolbox.registry.tool(&call.name).cloned();
+        let entry = self.catalog.tool(&call.name).cloned();
         let too_long = call.arguments_json.len() > MAX_ARGUMENT_BYTES;
         if too_long {
             call.arguments_json.clear();
@@ -135,13 +135,13 @@ impl RunHost {
             call_id: call.id.clone(),
             tool: call.name.clone(),
             arguments_json: call.arguments_json.clone(),
-            plugin: entry.as_ref().map(|entry| entry.installed.plugin.digest()),
+            plugin: entry.as_ref().map(|entry| entry.plugin.plugin.digest()),
             idempotency_key: idempotency_key.clone(),
         });
         let entry = match entry {
             Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
             Some(entry) => Ok(entry),
-            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.toolbox.names())),
+            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
         };
         IntendedCall { call, entry, idempotency_key }
     }
@@ -149,8 +149,11 @@ impl RunHost {
     async fn call_one(&self, intended: IntendedCall) -> Result<ToolResult, HostStop> {
         let IntendedCall { call, entry, idempotency_key } = intended;
         let report = match entry {
-            Ok(entry) => self.run_tool(&entry, &call, idempotency_key).await,
-            Err(message) => ToolReport { result: Err(message), usage: Default::default() },
+            Ok(entry) => match self.approved(&entry, &call).await? {
+                Ok(()) => self.run_tool(&entry, &call, idempotency_key).await,
+                Err(message) => failed(message),
+            },
+            Err(message) => failed(message),
         };
         let (outcome, documents) = match report.result {
             Ok(output) => (ToolOutcome::Output(output.content), output.documents),
@@ -173,12 +176,58 @@ impl RunHost {
     }
 
     async fn run_tool(&self, entry: &ToolEntry, call: &ToolCall, idempotency_key: String) -> ToolReport {
-        let plugin = &entry.installed.plugin;
+        let plugin = entry.plugin.name();
         let run = self.run.to_string();
-        let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: run.clone() });
-        let context = ToolCallContext { run_id: run, idempotency_key };
-        let grant = Arc::clone(&entry.installed.grant);
-        plugin.call_tool(&call.name, &call.arguments_json, context, grant, &self.toolbox.limits, sink).await
+        let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
+        let into = IntoTool {
+            tenant: &self.tenant,
+            entry,
+            arguments_json: &call.arguments_json,
+            context: ToolCallContext { run_id: run, idempotency_key, workspace: None },
+            session: &self.session,
+            log,
+        };
+        let report = match self.toolbox.call(into).await {
+            Ok(report) => report,
+            Err(no_place) => failed(format!("unavailable: {no_place}")),
+        };
+        for denial in &report.denials {
+            self.log.record(EventBody::GrantDenied {
+                call_id: call.id.clone(),
+                plugin: plugin.clone(),
+                capability: denial.capability.to_owned(),
+                message: denial.message.clone(),
+            });
+        }
+        report
+    }
+
+    /// Waits for a person, where the tool needs one's approval. The inner error is for the model.
+    async fn approved(&self, entry: &ToolEntry, call: &ToolCall) -> Result<Result<(), String>, HostStop> {
+        if entry.approval != Approval::Ask {
+            return Ok(Ok(()));
+        }
+        let Some(decided) = self.approvals.ask(&call.id) else {
+            return Ok(Err(format!("another call with the id {} waits for approval", call.id)));
+        };
+        let (call_id, tool) = (call.id.clone(), call.name.clone());
+        let arguments_json = call.arguments_json.clone();
+        self.log.record(EventBody::ApprovalRequested { call_id: call_id.clone(), tool, arguments_json });
+        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        // The sender goes only with the run.
+        let Ok(Decision { approved, reason }) = decided.await else { return Err(HostStop("the run ended".to_owned())) };
+        self.log.record(EventBody::ApprovalGiven { call_id, approved, reason: reason.clone() });
+        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        if approved {
+            return Ok(Ok(()));
+        }
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        Ok(Err(format!("denied: a person refused this call{reason}")))
+    }
+
+    fn tool_names(&self) -> String {
+        let names: Vec<&str> = self.catalog.tools().map(|tool| tool.manifest.name.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
     /// Puts documents into the ledger and their texts into the store.
@@ -216,13 +265,6 @@ struct IntendedCall {
     idempotency_key: String,
 }
 
-impl Toolbox {
-    fn names(&self) -> String {
-        let names: Vec<&str> = self.definitions.iter().map(|tool| tool.name.as_str()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    }
-}
-
 impl ModeHost for RunHost {
     fn describe(&self) -> ModelInfo {
         let info = self.provider.describe(self.model.model());
@@ -238,7 +280,7 @@ impl ModeHost for RunHost {
     }
 
     fn tools(&self) -> Vec<ToolDefinition> {
-        let tools = self.toolbox.definitions.clone();
+        let tools = self.catalog.definitions().to_vec();
         self.answered(HostCall::ToolsList(tools.iter().map(|tool| tool.name.to_string()).collect()));
         tools
     }

@@ -2,14 +2,19 @@
 //! host gives to a mode goes into the run's log first; the log is the journal, and readers follow it by number. This crate
 //! knows no HTTP.
 
+mod approvals;
 mod execute;
 mod host;
 mod ledger;
 mod log;
+mod queue;
 mod request;
 mod service;
 mod sessions;
+mod tools;
 
+pub use approvals::Decision;
 pub use log::{Item, LoggedEvent, Reader};
 pub use request::{Idempotency, ModeInfo, RunRequest, StartError, Started};
 pub use service::{RecoveryReport, Runs, RunsConfig};
+pub use tools::{ToolInfo, ToolTrial, TrialError};

@@ -71,6 +71,12 @@ pub enum StartError {
     /// Too many runs wait already.
     #[error("the host is full: {0}")]
     Overloaded(String),
+    /// The tenant's own runs are in the way.
+    #[error("this tenant has {0} runs under way, as many as it may; try again when some have ended")]
+    TenantOverloaded(usize),
+    /// The tenant's plugins can not be read.
+    #[error(transparent)]
+    Registry(#[from] vivarium_registry::RegistryError),
     /// No new runs are taken.
     #[error("the host is shutting down")]
     ShuttingDown,

@@ -6,46 +6,61 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use vivarium_domain::{
-    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp,
-    ToolDefinition, Usage,
+    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp, Usage,
 };
 use vivarium_models::Models;
-use vivarium_sandbox::{Limits, Registry};
+use vivarium_registry::{Catalog, ModeEntry, Registry, RegistryError};
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Store, StoreError, Write};
 
+use crate::approvals::{Approvals, Decision};
 use crate::execute::{Control, Ending, Execution};
-use crate::host::Toolbox;
 use crate::log::{Reader, RunLog};
+use crate::queue::{FairQueue, Place, QueueLimits};
 use crate::request::{ModeInfo, RunRequest, StartError, Started};
 use crate::sessions::SessionLines;
+use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
 /// How long a run may take to stop after it was told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an accepted run waits for its place at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// How runs are made.
 #[derive(Debug, Clone)]
 pub struct RunsConfig {
-    /// What a mode may use.
-    pub mode_limits: Limits,
-    /// What a tool may use.
-    pub tool_limits: Limits,
     /// Runs that work at one time.
     pub max_running: usize,
     /// Runs that wait for their turn; further ones are refused.
     pub max_queued: usize,
+    /// Of the running and of the waiting runs, the share that one tenant may have, in percent: the rest stays free for
+    /// the others.
+    pub tenant_share_percent: usize,
+    /// Tool calls at one time, those of runs and those of clients together.
+    pub max_tool_calls: usize,
+    /// How long a tool call waits for its place.
+    pub tool_call_patience: Duration,
     /// The largest `max_cycles` that a client may ask for.
     pub max_cycles: u32,
+}
+
+impl RunsConfig {
+    /// What of `all` one tenant may have.
+    fn share_of(&self, all: usize) -> usize {
+        (all.saturating_mul(self.tenant_share_percent) / 100).max(1)
+    }
 }
 
 impl Default for RunsConfig {
     fn default() -> Self {
         Self {
-            mode_limits: Limits::for_mode(),
-            tool_limits: Limits::for_tool(),
             max_running: 1024,
             max_queued: 4096,
+            tenant_share_percent: 75,
+            max_tool_calls: 256,
+            tool_call_patience: Duration::from_secs(10),
             max_cycles: 8,
         }
     }
@@ -68,28 +83,28 @@ struct Active {
     run: Run,
     log: Arc<RunLog>,
     control: Arc<Control>,
+    approvals: Arc<Approvals>,
 }
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) toolbox: Arc<Toolbox>,
-    pub(crate) mode_limits: Arc<Limits>,
-    modes: Vec<ModeInfo>,
     models: Arc<Models>,
     config: RunsConfig,
     active: Mutex<HashMap<RunKey, Active>>,
+    /// How many runs of each tenant are active.
+    active_of: Mutex<HashMap<TenantId, usize>>,
     sessions: Arc<SessionLines>,
-    slots: Semaphore,
+    places: Arc<FairQueue>,
     accepted: AtomicUsize,
     closing: AtomicBool,
     ended: Notify,
 }
 
 impl Shared {
-    /// Waits for one of the places of running runs.
-    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed.
-        self.slots.acquire().await.ok()
+    /// Waits for one of the places of running runs. None: in vain, which takes longer than any client waits.
+    pub(crate) async fn place(&self, tenant: &TenantId) -> Option<Place> {
+        self.places.place(tenant, LONGEST_WAIT).await.ok()
     }
 
     /// A run has ended.
@@ -97,7 +112,27 @@ impl Shared {
         let forgotten = self.active().remove(&(tenant.clone(), run));
         if forgotten.is_some() {
             self.accepted.fetch_sub(1, Ordering::Relaxed);
+            self.leave(tenant);
             self.ended.notify_waiters();
+        }
+    }
+
+    /// Counts a run of a tenant's, if it may have one more.
+    fn enter(&self, tenant: &TenantId, most: usize) -> bool {
+        let mut active_of = self.active_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = active_of.entry(tenant.clone()).or_default();
+        let may = *count < most;
+        *count += usize::from(may);
+        may
+    }
+
+    fn leave(&self, tenant: &TenantId) {
+        let mut active_of = self.active_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = active_of.get_mut(tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                active_of.remove(tenant);
+            }
         }
     }
 
@@ -110,19 +145,28 @@ impl Shared {
 impl Runs {
     /// Runs over this store, with these models and plugins.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, models: Arc<Models>, registry: Arc<Registry>, config: RunsConfig) -> Self {
-        let definitions = registry.tools().map(|entry| definition(&entry.manifest)).collect();
-        let modes = registry.modes().map(mode_info).collect();
-        let toolbox = Arc::new(Toolbox { registry, definitions, limits: Arc::new(config.tool_limits.clone()) });
+    pub fn new(store: Arc<dyn Store>, models: Arc<Models>, registry: Registry, config: RunsConfig) -> Self {
+        let tool_calls = QueueLimits {
+            places: config.max_tool_calls,
+            per_tenant: config.share_of(config.max_tool_calls),
+            waiting_per_tenant: config.max_queued,
+        };
+        let running = QueueLimits {
+            places: config.max_running,
+            per_tenant: config.share_of(config.max_running),
+            // How many wait is bounded where runs are accepted.
+            waiting_per_tenant: usize::MAX,
+        };
+        let patience = config.tool_call_patience;
+        let toolbox = Arc::new(Toolbox { registry, places: FairQueue::new(tool_calls), patience });
         Self(Arc::new(Shared {
             store,
             toolbox,
-            mode_limits: Arc::new(config.mode_limits.clone()),
-            modes,
             models,
             active: Mutex::default(),
+            active_of: Mutex::default(),
             sessions: Arc::default(),
-            slots: Semaphore::new(config.max_running),
+            places: FairQueue::new(running),
             accepted: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             ended: Notify::new(),
@@ -166,10 +210,46 @@ impl Runs {
         self.0.store.commit(tenant, batch).await
     }
 
-    /// The modes that can be asked for.
+    /// The modes that a tenant can ask for.
+    ///
+    /// # Errors
+    /// When the tenant's plugins can not be read.
+    pub async fn modes(&self, tenant: &TenantId) -> Result<Vec<ModeInfo>, RegistryError> {
+        Ok(self.0.toolbox.registry.catalog(tenant).await?.modes().map(mode_info).collect())
+    }
+
+    /// The tools that a tenant can use, by name.
+    ///
+    /// # Errors
+    /// When the tenant's plugins can not be read.
+    pub async fn tools(&self, tenant: &TenantId) -> Result<Vec<ToolInfo>, RegistryError> {
+        Ok(self.0.toolbox.registry.catalog(tenant).await?.tools().map(ToolInfo::from).collect())
+    }
+
+    /// Lets a client try a tool out, outside of any run: with the files of `session`, or with none but those of the call.
+    /// Dropping the future stops it.
+    ///
+    /// # Errors
+    /// When there is no such tool or no place; what the tool itself says is in the answer.
+    pub async fn try_tool(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        arguments_json: &str,
+        session: Option<SessionId>,
+    ) -> Result<ToolTrial, TrialError> {
+        if self.0.closing.load(Ordering::Acquire) {
+            return Err(TrialError::ShuttingDown);
+        }
+        self.0.toolbox.try_out(tenant, name, arguments_json, session).await
+    }
+
+    /// Decides about a tool call that waits for a person. None: there is no such run in this tenant, or it has ended;
+    /// false: no call of this id waits in it.
     #[must_use]
-    pub fn modes(&self, _tenant: &TenantId) -> &[ModeInfo] {
-        &self.0.modes
+    pub fn decide(&self, tenant: &TenantId, run: RunId, call_id: &str, decision: Decision) -> Option<bool> {
+        let approvals = self.0.active().get(&(tenant.clone(), run)).map(|active| Arc::clone(&active.approvals));
+        approvals.map(|approvals| approvals.decide(call_id, decision))
     }
 
     /// Accepts a run: it is on disk when this returns, and goes on by itself, whoever listens.
@@ -183,7 +263,8 @@ impl Runs {
         {
             return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
-        let prepared = self.prepare(tenant, &request)?;
+        let catalog = shared.toolbox.registry.catalog(tenant).await?;
+        let prepared = self.prepare(tenant, &request, catalog)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request));
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
@@ -205,9 +286,9 @@ impl Runs {
     }
 
     /// Checks a request and gives the run its places.
-    fn prepare(&self, tenant: &TenantId, request: &RunRequest) -> Result<Execution, StartError> {
+    fn prepare(&self, tenant: &TenantId, request: &RunRequest, catalog: Arc<Catalog>) -> Result<Execution, StartError> {
         let shared = &self.0;
-        let mode = shared.toolbox.registry.mode(&request.mode).cloned().ok_or_else(|| self.unknown_mode(request))?;
+        let mode = catalog.mode(&request.mode).cloned().ok_or_else(|| unknown_mode(&catalog, request))?;
         let max = shared.config.max_cycles;
         let max_cycles = request.max_cycles.unwrap_or_else(|| mode.manifest.default_max_cycles.clamp(1, max));
         if !(1..=max).contains(&max_cycles) {
@@ -224,13 +305,15 @@ impl Runs {
         let place = shared.sessions.join(tenant, &run.session_id).ok_or_else(|| {
             StartError::Overloaded("too many messages wait in this session; try again later".to_owned())
         })?;
-        let (log, control) = self.admit(tenant, &run)?;
+        let (log, control, approvals) = self.admit(tenant, &run)?;
         Ok(Execution {
             shared: Arc::clone(shared),
             tenant: tenant.clone(),
             run,
             log,
             control,
+            approvals,
+            catalog,
             mode,
             provider,
             output_schema,
@@ -242,7 +325,7 @@ impl Runs {
     fn new_run(
         &self,
         request: &RunRequest,
-        mode: &vivarium_sandbox::ModeEntry,
+        mode: &ModeEntry,
         model: ModelName,
         session_id: SessionId,
         max_cycles: u32,
@@ -251,7 +334,7 @@ impl Runs {
             id: RunId::new(),
             status: RunStatus::Queued,
             mode: request.mode.clone(),
-            plugin: mode.installed.plugin.digest(),
+            plugin: mode.plugin.plugin.digest(),
             model,
             session_id,
             input: request.input.clone(),
@@ -266,12 +349,19 @@ impl Runs {
     }
 
     /// Takes the run among the active ones, if there is room.
-    fn admit(&self, tenant: &TenantId, run: &Run) -> Result<(Arc<RunLog>, Arc<Control>), StartError> {
+    #[expect(clippy::type_complexity, reason = "three things that are made together and go separate ways")]
+    fn admit(&self, tenant: &TenantId, run: &Run) -> Result<(Arc<RunLog>, Arc<Control>, Arc<Approvals>), StartError> {
         let shared = &self.0;
         let room = shared.config.max_running + shared.config.max_queued;
         let log = Arc::new(RunLog::new(tenant.clone(), run.id, Arc::clone(&shared.store)));
         let control = Arc::new(Control::default());
-        let active = Active { run: run.clone(), log: Arc::clone(&log), control: Arc::clone(&control) };
+        let approvals = Arc::new(Approvals::default());
+        let active = Active {
+            run: run.clone(),
+            log: Arc::clone(&log),
+            control: Arc::clone(&control),
+            approvals: Arc::clone(&approvals),
+        };
         let mut all = shared.active();
         // Looked at under the lock: `drain` sets it and then looks at what is active.
         if shared.closing.load(Ordering::Acquire) {
@@ -280,9 +370,13 @@ impl Runs {
         if shared.accepted.load(Ordering::Relaxed) >= room {
             return Err(StartError::Overloaded(format!("{room} runs are under way; try again later")));
         }
+        let share = shared.config.share_of(room);
+        if !shared.enter(tenant, share) {
+            return Err(StartError::TenantOverloaded(share));
+        }
         shared.accepted.fetch_add(1, Ordering::Relaxed);
         all.insert((tenant.clone(), run.id), active);
-        Ok((log, control))
+        Ok((log, control, approvals))
     }
 
     async fn replayed(
@@ -301,12 +395,6 @@ impl Runs {
         Ok(Started { run_id: run.id, session_id: run.session_id, replayed: true })
     }
 
-    fn unknown_mode(&self, request: &RunRequest) -> StartError {
-        let modes: Vec<&str> = self.0.toolbox.registry.modes().map(|entry| entry.manifest.name.as_str()).collect();
-        let available = if modes.is_empty() { "none".to_owned() } else { modes.join(", ") };
-        StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available }
-    }
-
     /// One run's record. None: no such run in this tenant.
     ///
     /// # Errors
@@ -315,7 +403,11 @@ impl Runs {
         let active = self.0.active().get(&(tenant.clone(), run)).map(|active| {
             let last_seq = active.log.last_seq();
             // Its first event is the start of its mode.
-            let status = if last_seq == 0 { RunStatus::Queued } else { RunStatus::Running };
+            let status = match last_seq {
+                0 => RunStatus::Queued,
+                _ if active.approvals.any() => RunStatus::Waiting,
+                _ => RunStatus::Running,
+            };
             Run { status, last_seq, ..active.run.clone() }
         });
         match active {
@@ -398,6 +490,12 @@ fn first_batch(run: &Run, request: &RunRequest) -> Batch {
     batch
 }
 
+fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
+    let modes: Vec<&str> = catalog.modes().map(|entry| entry.manifest.name.as_str()).collect();
+    let available = if modes.is_empty() { "none".to_owned() } else { modes.join(", ") };
+    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available }
+}
+
 fn compile_schema(schema: &serde_json::Value) -> Result<(String, Arc<Validator>), StartError> {
     let validator = jsonschema::validator_for(schema).map_err(|error| StartError::OutputSchema(error.to_string()))?;
     Ok((schema.to_string(), Arc::new(validator)))
@@ -409,20 +507,11 @@ fn new_session_id() -> Result<SessionId, StartError> {
     id.parse().map_err(|error: vivarium_domain::IdError| StoreError::Corrupt(error.to_string()).into())
 }
 
-fn mode_info(entry: &vivarium_sandbox::ModeEntry) -> ModeInfo {
+fn mode_info(entry: &ModeEntry) -> ModeInfo {
     ModeInfo {
         name: entry.manifest.name.to_string(),
         title: entry.manifest.title.clone(),
         description: entry.manifest.description.clone(),
         default_max_cycles: entry.manifest.default_max_cycles,
-    }
-}
-
-fn definition(manifest: &vivarium_domain::ToolManifest) -> ToolDefinition {
-    ToolDefinition {
-        name: manifest.name.clone(),
-        description: manifest.description.clone(),
-        input_schema: manifest.input_schema.clone(),
-        read_only: manifest.read_only,
     }
 }

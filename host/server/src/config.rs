@@ -1,5 +1,7 @@
 //! What an operator can set: defaults < `vivarium.toml` < environment < flags. Everything that is wrong is told at once.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,13 +13,15 @@ use figment::value::{Dict, Map};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vivarium_api::TierLimits;
-use vivarium_domain::ModelName;
+use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, ToolName};
+
+pub use limits::{LimitsTable, maxima, mode_defaults, tool_defaults};
 
 /// The file that is read from the working folder if no other is named.
 const DEFAULT_FILE: &str = "vivarium.toml";
 
 /// Variables that begin like ours and set no key of the configuration.
-const OTHER_VARIABLES: [&str; 5] = ["ADMIN_KEY", "CONFIG", "LOG", "KEY", "URL"];
+const OTHER_VARIABLES: [&str; 6] = ["ADMIN_KEY", "CONFIG", "LOG", "KEY", "SECRETS_KEY", "URL"];
 
 /// The least length of a first key that an operator chooses.
 const MIN_ADMIN_KEY_CHARS: usize = 16;
@@ -64,15 +68,23 @@ pub struct PluginSecret {
 pub struct PluginConfig {
     /// The hosts that it may reach; none: for a plugin that came with this binary what its manifest asks for, for any
     /// other plugin nothing.
-    pub hosts: Option<Vec<String>>,
+    pub hosts: Option<Vec<HostRequest>>,
     /// Hosts with ports that it may reach although their addresses are not public.
     pub dangerously_allow_private_addresses: Vec<String>,
     /// It may search and read the corpus. A plugin that came with this binary may in any case.
     pub corpus: bool,
+    /// It may keep data between calls.
+    pub state: bool,
+    /// What it may do with the files of a session.
+    pub files: Option<FileAccess>,
     /// Settings that it reads.
     pub settings: BTreeMap<String, String>,
+    /// Limits of its calls.
+    pub limits: LimitsTable,
+    /// Which of its tools need a person's approval.
+    pub approvals: BTreeMap<ToolName, Approval>,
     /// Credentials that the host puts into its requests, by name.
-    pub secrets: BTreeMap<String, PluginSecret>,
+    pub secrets: BTreeMap<SecretName, PluginSecret>,
 }
 
 /// The configuration.
@@ -98,10 +110,30 @@ pub struct Config {
     pub max_running: usize,
     /// Runs that wait for their turn.
     pub max_queued: usize,
+    /// Of running and waiting runs and of tool calls, the share that one tenant may have, in percent.
+    pub tenant_share_percent: usize,
+    /// Tool calls at one time.
+    pub max_tool_calls: usize,
+    /// How long a tool call waits for its place, in seconds.
+    pub tool_call_patience_seconds: u64,
+    /// The largest component that is installed, in bytes.
+    pub max_component_bytes: usize,
+    /// The most plugins of a tenant.
+    pub max_plugins: usize,
+    /// Where the key of the tenants' secrets is; none: `secrets.key` in the data folder.
+    pub secrets_key_file: Option<PathBuf>,
+    /// Hosts with ports whose addresses need not be public, for every plugin that is granted exactly that host and port.
+    pub dangerously_allow_private_addresses: Vec<String>,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
     /// What keys may do in a minute, by tier.
     pub limits: TierLimits,
+    /// What a tool's call may use where neither its grant nor its manifest says anything.
+    pub tool_limits: LimitsTable,
+    /// What a mode's run may use where neither its grant nor its manifest says anything.
+    pub mode_limits: LimitsTable,
+    /// What no limit of a tenant goes beyond, by tier.
+    pub max_limits: BTreeMap<Tier, LimitsTable>,
     /// What each plugin is given, by its name `owner/name`.
     pub plugins: BTreeMap<String, PluginConfig>,
     /// The first admin key of an empty data folder, from `VIVARIUM_ADMIN_KEY`.
@@ -122,8 +154,18 @@ impl Default for Config {
             max_connections: 10_000,
             max_running: 1024,
             max_queued: 4096,
+            tenant_share_percent: 75,
+            max_tool_calls: 256,
+            tool_call_patience_seconds: 10,
+            max_component_bytes: 48 << 20,
+            max_plugins: 100,
+            secrets_key_file: None,
+            dangerously_allow_private_addresses: Vec::new(),
             drain_seconds: 20,
             limits: TierLimits::default(),
+            tool_limits: LimitsTable(tool_defaults()),
+            mode_limits: LimitsTable(mode_defaults()),
+            max_limits: maxima(),
             plugins: BTreeMap::new(),
             admin_key: None,
         }
@@ -176,6 +218,20 @@ impl Reader {
         value
     }
 
+    /// Limits of which only some may be set: the others stay at their defaults.
+    fn take_limits(&mut self, key: &str, default: LimitsTable) -> LimitsTable {
+        LimitsTable(self.take(key, LimitsTable::default()).0.or(default.0))
+    }
+
+    fn take_max_limits(&mut self, default: BTreeMap<Tier, LimitsTable>) -> BTreeMap<Tier, LimitsTable> {
+        let set: BTreeMap<Tier, LimitsTable> = self.take("max_limits", BTreeMap::new());
+        let of = |(tier, most): (Tier, LimitsTable)| {
+            let set = set.get(&tier).copied().unwrap_or_default();
+            (tier, LimitsTable(set.0.or(most.0)))
+        };
+        default.into_iter().map(of).collect()
+    }
+
     fn refuse_unknown(&mut self, known: &[&str]) {
         let keys = self.sum.extract::<Dict>().map(|all| all.into_keys().collect::<Vec<_>>()).unwrap_or_default();
         for key in keys.iter().filter(|key| !known.contains(&key.as_str())) {
@@ -189,8 +245,8 @@ impl Reader {
 
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
-    /// the last two, which are tables.
-    pub const KEYS: [&str; 13] = [
+    /// the last ones, from [`Config::FILE_ONLY`] on, which are lists and tables.
+    pub const KEYS: [&str; 23] = [
         "listen",
         "data",
         "corpus",
@@ -201,10 +257,23 @@ impl Config {
         "max_connections",
         "max_running",
         "max_queued",
+        "tenant_share_percent",
+        "max_tool_calls",
+        "tool_call_patience_seconds",
+        "max_component_bytes",
+        "max_plugins",
+        "secrets_key_file",
         "drain_seconds",
+        "dangerously_allow_private_addresses",
         "limits",
+        "tool_limits",
+        "mode_limits",
+        "max_limits",
         "plugins",
     ];
+
+    /// The first key that stands in the file only, and after it the others that do.
+    const FILE_ONLY: &str = "dangerously_allow_private_addresses";
 
     /// Reads the configuration. `file` must be there; without one, `vivarium.toml` is read if it is there.
     ///
@@ -224,7 +293,7 @@ impl Config {
         if let Some(path) = path {
             sum = sum.merge(Toml::file_exact(path));
         }
-        let variables: Vec<&str> = Self::KEYS.into_iter().filter(|key| !matches!(*key, "limits" | "plugins")).collect();
+        let variables: Vec<&str> = Self::KEYS.into_iter().take_while(|key| *key != Self::FILE_ONLY).collect();
         let sum = sum.merge(Env::prefixed("VIVARIUM_").only(&variables).lowercase(true));
         let sum = sum.merge(Serialized::defaults(flags));
         warn_of_unknown_variables(&variables);
@@ -253,8 +322,19 @@ impl Config {
             max_connections: reader.take_positive("max_connections", default.max_connections),
             max_running: reader.take_positive("max_running", default.max_running),
             max_queued: reader.take("max_queued", default.max_queued),
+            tenant_share_percent: reader.take_positive("tenant_share_percent", default.tenant_share_percent).min(100),
+            max_tool_calls: reader.take_positive("max_tool_calls", default.max_tool_calls),
+            tool_call_patience_seconds: reader.take("tool_call_patience_seconds", default.tool_call_patience_seconds),
+            max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
+            max_plugins: reader.take("max_plugins", default.max_plugins),
+            secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
+            dangerously_allow_private_addresses: reader
+                .take("dangerously_allow_private_addresses", default.dangerously_allow_private_addresses),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             limits: reader.take("limits", default.limits),
+            tool_limits: reader.take_limits("tool_limits", default.tool_limits),
+            mode_limits: reader.take_limits("mode_limits", default.mode_limits),
+            max_limits: reader.take_max_limits(default.max_limits),
             plugins: reader.take("plugins", default.plugins),
             admin_key: admin_key(&mut reader.errors),
         };

@@ -11,14 +11,18 @@ use vivarium_api::{ApiConfig, ApiState, Readiness};
 use vivarium_domain::{IdError, ModelInfo, ModelName};
 use vivarium_egress::Egress;
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
+use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
 use vivarium_runs::{Runs, RunsConfig};
-use vivarium_sandbox::{CorpusView, LoadError, Registry, Sandbox, SandboxConfig};
+use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_store::{SledStore, Store, StoreError};
 
 use crate::config::Config;
 use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::keys::{FirstKey, Keys};
-use crate::plugins::{self, Gifts};
+use crate::plugins::{self, Shared};
+
+/// The most versions of one plugin that are kept.
+const MAX_VERSIONS: usize = 10;
 
 /// Why the host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,12 @@ pub enum StartError {
     /// Nothing could be run.
     #[error("this build holds no plugins; build with `cargo xtask serve`, or name a folder of them in plugins_dir")]
     NoPlugins,
+    /// The key of the tenants' secrets can not be had.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The plugins are not configured right.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The models are not set up right.
     #[error(transparent)]
     Models(#[from] ConfigError),
@@ -66,6 +76,8 @@ pub enum StartError {
 pub struct Host {
     /// Starts, follows and ends runs.
     pub runs: Runs,
+    /// Plugins, grants and secrets.
+    pub registry: Registry,
     /// Tenants and keys.
     pub keys: Keys,
     /// What the data folder's first key is.
@@ -94,13 +106,18 @@ impl Host {
             }
             None => (None, None),
         };
-        let (store, registry, models) =
-            tokio::join!(open_store(&config.data), load_plugins(config, corpus.clone()), models(config));
-        let store = store?;
-        let (registry, models) = (Arc::new(registry?), Arc::new(models?));
-        let limits =
-            RunsConfig { max_running: config.max_running, max_queued: config.max_queued, ..RunsConfig::default() };
-        let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry, limits);
+        let (store, plugins, models) = tokio::join!(open_store(&config.data), load_plugins(config), models(config));
+        let (store, models) = (store?, Arc::new(models?));
+        let (sandbox, shared) = plugins?;
+        let rooms = Rooms {
+            store: Arc::clone(&store),
+            sandbox,
+            egress: Arc::new(Egress::new()),
+            corpus: corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>),
+            vault: vault(config)?,
+        };
+        let registry = Registry::new(rooms, registry_config(config), shared.plugins, shared.gifts)?;
+        let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), runs_config(config));
         let recovered = runs.recover().await?;
         if recovered.interrupted > 0 {
             tracing::warn!(
@@ -114,15 +131,29 @@ impl Host {
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
+            registry: registry.clone(),
             store: Arc::clone(&store),
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
             shutdown: shutdown.clone(),
             limits: config.limits,
             max_body_bytes: config.max_body_bytes,
+            max_component_bytes: config.max_component_bytes,
             body_timeout: config.request_timeout(),
         });
         let default_model = models.default_model().clone();
-        Ok(Self { runs, keys, first_key, default_model, api, models, corpus, corpus_opened, draining, shutdown })
+        Ok(Self {
+            runs,
+            registry,
+            keys,
+            first_key,
+            default_model,
+            api,
+            models,
+            corpus,
+            corpus_opened,
+            draining,
+            shutdown,
+        })
     }
 
     /// What the default model can do.
@@ -176,7 +207,40 @@ pub(crate) async fn open_store(data: &Path) -> Result<Arc<dyn Store>, StartError
     .await
 }
 
-async fn load_plugins(config: &Config, corpus: Option<Arc<LazyCorpus>>) -> Result<Registry, StartError> {
+fn runs_config(config: &Config) -> RunsConfig {
+    RunsConfig {
+        max_running: config.max_running,
+        max_queued: config.max_queued,
+        tenant_share_percent: config.tenant_share_percent,
+        max_tool_calls: config.max_tool_calls,
+        tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
+        ..RunsConfig::default()
+    }
+}
+
+fn registry_config(config: &Config) -> RegistryConfig {
+    RegistryConfig {
+        workspaces: config.data.join("workspaces"),
+        max_component_bytes: config.max_component_bytes,
+        max_plugins: config.max_plugins,
+        max_versions: MAX_VERSIONS,
+        tool_defaults: config.tool_limits.0,
+        mode_defaults: config.mode_limits.0,
+        maxima: config.max_limits.iter().map(|(tier, most)| (*tier, most.0)).collect(),
+        dangerously_allow_private_addresses: config.dangerously_allow_private_addresses.clone(),
+    }
+}
+
+/// The key of the secrets, from the environment or from its file, which is made where it is not there.
+fn vault(config: &Config) -> Result<Vault, StartError> {
+    if let Some(text) = std::env::var("VIVARIUM_SECRETS_KEY").ok().filter(|text| !text.is_empty()) {
+        return Ok(Vault::from_text(&text)?);
+    }
+    let file = config.secrets_key_file.clone().unwrap_or_else(|| config.data.join("secrets.key"));
+    Ok(Vault::from_file(&file)?)
+}
+
+async fn load_plugins(config: &Config) -> Result<(Sandbox, Shared), StartError> {
     let config = config.clone();
     blocking(move || {
         let cache = Some(config.data.join("compiled"));
@@ -184,8 +248,8 @@ async fn load_plugins(config: &Config, corpus: Option<Arc<LazyCorpus>>) -> Resul
             tracing::info!("compiling the plugins; that is done once and takes some seconds");
         }
         let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None })?;
-        let corpus = corpus.map(|corpus| corpus as Arc<dyn CorpusView>);
-        plugins::load(&sandbox, &config, &Gifts { egress: Arc::new(Egress::new()), corpus })
+        let shared = plugins::load(&sandbox, &config)?;
+        Ok((sandbox, shared))
     })
     .await
 }

@@ -85,6 +85,10 @@ impl Keys {
     /// # Errors
     /// When the store fails.
     pub async fn create_tenant(&self, id: &TenantId, tier: Tier) -> Result<bool, StoreError> {
+        if id.as_str().starts_with('_') {
+            // Those are the host's own: what the operator shares lies under one.
+            return Err(StoreError::Refused(format!("a tenant's id does not begin with an underscore, as {id} does")));
+        }
         if self.0.tenant(id).await?.is_some() {
             return Ok(false);
         }

@@ -1,15 +1,17 @@
-//! The plugins of this host: those that came with the binary, and those of a folder that the operator names. What each
-//! may do is put together here, from its manifest and the configuration.
+//! The plugins that all tenants have: those that came with the binary, and those of a folder that the operator names. What
+//! each may do where a tenant has not said so itself is put together here, from its manifest and the configuration.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use http::Method;
-use vivarium_domain::Manifest;
-use vivarium_egress::{Egress, EgressPolicy, HostPort, HostRule, Injection};
-use vivarium_sandbox::{CorpusView, Grant, InstalledPlugin, Plugin, Registry, Sandbox};
+use vivarium_domain::{HostRequest, Manifest, PluginGrant, PluginName, SecretUse};
+use vivarium_egress::{AllowedHost, HostPort, Injection};
+use vivarium_registry::{OperatorGift, OperatorSecret, SharedPlugin};
+use vivarium_sandbox::Sandbox;
 
 use crate::config::{Config, PluginConfig};
 use crate::host::StartError;
@@ -20,19 +22,21 @@ const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 /// A component before it is loaded.
 struct Component {
     name: String,
-    bytes: std::borrow::Cow<'static, [u8]>,
+    bytes: Cow<'static, [u8]>,
     /// It came with the binary: what its manifest asks for is what we ask for.
     ours: bool,
 }
 
-/// What plugins can be given.
-pub(crate) struct Gifts {
-    pub(crate) egress: Arc<Egress>,
-    pub(crate) corpus: Option<Arc<dyn CorpusView>>,
+/// What the operator has for all tenants.
+pub(crate) struct Shared {
+    /// Plugins that are there from the start.
+    pub(crate) plugins: Vec<SharedPlugin>,
+    /// What others get that the operator installs while the host runs.
+    pub(crate) gifts: BTreeMap<PluginName, OperatorGift>,
 }
 
-/// Loads all plugins, at once on all cores: what is not in the cache of compiled forms takes a second each.
-pub(crate) fn load(sandbox: &Sandbox, config: &Config, gifts: &Gifts) -> Result<Registry, StartError> {
+/// Loads the plugins, at once on all cores: what is not in the cache of compiled forms takes a second each.
+pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartError> {
     let components = components(config.plugins_dir.as_deref())?;
     if components.is_empty() {
         return Err(StartError::NoPlugins);
@@ -42,33 +46,42 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config, gifts: &Gifts) -> Result<
             components.iter().map(|component| scope.spawn(move || sandbox.load(&component.bytes))).collect();
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
     });
-    let mut registry = Registry::default();
-    let mut given = Vec::new();
+    let mut gifts = gifts(config)?;
+    let mut plugins = Vec::new();
     for (component, loaded) in components.iter().zip(loaded) {
         let failed = |reason: String| StartError::Plugin { name: component.name.clone(), reason };
         let plugin = loaded.map_err(|_| failed("loading it panicked".to_owned()))?;
         let plugin = plugin.map_err(|error| failed(error.to_string()))?;
-        given.push(plugin.manifest().name.to_string());
-        let grant = grant(&plugin, component.ours, config, gifts).map_err(failed)?;
-        if component.ours && has_nothing_to_work_with(plugin.manifest(), &grant) {
-            tracing::debug!(plugin = %plugin.manifest().name, "left out: nothing of this host is there for it to work with");
-            continue;
+        let manifest = plugin.manifest();
+        let hosts_are_set = config.plugins.get(manifest.name.as_str()).is_some_and(|given| given.hosts.is_some());
+        let mut gift = gifts.remove(&manifest.name).unwrap_or_default();
+        check_asked(manifest, &gift).map_err(failed)?;
+        if component.ours {
+            give_what_it_asks(manifest, &mut gift.grant, hosts_are_set);
+            if has_nothing_to_work_with(manifest, &gift.grant, config.corpus.is_some()) {
+                tracing::debug!(plugin = %manifest.name, "left out: nothing of this host is there for it to work with");
+                continue;
+            }
         }
-        let installed = InstalledPlugin { plugin: Arc::new(plugin), grant: Arc::new(grant) };
-        registry.add(&installed).map_err(|error| failed(error.to_string()))?;
+        check_provided(manifest, &plugins).map_err(failed)?;
+        plugins.push(SharedPlugin { plugin: Arc::new(plugin), bytes: component.bytes.len() as u64, gift });
     }
-    if let Some(nobody) = config.plugins.keys().find(|name| !given.contains(name)) {
-        let reason =
-            format!("the configuration has plugins.{nobody:?}, and no plugin has this name: {}", given.join(", "));
-        return Err(StartError::Plugin { name: nobody.clone(), reason });
+    for name in gifts.keys().filter(|name| !components.iter().any(|component| component.is(name))) {
+        tracing::info!(plugin = %name, "the configuration gives this plugin something, and it is not among those of this start");
     }
-    Ok(registry)
+    Ok(Shared { plugins, gifts })
+}
+
+impl Component {
+    fn is(&self, name: &PluginName) -> bool {
+        vivarium_sandbox::read_manifest(&self.bytes).is_ok_and(|manifest| manifest.name == *name)
+    }
 }
 
 fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {
     let embedded = EMBEDDED.iter().map(|(name, bytes)| Component {
         name: (*name).to_owned(),
-        bytes: std::borrow::Cow::Borrowed(*bytes),
+        bytes: Cow::Borrowed(*bytes),
         ours: true,
     });
     let mut components: Vec<Component> = embedded.collect();
@@ -92,56 +105,91 @@ fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {
     Ok(components)
 }
 
-/// What a plugin may do: of what its manifest asks for, what the configuration gives.
-fn grant(plugin: &Plugin, ours: bool, config: &Config, gifts: &Gifts) -> Result<Grant, String> {
-    let manifest = plugin.manifest();
-    let nothing = PluginConfig::default();
-    let given = config.plugins.get(manifest.name.as_str()).unwrap_or(&nothing);
+/// What the configuration gives, by plugin; all of it reads.
+fn gifts(config: &Config) -> Result<BTreeMap<PluginName, OperatorGift>, StartError> {
+    let mut gifts = BTreeMap::new();
+    for (name, given) in &config.plugins {
+        let failed = |reason: String| StartError::Plugin { name: name.clone(), reason };
+        let plugin = name.parse::<PluginName>().map_err(|error| failed(error.to_string()))?;
+        gifts.insert(plugin, gift(given).map_err(failed)?);
+    }
+    Ok(gifts)
+}
+
+fn gift(given: &PluginConfig) -> Result<OperatorGift, String> {
+    let hosts: Vec<HostRequest> = given.hosts.clone().unwrap_or_default();
+    for host in &hosts {
+        AllowedHost::parse(&host.host, &host.methods).map_err(|error| error.to_string())?;
+    }
+    for place in &given.dangerously_allow_private_addresses {
+        place.parse::<HostPort>().map_err(|error| error.to_string())?;
+    }
+    let mut secrets = BTreeMap::new();
+    for (name, secret) in &given.secrets {
+        let value = secret.value.0.clone();
+        Injection::new(&secret.host, &secret.header, &secret.prefix, value.clone())
+            .map_err(|error| error.to_string())?;
+        let (host, header, prefix) = (secret.host.clone(), secret.header.clone(), secret.prefix.clone());
+        secrets.insert(name.clone(), OperatorSecret { inject: SecretUse { host, header, prefix }, value });
+    }
+    let grant = PluginGrant {
+        hosts,
+        secrets: Vec::new(),
+        settings: given.settings.clone(),
+        files: given.files,
+        corpus: given.corpus,
+        state: given.state,
+        limits: given.limits.0,
+        approvals: given.approvals.clone(),
+        dangerously_allow_private_addresses: given.dangerously_allow_private_addresses.clone(),
+    };
+    Ok(OperatorGift { grant, secrets })
+}
+
+/// A setting or a secret that the plugin does not ask for is a typing error in the configuration.
+fn check_asked(manifest: &Manifest, gift: &OperatorGift) -> Result<(), String> {
+    let requests = &manifest.requests;
+    let secrets: Vec<String> = requests.secrets.iter().map(ToString::to_string).collect();
     for (what, names, asked) in [
-        ("setting", given.settings.keys().collect::<Vec<_>>(), &manifest.requests.settings),
-        ("secret", given.secrets.keys().collect(), &manifest.requests.secrets),
+        ("setting", gift.grant.settings.keys().cloned().collect::<Vec<_>>(), &requests.settings),
+        ("secret", gift.secrets.keys().map(ToString::to_string).collect(), &secrets),
     ] {
         if let Some(unasked) = names.into_iter().find(|name| !asked.contains(name)) {
             let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
             return Err(format!("the configuration gives it the {what} {unasked:?}, and it asks for: {asked}"));
         }
     }
-    let policy = policy(manifest, ours, given)?;
-    Ok(Grant {
-        egress: policy.map(|policy| (Arc::clone(&gifts.egress), Arc::new(policy))),
-        settings: given.settings.clone(),
-        secrets: given.secrets.keys().cloned().collect(),
-        // Ours gets the corpus that the operator started the host with; others only where the configuration says so.
-        corpus: gifts.corpus.clone().filter(|_| manifest.requests.corpus && (ours || given.corpus)),
-    })
+    Ok(())
+}
+
+/// Two plugins of the same start can not both provide a mode or a tool of one name.
+fn check_provided(manifest: &Manifest, plugins: &[SharedPlugin]) -> Result<(), String> {
+    for other in plugins {
+        let other = other.plugin.manifest();
+        let mode = manifest.modes.iter().find(|mode| other.modes.iter().any(|taken| taken.name == mode.name));
+        let tool = manifest.tools.iter().find(|tool| other.tools.iter().any(|taken| taken.name == tool.name));
+        let taken = mode.map(|mode| ("mode", &mode.name)).or_else(|| tool.map(|tool| ("tool", &tool.name)));
+        if let Some((kind, name)) = taken {
+            return Err(format!("{} and {} both provide the {kind} {name}", other.name, manifest.name));
+        }
+    }
+    Ok(())
+}
+
+/// What came with the binary gets what its manifest asks for, unless the operator has named its hosts.
+fn give_what_it_asks(manifest: &Manifest, grant: &mut PluginGrant, hosts_are_set: bool) {
+    let requests = &manifest.requests;
+    if !hosts_are_set {
+        grant.hosts.clone_from(&requests.hosts);
+    }
+    grant.files = grant.files.or(requests.files);
+    grant.corpus |= requests.corpus;
+    grant.state |= requests.state;
 }
 
 /// Our own tools over a corpus that is not there, or over a search engine that nobody has set: no model should be offered
 /// what can only fail.
-fn has_nothing_to_work_with(manifest: &Manifest, grant: &Grant) -> bool {
+fn has_nothing_to_work_with(manifest: &Manifest, grant: &PluginGrant, corpus: bool) -> bool {
     let requests = &manifest.requests;
-    (requests.corpus && grant.corpus.is_none()) || (!requests.settings.is_empty() && grant.settings.is_empty())
-}
-
-fn policy(manifest: &Manifest, ours: bool, given: &PluginConfig) -> Result<Option<EgressPolicy>, String> {
-    let unasked: &[String] = if ours { &manifest.requests.hosts } else { &[] };
-    let hosts = given.hosts.as_deref().unwrap_or(unasked);
-    let private = &given.dangerously_allow_private_addresses;
-    if hosts.is_empty() && private.is_empty() {
-        return Ok(None);
-    }
-    let hosts: Result<Vec<HostRule>, _> = hosts.iter().map(|rule| rule.parse()).collect();
-    let private: Result<Vec<HostPort>, _> = private.iter().map(|place| place.parse()).collect();
-    let injections: Result<Vec<Injection>, _> = given
-        .secrets
-        .values()
-        .map(|secret| Injection::new(&secret.host, &secret.header, &secret.prefix, secret.value.0.clone()))
-        .collect();
-    Ok(Some(EgressPolicy {
-        hosts: hosts.map_err(|error| error.to_string())?,
-        methods: vec![Method::GET, Method::HEAD, Method::POST],
-        dangerously_allow_private_addresses: private.map_err(|error| error.to_string())?,
-        injections: injections.map_err(|error| error.to_string())?,
-        ..EgressPolicy::default()
-    }))
+    (requests.corpus && !corpus) || (!requests.settings.is_empty() && grant.settings.is_empty())
 }

@@ -15,9 +15,7 @@ pub(super) async fn revoke(
     CallerExt { 0: caller }: CallerExt,
     Path(id): Path<String>,
 ) -> Result<StatusCode, NativeError> {
-    if !caller.scopes.contains(&Scope::Admin) {
-        return Err(ApiError::new(Kind::ScopeMissing, "this needs a key with the scope admin").into());
-    }
+    caller.needs(Scope::Admin)?;
     let not_found = || ApiError::new(Kind::NotFound, "there is no such key");
     let id = id.parse().map_err(|_| not_found())?;
     match state.0.auth.revoke(&caller.tenant, id).await? {

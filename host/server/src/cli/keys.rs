@@ -16,8 +16,8 @@ pub(super) enum Key {
         #[arg(long, default_value = "")]
         name: String,
         /// What it may do.
-        #[arg(long, value_enum, default_value = "runs")]
-        scope: ScopeName,
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "runs")]
+        scope: Vec<ScopeName>,
         #[command(flatten)]
         of: Of,
     },
@@ -48,6 +48,10 @@ pub(super) struct Of {
 pub(super) enum ScopeName {
     /// Make and read runs.
     Runs,
+    /// Install, grant and remove the tenant's plugins.
+    Plugins,
+    /// Set and remove the tenant's secrets.
+    Secrets,
     /// Everything.
     Admin,
 }
@@ -94,6 +98,17 @@ impl From<TierName> for Tier {
     }
 }
 
+impl From<ScopeName> for Scope {
+    fn from(name: ScopeName) -> Self {
+        match name {
+            ScopeName::Runs => Self::Runs,
+            ScopeName::Plugins => Self::Plugins,
+            ScopeName::Secrets => Self::Secrets,
+            ScopeName::Admin => Self::Admin,
+        }
+    }
+}
+
 async fn open(place: &Place) -> Result<Keys, Failure> {
     Ok(Keys::open(&place.read(Flags::default())?).await?)
 }
@@ -113,10 +128,7 @@ impl Key {
         match self {
             Self::Create { name, scope, of } => {
                 let (keys, tenant) = of.open().await?;
-                let scopes = match scope {
-                    ScopeName::Runs => vec![Scope::Runs],
-                    ScopeName::Admin => vec![Scope::Runs, Scope::Admin],
-                };
+                let scopes = scope.into_iter().map(Scope::from).collect();
                 let made = keys.create(&tenant, &name, scopes).await?;
                 let (text, key) = made.ok_or_else(|| {
                     Failure::Failed(format!("there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"))
@@ -154,6 +166,8 @@ impl Key {
 fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Runs => "runs",
+        Scope::Plugins => "plugins",
+        Scope::Secrets => "secrets",
         Scope::Admin => "admin",
     }
 }

@@ -1,0 +1,143 @@
+//! What one tenant has at one moment: modes and tools by name, each with its plugin and what that may do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vivarium_domain::{
+    Approval, FileAccess, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest,
+};
+use vivarium_sandbox::{FileQuota, Grant, Limits, Plugin};
+
+/// A plugin in a tenant: what it may do is worked out.
+#[derive(Debug)]
+pub struct PluginInUse {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// What it may do.
+    pub grant: Arc<Grant>,
+    /// What a call of one of its tools may use.
+    pub tool_limits: Arc<Limits>,
+    /// What a run of one of its modes may use.
+    pub mode_limits: Arc<Limits>,
+    /// What the workspace of a session may hold.
+    pub file_quota: FileQuota,
+    /// Which of its tools need a person's approval.
+    pub(crate) approvals: BTreeMap<vivarium_domain::ToolName, Approval>,
+}
+
+impl PluginInUse {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &PluginName {
+        &self.plugin.manifest().name
+    }
+
+    /// It may look at the files of a session.
+    #[must_use]
+    pub fn has_files(&self) -> Option<FileAccess> {
+        self.grant.files
+    }
+}
+
+/// A mode that can be run.
+#[derive(Debug, Clone)]
+pub struct ModeEntry {
+    /// What it says of itself.
+    pub manifest: Arc<ModeManifest>,
+    /// Whose it is.
+    pub plugin: Arc<PluginInUse>,
+}
+
+/// A tool that can be called.
+#[derive(Debug, Clone)]
+pub struct ToolEntry {
+    /// What it says of itself.
+    pub manifest: Arc<ToolManifest>,
+    /// Whose it is.
+    pub plugin: Arc<PluginInUse>,
+    /// Whether a person is asked before each call. Never [`Approval::Never`]: such a tool is not in a catalog.
+    pub approval: Approval,
+}
+
+/// What a tenant has at one moment.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    modes: BTreeMap<String, ModeEntry>,
+    tools: BTreeMap<String, ToolEntry>,
+    definitions: Vec<ToolDefinition>,
+}
+
+impl Catalog {
+    /// Puts plugins together; of two that provide the same name, the first one has it.
+    pub(crate) fn of(plugins: Vec<Arc<PluginInUse>>) -> Self {
+        let mut catalog = Self::default();
+        for plugin in plugins {
+            catalog.add(&plugin);
+        }
+        catalog.definitions = catalog.tools.values().map(|tool| definition(&tool.manifest)).collect();
+        catalog
+    }
+
+    fn add(&mut self, plugin: &Arc<PluginInUse>) {
+        let manifest = plugin.plugin.manifest();
+        for mode in &manifest.modes {
+            let entry = ModeEntry { manifest: Arc::new(mode.clone()), plugin: Arc::clone(plugin) };
+            self.modes.entry(mode.name.to_string()).or_insert(entry);
+        }
+        for tool in &manifest.tools {
+            let approval = plugin.approvals.get(&tool.name).copied().unwrap_or_default();
+            if approval == Approval::Never {
+                continue;
+            }
+            let entry = ToolEntry { manifest: Arc::new(tool.clone()), plugin: Arc::clone(plugin), approval };
+            self.tools.entry(tool.name.to_string()).or_insert(entry);
+        }
+    }
+
+    /// A mode by its name.
+    #[must_use]
+    pub fn mode(&self, name: &str) -> Option<&ModeEntry> {
+        self.modes.get(name)
+    }
+
+    /// A tool by its name.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Option<&ToolEntry> {
+        self.tools.get(name)
+    }
+
+    /// All modes, by name.
+    pub fn modes(&self) -> impl Iterator<Item = &ModeEntry> {
+        self.modes.values()
+    }
+
+    /// All tools, by name.
+    pub fn tools(&self) -> impl Iterator<Item = &ToolEntry> {
+        self.tools.values()
+    }
+
+    /// All tools as a model is told of them, by name.
+    #[must_use]
+    pub fn definitions(&self) -> &[ToolDefinition] {
+        &self.definitions
+    }
+}
+
+fn definition(manifest: &ToolManifest) -> ToolDefinition {
+    ToolDefinition {
+        name: manifest.name.clone(),
+        description: manifest.description.clone(),
+        input_schema: manifest.input_schema.clone(),
+        read_only: manifest.read_only,
+    }
+}
+
+/// A plugin's limits in a tenant: its grant's, else its manifest's, else the default, and never more than the maximum.
+pub(crate) fn limits(
+    grant: &PluginGrant,
+    manifest: &vivarium_domain::Manifest,
+    defaults: PluginLimits,
+    maxima: PluginLimits,
+) -> PluginLimits {
+    grant.limits.or(manifest.limits).or(defaults).at_most(maxima)
+}

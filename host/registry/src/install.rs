@@ -1,0 +1,443 @@
+//! Plugins come, change and go. What is refused is refused before anything is written, with a sentence that names both
+//! sides; what is accepted answers the next call, and calls that are under way end on the version that they began on.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use vivarium_domain::{
+    ContentHash, InstalledRecord, KeyId, Manifest, PluginGrant, PluginName, PluginVersion, TenantId, Timestamp,
+};
+use vivarium_egress::AllowedHost;
+use vivarium_sandbox::{LoadError, read_manifest};
+use vivarium_store::Write;
+
+use crate::error::RegistryError;
+use crate::service::{Installed, OPERATOR, Place, PluginInfo, Registry, operator, private_addresses};
+
+/// The owner of the plugins that come with the host.
+const OUR_OWNER: &str = "vivarium";
+
+/// The most hosts, secrets or settings of a grant.
+const MAX_GRANTED: usize = 200;
+
+/// The longest setting.
+const MAX_SETTING_BYTES: usize = 8 << 10;
+
+/// Another plugin that a tenant sees.
+struct Neighbour {
+    manifest: Manifest,
+    shared: bool,
+}
+
+impl Registry {
+    /// Installs a component, or finds that it is installed; its version answers from now on.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]. Nothing has changed then.
+    pub async fn install(
+        &self,
+        place: &Place,
+        component: Bytes,
+        by: Option<KeyId>,
+    ) -> Result<Installed, RegistryError> {
+        let shared = &self.0;
+        let limit = shared.config.max_component_bytes;
+        if component.len() > limit {
+            return Err(LoadError::TooLarge { size: component.len(), limit }.into());
+        }
+        // The cheap looks come first: nothing is compiled for a name that can not be had.
+        let manifest = read_manifest(&component)?;
+        self.check(place, &manifest, ContentHash::of(&component)).await?;
+        let bytes = component.len() as u64;
+        let plugin = shared.shelf.load(component.clone()).await?;
+
+        let _changing = shared.changing.lock().await;
+        let tenant = place.tenant()?;
+        let record = self.check(place, &manifest, plugin.digest()).await?;
+        let version = PluginVersion {
+            digest: plugin.digest(),
+            bytes,
+            manifest: plugin.manifest().clone(),
+            installed_at: Timestamp::now(),
+            installed_by: by,
+        };
+        let (record, dropped, new) = with_version(record, version, shared.config.max_versions);
+        // The component is on disk before anything names it.
+        shared.store.put_blob(&tenant, component).await?;
+        self.write(&tenant, vec![Write::PutPlugin(Box::new(record.clone()))]).await?;
+        self.forget_components(&tenant, dropped).await;
+        self.changed(place);
+        tracing::info!(plugin = %record.name, %tenant, version = %plugin.manifest().version, digest = %record.active, "a plugin was installed");
+        let info = self.info_of(&tenant, record, *place == Place::Shared).await?;
+        Ok(Installed { info, new })
+    }
+
+    /// Whether a plugin with this manifest can be installed here; gives what is there under its name.
+    async fn check(
+        &self,
+        place: &Place,
+        manifest: &Manifest,
+        digest: ContentHash,
+    ) -> Result<Option<InstalledRecord>, RegistryError> {
+        let tenant = place.tenant()?;
+        let record = self.0.store.plugin(&tenant, &manifest.name).await?;
+        let neighbours = self.neighbours(place).await?;
+        check_owner(place, manifest, &neighbours)?;
+        check_provided(manifest, &neighbours)?;
+        match &record {
+            Some(record) => check_version(record, manifest, digest)?,
+            None => {
+                let most = self.0.config.max_plugins;
+                let own = neighbours.iter().filter(|neighbour| neighbour.shared == (*place == Place::Shared)).count();
+                if own >= most {
+                    return Err(RegistryError::Full(format!(
+                        "{most} plugins are installed, which is the most; remove one first"
+                    )));
+                }
+            }
+        }
+        Ok(record)
+    }
+
+    async fn neighbours(&self, place: &Place) -> Result<Vec<Neighbour>, RegistryError> {
+        let mut found = Vec::new();
+        let mut add = |records: Vec<InstalledRecord>, shared| {
+            let manifests = records.iter().filter_map(|record| record.active().map(|version| version.manifest.clone()));
+            found.extend(manifests.map(|manifest| Neighbour { manifest, shared }));
+        };
+        if let Place::Tenant(tenant) = place {
+            add(self.0.store.plugins(tenant).await?, false);
+        }
+        add(self.0.store.plugins(&operator()?).await?, true);
+        let builtin = self.0.builtin.iter().map(|builtin| builtin.plugin.manifest().clone());
+        found.extend(builtin.map(|manifest| Neighbour { manifest, shared: true }));
+        Ok(found)
+    }
+
+    /// Lets another version answer: the one that is named, or the one that answered before.
+    ///
+    /// # Errors
+    /// When there is no such plugin or version, or its modes or tools are another plugin's by now.
+    pub async fn rollback(
+        &self,
+        place: &Place,
+        name: &PluginName,
+        version: Option<&semver::Version>,
+    ) -> Result<PluginInfo, RegistryError> {
+        let _changing = self.0.changing.lock().await;
+        let tenant = place.tenant()?;
+        let mut record = self.record(&tenant, name).await?;
+        let target = match version {
+            Some(wanted) => record
+                .versions
+                .iter()
+                .find(|version| version.manifest.version == *wanted)
+                .map(|version| version.digest)
+                .ok_or_else(|| RegistryError::NotFound(no_version(&record, wanted)))?,
+            None => record.before.pop().ok_or_else(|| {
+                RegistryError::NotFound(format!("no version of {name} answered before this one; name one as `version`"))
+            })?,
+        };
+        let manifest = record.version(target).map(|version| version.manifest.clone());
+        let manifest = manifest.ok_or_else(|| RegistryError::NotFound(format!("{name} {target} is gone")))?;
+        check_provided(&manifest, &self.neighbours(place).await?)?;
+        if version.is_some() && target != record.active {
+            record.before.push(record.active);
+        }
+        record.active = target;
+        self.write(&tenant, vec![Write::PutPlugin(Box::new(record.clone()))]).await?;
+        self.changed(place);
+        self.info_of(&tenant, record, *place == Place::Shared).await
+    }
+
+    /// Removes a plugin with its versions, and of a tenant's own its grant and its state too. Calls that are under way
+    /// end well.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or it came with the host.
+    pub async fn remove(&self, place: &Place, name: &PluginName) -> Result<(), RegistryError> {
+        let _changing = self.0.changing.lock().await;
+        let tenant = place.tenant()?;
+        let record = self.record(&tenant, name).await?;
+        let writes = vec![Write::DeletePlugin(name.clone()), Write::DeleteGrant(name.clone())];
+        self.write(&tenant, writes).await?;
+        self.changed(place);
+        if let Place::Tenant(tenant) = place {
+            self.space(tenant, name).clear().await?;
+        }
+        self.forget_components(&tenant, record.versions.iter().map(|version| version.digest).collect()).await;
+        Ok(())
+    }
+
+    async fn record(&self, tenant: &TenantId, name: &PluginName) -> Result<InstalledRecord, RegistryError> {
+        let builtin = || self.0.builtin.iter().any(|builtin| builtin.plugin.manifest().name == *name);
+        match self.0.store.plugin(tenant, name).await? {
+            Some(record) => Ok(record),
+            None if builtin() => Err(RegistryError::OperatorOnly(format!(
+                "{name} came with the host: it has one version and stays; a grant can take all from it"
+            ))),
+            None if self.0.store.plugin(&operator()?, name).await?.is_some() => Err(RegistryError::OperatorOnly(
+                format!("{name} is shared by the operator, who alone can change it; a grant can take all from it"),
+            )),
+            None => Err(not_found(name)),
+        }
+    }
+
+    /// Removes components that nothing of this tenant names any more. What can not be removed now is litter, not harm.
+    async fn forget_components(&self, tenant: &TenantId, digests: Vec<ContentHash>) {
+        for digest in digests {
+            if let Err(error) = self.0.store.delete_blob(tenant, digest).await {
+                tracing::warn!(%tenant, %digest, %error, "a component could not be removed from the disk");
+            }
+        }
+    }
+
+    /// All plugins that a tenant sees: its own, then those that are shared, each by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn plugins(&self, tenant: &TenantId) -> Result<Vec<PluginInfo>, RegistryError> {
+        let mut found = Vec::new();
+        for record in self.0.store.plugins(tenant).await? {
+            found.push(self.info_of(tenant, record, false).await?);
+        }
+        for record in self.0.store.plugins(&operator()?).await? {
+            found.push(self.info_of(tenant, record, true).await?);
+        }
+        for builtin in &self.0.builtin {
+            found.push(self.builtin_info(tenant, builtin).await?);
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|info| seen.insert(info.name.clone()));
+        Ok(found)
+    }
+
+    /// A plugin that a tenant sees, by its name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn plugin(&self, tenant: &TenantId, name: &PluginName) -> Result<PluginInfo, RegistryError> {
+        let found = self.plugins(tenant).await?.into_iter().find(|info| info.name == *name);
+        found.ok_or_else(|| not_found(name))
+    }
+
+    async fn info_of(
+        &self,
+        tenant: &TenantId,
+        record: InstalledRecord,
+        shared: bool,
+    ) -> Result<PluginInfo, RegistryError> {
+        let active = record.active().cloned();
+        let active = active.ok_or_else(|| RegistryError::NotFound(format!("{} has no active version", record.name)))?;
+        let grant = self.grant_of(tenant, &record.name, shared).await?;
+        Ok(PluginInfo { name: record.name, shared, builtin: false, active, versions: record.versions, grant })
+    }
+
+    async fn builtin_info(
+        &self,
+        tenant: &TenantId,
+        builtin: &crate::service::SharedPlugin,
+    ) -> Result<PluginInfo, RegistryError> {
+        let manifest = builtin.plugin.manifest().clone();
+        let grant = self.grant_of(tenant, &manifest.name, true).await?;
+        let active = PluginVersion {
+            digest: builtin.plugin.digest(),
+            bytes: builtin.bytes,
+            manifest,
+            installed_at: Timestamp::UNIX_EPOCH,
+            installed_by: None,
+        };
+        let name = active.manifest.name.clone();
+        Ok(PluginInfo { name, shared: true, builtin: true, versions: vec![active.clone()], active, grant })
+    }
+
+    async fn grant_of(&self, tenant: &TenantId, name: &PluginName, shared: bool) -> Result<PluginGrant, RegistryError> {
+        let own = self.0.store.grant(tenant, name).await?;
+        Ok(own.or_else(|| self.gift(name, shared).map(|gift| gift.grant.clone())).unwrap_or_default())
+    }
+
+    /// Sets what a plugin may do in a tenant. Gives the plugin, and what in the grant has no effect, in sentences.
+    ///
+    /// # Errors
+    /// When there is no such plugin, the grant is not valid, or it holds what only an operator may give.
+    pub async fn set_grant(
+        &self,
+        tenant: &TenantId,
+        name: &PluginName,
+        grant: PluginGrant,
+        by_operator: bool,
+    ) -> Result<(PluginInfo, Vec<String>), RegistryError> {
+        let info = self.plugin(tenant, name).await?;
+        check_grant(&grant, &info.active.manifest, by_operator)?;
+        let secrets = self.0.store.secrets(tenant).await?;
+        let known = secrets.iter().map(|secret| secret.name.to_string()).collect();
+        let notes = without_effect(&grant, &info.active.manifest, &known);
+        let _changing = self.0.changing.lock().await;
+        let write = Write::PutGrant { plugin: name.clone(), grant: Box::new(grant.clone()) };
+        self.write(tenant, vec![write]).await?;
+        self.changed(&Place::Tenant(tenant.clone()));
+        Ok((PluginInfo { grant, ..info }, notes))
+    }
+}
+
+fn not_found(name: &PluginName) -> RegistryError {
+    RegistryError::NotFound(format!("there is no plugin {name}"))
+}
+
+fn no_version(record: &InstalledRecord, wanted: &semver::Version) -> String {
+    let versions: Vec<String> = record.versions.iter().map(|version| version.manifest.version.to_string()).collect();
+    format!("{} has no version {wanted}; it has: {}", record.name, versions.join(", "))
+}
+
+fn owner(name: &PluginName) -> &str {
+    name.as_str().split('/').next().unwrap_or_default()
+}
+
+/// An owner's name stands for who answers for a plugin: nobody takes ours, and no tenant takes one of the operator's.
+fn check_owner(place: &Place, manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
+    let owner_name = owner(&manifest.name);
+    if owner_name == OUR_OWNER || owner_name == OPERATOR {
+        return Err(RegistryError::NotYours(format!(
+            "the plugin is named {}, and the owner {owner_name} is the host's own; choose another owner",
+            manifest.name
+        )));
+    }
+    let operators = neighbours.iter().find(|other| other.shared && owner(&other.manifest.name) == owner_name);
+    match (place, operators) {
+        (Place::Tenant(_), Some(other)) => Err(RegistryError::NotYours(format!(
+            "the plugin is named {}, and the owner {owner_name} is the operator's, who shares {}; choose another owner",
+            manifest.name, other.manifest.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Two plugins that a tenant sees can not both provide a mode or a tool of one name.
+fn check_provided(manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
+    for other in neighbours.iter().filter(|other| other.manifest.name != manifest.name) {
+        let mode = manifest.modes.iter().find(|mode| other.manifest.modes.iter().any(|taken| taken.name == mode.name));
+        let tool = manifest.tools.iter().find(|tool| other.manifest.tools.iter().any(|taken| taken.name == tool.name));
+        let taken = mode.map(|mode| ("mode", &mode.name)).or_else(|| tool.map(|tool| ("tool", &tool.name)));
+        if let Some((kind, name)) = taken {
+            return Err(RegistryError::Conflict(format!(
+                "{} and {} both provide the {kind} {name}; rename it, or remove the other plugin first",
+                other.manifest.name, manifest.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A version that was installed does not change.
+fn check_version(record: &InstalledRecord, manifest: &Manifest, digest: ContentHash) -> Result<(), RegistryError> {
+    let same = record.versions.iter().find(|version| version.manifest.version == manifest.version);
+    match same {
+        Some(version) if version.digest != digest => Err(RegistryError::Conflict(format!(
+            "{} {} is installed with the digest {}, and this component has {digest}: a version that was installed does \
+             not change; give it a new version",
+            record.name, manifest.version, version.digest
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The record with this version as the one that answers, the digests that it no longer holds, and whether it is new.
+fn with_version(
+    record: Option<InstalledRecord>,
+    version: PluginVersion,
+    most: usize,
+) -> (InstalledRecord, Vec<ContentHash>, bool) {
+    let digest = version.digest;
+    let Some(mut record) = record else {
+        let name = version.manifest.name.clone();
+        return (
+            InstalledRecord { name, versions: vec![version], active: digest, before: Vec::new() },
+            Vec::new(),
+            true,
+        );
+    };
+    let new = record.version(digest).is_none();
+    if new {
+        record.versions.push(version);
+    }
+    if record.active != digest {
+        record.before.push(record.active);
+        record.active = digest;
+    }
+    let mut dropped = Vec::new();
+    while record.versions.len() > most.max(1) {
+        let Some(oldest) = record.versions.iter().position(|version| version.digest != digest) else { break };
+        dropped.push(record.versions.remove(oldest).digest);
+    }
+    record.before.retain(|before| !dropped.contains(before));
+    let surplus = record.before.len().saturating_sub(most);
+    record.before.drain(..surplus);
+    (record, dropped, new)
+}
+
+fn check_grant(grant: &PluginGrant, manifest: &Manifest, by_operator: bool) -> Result<(), RegistryError> {
+    for (what, count) in [
+        ("hosts", grant.hosts.len()),
+        ("secrets", grant.secrets.len()),
+        ("settings", grant.settings.len()),
+        ("dangerouslyAllowPrivateAddresses", grant.dangerously_allow_private_addresses.len()),
+    ] {
+        if count > MAX_GRANTED {
+            return Err(RegistryError::invalid(what, format!("has {count} entries; at most {MAX_GRANTED} are taken")));
+        }
+    }
+    for (number, host) in grant.hosts.iter().enumerate() {
+        AllowedHost::parse(&host.host, &host.methods)
+            .map_err(|error| RegistryError::invalid(format!("hosts[{number}]"), format!("is wrong: {error}")))?;
+    }
+    for (name, value) in &grant.settings {
+        if value.len() > MAX_SETTING_BYTES {
+            let reason = format!("has {} bytes; at most {MAX_SETTING_BYTES} are taken", value.len());
+            return Err(RegistryError::invalid(format!("settings.{name}"), reason));
+        }
+    }
+    let provided: Vec<&str> = manifest.tools.iter().map(|tool| tool.name.as_str()).collect();
+    if let Some(tool) = grant.approvals.keys().find(|tool| !provided.contains(&tool.as_str())) {
+        let reason = format!("names the tool {tool}, and {} provides: {}", manifest.name, listed(&provided));
+        return Err(RegistryError::invalid("approvals", reason));
+    }
+    private_addresses(&grant.dangerously_allow_private_addresses)?;
+    if !by_operator && !grant.dangerously_allow_private_addresses.is_empty() {
+        return Err(RegistryError::OperatorOnly(
+            "dangerouslyAllowPrivateAddresses can be granted with a key of the scope admin alone".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// What a grant gives that the plugin does not ask for, or that is not there. It does no harm, but somebody expects more.
+fn without_effect(grant: &PluginGrant, manifest: &Manifest, known_secrets: &BTreeSet<String>) -> Vec<String> {
+    let (requests, name) = (&manifest.requests, &manifest.name);
+    let mut notes = Vec::new();
+    if !grant.hosts.is_empty() && requests.hosts.is_empty() {
+        notes.push(format!("{name} asks for no hosts: those of the grant have no effect"));
+    }
+    for secret in &grant.secrets {
+        if !requests.secrets.contains(secret) {
+            notes.push(format!("{name} does not ask for the secret {secret}"));
+        } else if !known_secrets.contains(secret.as_str()) {
+            notes.push(format!("there is no secret {secret} yet: PUT /v1/secrets/{secret} sets it"));
+        }
+    }
+    for setting in grant.settings.keys().filter(|setting| !requests.settings.contains(setting)) {
+        notes.push(format!("{name} does not ask for the setting {setting}"));
+    }
+    let switches = [
+        ("files", grant.files.is_some(), requests.files.is_some()),
+        ("corpus", grant.corpus, requests.corpus),
+        ("state", grant.state, requests.state),
+    ];
+    for (what, _, _) in switches.into_iter().filter(|(_, granted, asked)| *granted && !asked) {
+        notes.push(format!("{name} does not ask for {what}"));
+    }
+    notes
+}

@@ -1,0 +1,27 @@
+//! The registry: which plugins each tenant has, what each may do there, and the tenant's secrets.
+//!
+//! A tenant sees its own plugins and those that the operator shares with all. What comes of both, with each plugin's
+//! grant worked out, is the tenant's [`Catalog`]: a snapshot that is made when it is first asked for and made anew when
+//! something changes. A run or a call holds the snapshot that it began with, so that it ends on the version that it
+//! began on.
+//!
+//! This crate knows no HTTP and no run.
+
+mod catalog;
+mod error;
+mod gift;
+mod install;
+mod service;
+mod shelf;
+mod state;
+mod vault;
+mod workspaces;
+
+pub use catalog::{Catalog, ModeEntry, PluginInUse, ToolEntry};
+pub use error::RegistryError;
+pub use gift::{OperatorGift, OperatorSecret};
+pub use service::{Installed, OPERATOR, Place, PluginInfo, Registry, RegistryConfig, Rooms, SecretInfo, SharedPlugin};
+pub use vault::{Vault, VaultError};
+/// Why a component can not be a plugin.
+pub use vivarium_sandbox::LoadError;
+pub use workspaces::Scratch;

@@ -13,12 +13,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::SinkExt as _;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use vivarium_egress::{AllowedHost, Egress, EgressBody, EgressError, EgressPolicy, Injection, Limits, Meter, Resolve};
+use vivarium_egress::{
+    AllowedHost, Egress, EgressBody, EgressError, EgressPolicy, Injection, Limits, Meter, Resolve, Traffic,
+};
 
 /// A server that answers every connection with the same bytes and remembers what it was sent.
 struct Server {
@@ -147,7 +151,10 @@ async fn the_exception_is_for_its_port_alone() {
 async fn every_spelling_of_a_private_address_is_refused() {
     for (what, hosts) in [
         ("loopback", &["127.0.0.1", "127.255.255.254", "[::1]", "localhost", "LOCALHOST", "a.localhost"][..]),
-        ("decimal, octal, hex, short", &["2130706433", "0177.0.0.1", "017700000001", "0x7f000001", "0x7F.1", "127.1"]),
+        (
+            "decimal, octal, hex, short",
+            &["2130706433", "0177.0.0.1", "017700000001", "0x7f000001", "0x7F.1", "127.1", "127.0.0.1."],
+        ),
         ("unspecified", &["0.0.0.0", "0", "[::]", "0.1.2.3"]),
         (
             "private",
@@ -203,7 +210,7 @@ async fn tricks_in_a_url_and_odd_ports_reach_nothing() {
         format!("ftp://127.0.0.1:{port}/"),
         format!("file://127.0.0.1:{port}/etc/passwd"),
         format!("gopher://127.0.0.1:{port}/"),
-        format!("http://127.0.0.1.:{port}/"),
+        format!("http://localhost.:{port}/"),
         format!("http://[fe80::1%25lo]:{port}/"),
         "http://127.0.0.1:0/".to_owned(),
     ] {
@@ -346,8 +353,7 @@ async fn the_request_is_bounded_in_body_and_number() {
     let limits = Limits { max_request_bytes: 10, max_requests: 2, ..Limits::default() };
     let policy = EgressPolicy { limits, ..server.policy() };
     let meter = Meter::default();
-    let chunks =
-        futures::stream::iter((0..4).map(|_| Ok::<_, io::Error>(http_body::Frame::data(Bytes::from_static(b"12345")))));
+    let chunks = futures::stream::iter((0..4).map(|_| Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"12345")))));
     let post = Request::post(server.url()).body(StreamBody::new(chunks)).unwrap();
     let refused = Egress::new().send(&policy, &meter, post).await.unwrap_err();
     assert_eq!(refused, EgressError::LimitExceeded { what: "the request's body in bytes", max: 10 });
@@ -360,6 +366,118 @@ async fn the_request_is_bounded_in_body_and_number() {
     let traffic = meter.traffic();
     assert_eq!(traffic.requests, 2);
     assert!(traffic.sent_bytes >= 14 && traffic.received_bytes >= 2, "{traffic:?}");
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_meter_are_bounded_over_all_its_requests_and_both_ways() {
+    let server = Server::answering(answer(&"x".repeat(1_000))).await;
+    let limits = Limits { max_total_bytes: 3_000, ..Limits::default() };
+    let policy = EgressPolicy { limits, ..server.policy() };
+    let (door, meter) = (Egress::new(), Meter::default());
+    let post = |bytes: usize| Request::post(server.url()).body(Full::new(Bytes::from(vec![b'y'; bytes]))).unwrap();
+    let over = |error: EgressError| matches!(error, EgressError::LimitExceeded { max: 3_000, .. });
+
+    let first = door.send(&policy, &meter, post(100)).await.unwrap();
+    assert_eq!(text(first).await.unwrap().len(), 1_000);
+    let spent = meter.traffic();
+    assert!(spent.sent_bytes > 100 && spent.received_bytes > 1_000, "{spent:?}");
+    // On its way out: nothing of a body that is too long is handed on beyond the total.
+    assert!(over(door.send(&policy, &meter, post(2_500)).await.unwrap_err()));
+    assert!(meter.traffic().sent_bytes - spent.sent_bytes < 2_500);
+    // On its way in.
+    let second = door.send(&policy, &meter, post(0)).await.unwrap();
+    let came = text(second).await;
+    let third = match came {
+        Ok(_) => match door.send(&policy, &meter, post(0)).await {
+            Ok(response) => text(response).await.unwrap_err(),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    assert!(over(third));
+    let Traffic { sent_bytes, received_bytes, .. } = meter.traffic();
+    assert!(sent_bytes + received_bytes <= 3_000, "{sent_bytes} {received_bytes}");
+}
+
+#[tokio::test]
+async fn a_meter_without_bytes_left_touches_no_network() {
+    let server = Server::answering(answer("ok")).await;
+    let policy = EgressPolicy { limits: Limits { max_total_bytes: 0, ..Limits::default() }, ..server.policy() };
+    let refused = get(&Egress::new(), &policy, &server.url()).await.unwrap_err();
+    assert!(matches!(refused, EgressError::LimitExceeded { max: 0, .. }), "{refused}");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn interim_answers_and_the_wrapping_of_tiny_chunks_count_too() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(2_000);
+    let chunks = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(12_000));
+    for flood in [interim, chunks] {
+        let server = Server::answering(flood).await;
+        let limits = Limits { max_total_bytes: 50_000, ..Limits::default() };
+        let policy = EgressPolicy { limits, ..server.policy() };
+        let stopped = match get(&Egress::new(), &policy, &server.url()).await {
+            Ok(response) => text(response).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(matches!(stopped, EgressError::LimitExceeded { max: 50_000, .. }), "{stopped}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_still_sent_while_its_answer_is_already_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Sends each byte of the request's chunks back as soon as it has come, and ends when they end.
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        let mut buffer = [0; 64];
+        loop {
+            let count = stream.read(&mut buffer).await.unwrap();
+            stream.write_all(&buffer[..count]).await.unwrap();
+            if buffer[..count].ends_with(b"0\r\n\r\n") {
+                break;
+            }
+        }
+    });
+    let (mut sender, receiver) = futures::channel::mpsc::channel::<Result<Frame<Bytes>, io::Error>>(1);
+    let request = Request::post(format!("http://{address}/")).body(StreamBody::new(receiver)).unwrap();
+    let policy = exception(&address.to_string());
+    let exchange = async {
+        let response = Egress::new().send(&policy, &Meter::default(), request).await.unwrap();
+        let mut body = response.into_body();
+        // Each word is written only after the one before has come back.
+        for word in ["one", "two", "three"] {
+            sender.send(Ok(Frame::data(Bytes::from(word)))).await.unwrap();
+            let back = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(back, word);
+        }
+        drop(sender);
+        assert!(body.frame().await.is_none());
+    };
+    tokio::time::timeout(Duration::from_secs(5), exchange).await.expect("one way waited for the other");
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_nobody_reads_ends_at_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let closed = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await.unwrap();
+        let mut rest = Vec::new();
+        let _reset_or_end = stream.read_to_end(&mut rest).await;
+    });
+    let limits = Limits { total_timeout: Duration::from_millis(100), ..Limits::default() };
+    let policy = EgressPolicy { limits, ..exception(&address.to_string()) };
+    let response = get(&Egress::new(), &policy, &format!("http://{address}/")).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the server saw no end").unwrap();
+    assert!(matches!(text(response).await, Err(EgressError::Timeout { .. })));
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("vivarium-domain", &[]),
+    ("vivarium-author", &["vivarium-domain"]),
     ("vivarium-egress", &[]),
     ("vivarium-store", &["vivarium-domain"]),
     ("vivarium-models", &["vivarium-domain"]),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use vivarium_domain::Manifest;
 
 use crate::binary::{BinaryError, append_section, to_component, without_section};
-use crate::check::{Checked, Refusal, check};
+use crate::check::Checked;
 use crate::contract::MAX_COMPONENT_BYTES;
 use crate::fault::Faults;
 use crate::process::{ProcessError, printed, run, without_this_run};
@@ -87,7 +87,7 @@ pub fn build(
         }
     };
     let component = with_manifest(&made, &project.manifest)?;
-    let checked = check(&component).map_err(|refusals| BuildError::Refused(faults(project, &refusals)))?;
+    let checked = project.check(&component).map_err(BuildError::Refused)?;
     let path = output.map_or_else(|| project.component_path(), Path::to_owned);
     replace(&path, &component)?;
     Ok(Built { path, checked })
@@ -107,10 +107,6 @@ fn with_manifest(made: &Path, manifest: &Manifest) -> Result<Vec<u8>, BuildError
     let mut component = without_section(&component, Manifest::SECTION).map_err(in_words)?;
     append_section(&mut component, Manifest::SECTION, &serde_json::to_vec(manifest)?);
     Ok(component)
-}
-
-fn faults(project: &Project, refusals: &[Refusal]) -> Faults {
-    Faults(refusals.iter().map(|refusal| project.fault(refusal.about(), refusal.to_string())).collect())
 }
 
 /// A reader sees the old file or the new one, never half of one.
@@ -172,6 +168,7 @@ fn library(messages: &str, toml: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::check;
 
     fn project(folder: &Path, build: &str) -> Project {
         let text = format!(

@@ -14,10 +14,12 @@ use vivarium_domain::{
     ToolManifest, ToolName,
 };
 
+use crate::check::{Checked, check};
 use crate::contract::{CONTRACT, CONTRACT_TEXT};
 use crate::fault::{Fault, Faults};
 use crate::reader::{At, Reader, Section};
 use crate::schema;
+use crate::template::short_name;
 
 /// The file's name.
 pub const PLUGIN_TOML: &str = "plugin.toml";
@@ -92,19 +94,26 @@ impl Project {
     }
 
     /// A fault that was found after reading, of this part of the file; of the name where there is no such part.
-    #[must_use]
-    pub fn fault(&self, part: &str, message: String) -> Fault {
+    fn fault(&self, part: &str, message: String) -> Fault {
         let Source { file, text, places } = &self.source;
         let span = places.get(part).or_else(|| places.get("name")).cloned().unwrap_or_default();
         Fault::new(file, text, span, message)
     }
 
+    /// Checks a component of this project; each reason stands at the line of `plugin.toml` that would change it.
+    ///
+    /// # Errors
+    /// Every reason for which a host would not take it.
+    pub fn check(&self, component: &[u8]) -> Result<Checked, Faults> {
+        check(component).map_err(|refusals| {
+            Faults(refusals.iter().map(|refusal| self.fault(refusal.about(), refusal.to_string())).collect())
+        })
+    }
+
     /// Where a built component goes: beside `plugin.toml`, named after the plugin.
     #[must_use]
     pub fn component_path(&self) -> PathBuf {
-        let name = self.manifest.name.as_str();
-        let name = name.rsplit_once('/').map_or(name, |(_, name)| name);
-        self.folder.join(format!("{name}.wasm"))
+        self.folder.join(format!("{}.wasm", short_name(&self.manifest.name)))
     }
 }
 

@@ -1,35 +1,35 @@
 //! What `vivarium plugin new` writes is compiled for real: a template that does not build is worse than none.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vivarium_author::{
-    BuildError, Built, Project, TemplateKind, Toolchain, build, new_project, printed, without_this_run,
-};
+use vivarium_author::{Built, Project, TemplateKind, build, new_project, printed, without_this_run};
 
-/// All projects share their dependencies' builds.
-fn cargo_in(folder: &Path, target: &Path, arguments: &[&str]) {
+/// A project in a folder of its own, whose builds go where those of the last run are.
+fn made(folder: &Path, name: &str, kind: TemplateKind) -> Project {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-project");
+    fs::create_dir_all(folder.join(".cargo")).unwrap();
+    fs::write(folder.join(".cargo/config.toml"), format!("[build]\ntarget-dir = {target:?}\n")).unwrap();
+    let project = folder.join("project");
+    new_project(&name.parse().unwrap(), kind, &project).unwrap();
+    Project::read(&project).unwrap()
+}
+
+fn tested_and_built(project: &Project) -> Built {
     let mut cargo = Command::new("cargo");
     without_this_run(&mut cargo);
-    printed(cargo.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", target)).unwrap();
-}
-
-fn made(folder: &Path, name: &str, kind: TemplateKind) -> Project {
-    new_project(&name.parse().unwrap(), kind, folder).unwrap();
-    Project::read(folder).unwrap()
-}
-
-fn built(project: &Project, only: Option<Toolchain>) -> Result<Built, BuildError> {
-    build(project, None, only, &mut |line| println!("{line}"))
+    printed(cargo.args(["test", "--quiet"]).current_dir(&project.folder).env_remove("CARGO_TARGET_DIR")).unwrap();
+    build(project, None, None, &mut |line| println!("{line}")).unwrap()
 }
 
 #[test]
 fn a_new_tool_builds_passes_its_own_test_and_asks_for_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let project = made(&folder.path().join("reader"), "you/reader", TemplateKind::Tool);
-    cargo_in(&project.folder, &folder.path().join("target"), &["test", "--quiet"]);
-    let built = built(&project, None).unwrap();
-    assert_eq!(built.path, folder.path().join("reader/reader.wasm"));
+    let project = made(folder.path(), "you/reader", TemplateKind::Tool);
+    let built = tested_and_built(&project);
+    assert_eq!(built.path, project.folder.join("reader.wasm"));
     assert!(built.checked.asks.is_empty() && built.checked.notes.is_empty(), "{:?}", built.checked);
     assert!(built.checked.surface.made_with.iter().any(|by| by.starts_with("Rust")), "{:?}", built.checked.surface);
 }
@@ -37,9 +37,8 @@ fn a_new_tool_builds_passes_its_own_test_and_asks_for_nothing() {
 #[test]
 fn a_new_mode_builds_passes_its_own_test_and_asks_for_a_model() {
     let folder = tempfile::tempdir().unwrap();
-    let project = made(&folder.path().join("oracle"), "you/oracle", TemplateKind::Mode);
-    cargo_in(&project.folder, &folder.path().join("target"), &["test", "--quiet"]);
-    let built = built(&project, None).unwrap();
+    let project = made(folder.path(), "you/oracle", TemplateKind::Mode);
+    let built = tested_and_built(&project);
     assert_eq!(built.checked.asks.len(), 1);
     assert!(built.checked.asks[0].contains("language model") && built.checked.notes.is_empty(), "{:?}", built.checked);
 }

@@ -169,41 +169,29 @@ impl Example {
         fs::write(&note, wanted).with_context(|| format!("{} can not be written", note.display()))
     }
 
-    /// Runs the project's own tests, if it has any, and builds it.
+    /// Builds it, and runs its tests: those of its language, and its cases.
     fn make(&self, repository: &Repository) -> Result<()> {
         if self.project.join("Cargo.toml").is_file() {
             let mut tests = repository.cargo();
             tests.args(["test", "--quiet", "--target-dir", "target"]).current_dir(&self.project);
             repository::run(&mut tests)?;
         }
+        repository::run(self.vivarium(repository)?.args(["plugin", "build", "--output"]).arg(&self.component))?;
+        repository::run(self.vivarium(repository)?.args(["plugin", "test", "--component"]).arg(&self.component))
+    }
+
+    /// `vivarium` in the project, with the tools that were fetched for it.
+    fn vivarium(&self, repository: &Repository) -> Result<Command> {
         let mut vivarium = Command::new(repository.target().join("debug/vivarium"));
         repository::without_this_run(&mut vivarium);
-        vivarium.env("CARGO_TARGET_DIR", self.project.join("target"));
+        vivarium.current_dir(&self.project).env("CARGO_TARGET_DIR", self.project.join("target"));
         let venv = self.project.join(VENV);
         if venv.is_dir() {
             let path = env::var_os("PATH").unwrap_or_default();
             let path = std::iter::once(venv.join("bin")).chain(env::split_paths(&path));
             vivarium.env("PATH", env::join_paths(path)?).env("VIRTUAL_ENV", &venv);
         }
-        repository::run(vivarium.args(["plugin", "build"]).current_dir(&self.project))?;
-        let built = self.built()?;
-        let bytes = fs::read(&built).with_context(|| format!("{} can not be read", built.display()))?;
-        replace(&self.component, &bytes)
-    }
-
-    /// `vivarium plugin build` leaves the component beside `plugin.toml`, named after the plugin.
-    fn built(&self) -> Result<PathBuf> {
-        let mut components = Vec::new();
-        for entry in fs::read_dir(&self.project)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm") {
-                components.push(path);
-            }
-        }
-        match (components.pop(), components.is_empty()) {
-            (Some(only), true) => Ok(only),
-            _ => bail!("`vivarium plugin build` left not exactly one component in {}", self.project.display()),
-        }
+        Ok(vivarium)
     }
 }
 

@@ -418,3 +418,211 @@ fn build_plan(file: &Section<'_>) -> Option<BuildPlan> {
     }
     Some(BuildPlan::Made { command: command.map(|at| at.value), component: component.value.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Project, String> {
+        Project::parse(Path::new("."), text).map_err(|faults| faults.to_string())
+    }
+
+    const HEAD: &str = "name = \"a/b\"\nversion = \"0.1.0\"\ndescription = \"It does.\"\n";
+    const TOOL: &str = "[[tools]]\nname = \"t\"\ntitle = \"T\"\ndescription = \"Does t.\"\n\
+                        input_schema = { type = \"object\" }\n";
+
+    #[test]
+    fn everything_that_a_manifest_holds_can_be_written() {
+        let text = r#"
+            name = "acme/weather"
+            version = "1.2.3-rc.1"
+            contract = "0.1.0"
+            description = "Weather."
+            instances = "warm"
+            [build]
+            command = "make"
+            component = "dist/weather.wasm"
+            [[tools]]
+            name = "weather"
+            title = "Weather"
+            description = "Says how the weather is."
+            read_only = true
+            idempotent = true
+            open_world = true
+            output_schema = { type = "object" }
+            [tools.input_schema]
+            type = "object"
+            properties.city = { type = "string", maxLength = 80 }
+            properties.days = { type = "number", minimum = 0.5, enum = [1, 2.5] }
+            [[modes]]
+            name = "m"
+            title = "M"
+            description = "Does m."
+            default_max_cycles = 3
+            [requests]
+            hosts = ["api.example.com", { host = "*.example.com:8443", methods = ["GET"] }, "*", "[::1]:80"]
+            secrets = ["weather-key"]
+            settings = ["base_url"]
+            files = "write"
+            corpus = true
+            state = true
+            model = true
+            [limits]
+            wall_ms = 1
+            cpu_ms = 2
+            memory_bytes = 3
+            table_elements = 4
+            output_bytes = 5
+            host_calls = 6
+            log_lines = 7
+            handles = 8
+            egress_requests = 9
+            egress_bytes = 10
+            file_bytes = 11
+            files = 12
+            state_bytes = 13
+        "#;
+        let project = parsed(text).unwrap();
+        let expected = json!({
+            "name": "acme/weather", "version": "1.2.3-rc.1", "contract": "0.1.0", "description": "Weather.",
+            "modes": [{"name": "m", "title": "M", "description": "Does m.", "defaultMaxCycles": 3}],
+            "tools": [{
+                "name": "weather", "title": "Weather", "description": "Says how the weather is.",
+                "inputSchema": {"type": "object", "properties": {
+                    "city": {"type": "string", "maxLength": 80},
+                    "days": {"type": "number", "minimum": 0.5, "enum": [1, 2.5]}
+                }},
+                "outputSchema": {"type": "object"},
+                "readOnly": true, "idempotent": true, "destructive": false, "openWorld": true
+            }],
+            "requests": {
+                "hosts": ["api.example.com", {"host": "*.example.com:8443", "methods": ["GET"]}, "*", "[::1]:80"],
+                "secrets": ["weather-key"], "settings": ["base_url"], "files": "write",
+                "corpus": true, "state": true, "model": true
+            },
+            "limits": {
+                "wallMs": 1, "cpuMs": 2, "memoryBytes": 3, "tableElements": 4, "outputBytes": 5, "hostCalls": 6,
+                "logLines": 7, "handles": 8, "egressRequests": 9, "egressBytes": 10, "fileBytes": 11, "files": 12,
+                "stateBytes": 13
+            },
+            "instances": "warm"
+        });
+        assert_eq!(serde_json::to_value(&project.manifest).unwrap(), expected);
+        let component = "dist/weather.wasm".into();
+        assert_eq!(project.build, BuildPlan::Made { command: Some("make".to_owned()), component });
+        assert_eq!(project.component_path(), Path::new("./weather.wasm"));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_each_with_its_line() {
+        let text = r#"name = "Weather"
+version = "1.0"
+descripton = "Weather."
+
+[[tools]]
+name = "get weather"
+title = ""
+description = "Says how the weather is."
+read_only = "yes"
+input_schema = { type = "string" }
+output_schema_file = "../schema.json"
+
+[[tools]]
+name = "other"
+title = "Other"
+description = "Other."
+input_schema = { type = "object", properties = { a = { type = "strin" } } }
+
+[requests]
+hosts = ["https://api.example.com/", { host = "x.org", methods = ["get"], method = "GET" }]
+files = "all"
+
+[limits]
+wall-ms = 3
+"#;
+        insta::assert_snapshot!(parsed(text).unwrap_err(), @r##"
+        "##);
+    }
+
+    #[test]
+    fn broken_toml_is_one_fault_with_its_place() {
+        insta::assert_snapshot!(parsed("name = \"a/b\"\nversion = 0.1.0\n").unwrap_err(), @r#"
+        "#);
+    }
+
+    #[test]
+    fn a_plugin_that_provides_nothing_or_one_name_twice_is_refused() {
+        assert!(parsed(HEAD).unwrap_err().contains("add a [[tools]] or a [[modes]]"));
+        let twice = parsed(&format!("{HEAD}{TOOL}{TOOL}")).unwrap_err();
+        assert!(twice.starts_with("plugin.toml:9:1: there are two tools of the name t"), "{twice}");
+    }
+
+    #[test]
+    fn another_contract_is_refused_by_both_versions() {
+        let error = parsed(&format!("{HEAD}contract = \"0.2.0\"\n{TOOL}")).unwrap_err();
+        assert!(error.contains("this binary speaks vivarium:plugin 0.1.0, not 0.2.0"), "{error}");
+    }
+
+    #[test]
+    fn a_schema_may_stand_in_a_file_of_the_project_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("s.json"), r#"{"type": "object", "title": "S"}"#).unwrap();
+        fs::write(folder.path().join("broken.json"), "{").unwrap();
+        let with = |name: &str| {
+            let tool = TOOL.replace("input_schema = { type = \"object\" }", &format!("input_schema_file = {name:?}"));
+            Project::parse(folder.path(), &format!("{HEAD}{tool}")).map_err(|faults| faults.to_string())
+        };
+        assert_eq!(with("s.json").unwrap().manifest.tools[0].input_schema["title"], "S");
+        assert!(with("broken.json").unwrap_err().contains("broken.json is no JSON"));
+        assert!(with("none.json").unwrap_err().contains("can not be read"));
+        assert!(with("../s.json").unwrap_err().contains("no path within the project's folder"));
+        assert!(with("/etc/passwd").unwrap_err().contains("no path within the project's folder"));
+    }
+
+    #[test]
+    fn a_schema_that_reaches_out_is_refused() {
+        let tool = TOOL.replace("{ type = \"object\" }", "{ type = \"object\", \"$ref\" = \"https://example.com/s\" }");
+        assert!(parsed(&format!("{HEAD}{tool}")).unwrap_err().contains("only references within the schema"));
+    }
+
+    #[test]
+    fn hosts_are_names_and_no_addresses_of_pages() {
+        for host in [
+            "example.com",
+            "*.example.com",
+            "*",
+            "*:8443",
+            "a.b.c:1",
+            "[::1]",
+            "10.0.0.1:80",
+            "xn--bcher-kva.de",
+            "bücher.de",
+        ] {
+            assert!(is_host_rule(host), "{host}");
+        }
+        for host in [
+            "",
+            "https://x.org",
+            "x.org/",
+            "x.org:0",
+            "x.org:70000",
+            "*x.org",
+            "a..b",
+            "-a.org",
+            "x org",
+            "*.",
+            "user@x",
+        ] {
+            assert!(!is_host_rule(host), "{host}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "[a-z_\\[\\]{}=\", .\n0-9é#']{0,200}") {
+            let _refused = Project::parse(Path::new("."), &text);
+        }
+    }
+}

@@ -60,7 +60,8 @@ const MODE: [File; 5] = [
 ];
 
 /// The version that the contract was tried with: bindings of another one may look different.
-const WIT_BINDGEN: &str = "wit-bindgen = \"=0.61.1\"";
+const WIT_BINDGEN: &str =
+    r#"wit-bindgen = { version = "=0.61.1", default-features = false, features = ["bitflags", "macros", "realloc"] }"#;
 const SERDE: &str = "serde = { version = \"1\", features = [\"derive\"] }\nserde_json = \"1\"\n";
 
 /// Writes a new project into `folder`, which must be empty or not there. Gives the files.

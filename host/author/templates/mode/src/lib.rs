@@ -3,7 +3,7 @@
 wit_bindgen::generate!({ path: "wit", world: "vivarium:plugin/mode-plugin" });
 
 use exports::vivarium::plugin::mode::{Guest, ModeError, Outcome, Request};
-use vivarium::plugin::model::{self, GenerateRequest, Message, Part, Visibility};
+use vivarium::plugin::model::{self, GenerateRequest, Message, ModelError, Part, Visibility};
 use vivarium::plugin::steps;
 
 const TASK: &str = "Answer in one short sentence, in the language of the question.";
@@ -13,6 +13,18 @@ fn conversation(input: &str, instructions: Option<&str>, history: Vec<Message>) 
     let system = instructions.into_iter().chain([TASK]).collect::<Vec<_>>().join("\n\n");
     let question = Message::User(vec![Part::Text(input.to_owned())]);
     std::iter::once(Message::System(system)).chain(history).chain([question]).collect()
+}
+
+/// The host's own words, for the client.
+fn reason(error: ModelError) -> String {
+    match error {
+        ModelError::Unsupported(text)
+        | ModelError::InvalidRequest(text)
+        | ModelError::ContextLengthExceeded(text)
+        | ModelError::ContentPolicy(text)
+        | ModelError::Unavailable(text)
+        | ModelError::BudgetExhausted(text) => text,
+    }
 }
 
 struct Plugin;
@@ -33,7 +45,7 @@ impl Guest for Plugin {
             // The client sees the words as they come.
             visibility: Visibility::Answer,
         };
-        let answer = model::generate(&question).map_err(|error| ModeError::Model(error.to_string()))?;
+        let answer = model::generate(&question).map_err(|error| ModeError::Model(reason(error)))?;
         Ok(Outcome { answer: answer.text, answer_json: None, citations: answer.citations })
     }
 }

@@ -1,21 +1,30 @@
 //! One call of a guest: a fresh store and instance, all limits armed, and a report of what was used.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vivarium_domain::{Citation, Document, Message, ToolUsage};
+use vivarium_domain::{Citation, Document, Instances, Message, ToolUsage};
+use vivarium_egress::Redactor;
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
+use crate::bindings::vivarium::plugin::types;
 use crate::capability::denial::Denial;
 use crate::capability::files::Workspace;
 use crate::capability::mode::ModeHost;
 use crate::capability::{Grant, LogSink};
 use crate::error::{CallFailure, Stop};
-use crate::guest::{Guest, Role};
+use crate::guest::{Guest, Role, Setting};
 use crate::limits::{CpuMeter, Limits, Metered};
 use crate::plugin::Plugin;
+use crate::warm::{Seat, WarmPool};
+
+/// The most documents that one call of a tool gives back.
+const MAX_DOCUMENTS: usize = 256;
+/// How much they may hold together: so many times what the output may.
+const DOCUMENTS_TO_OUTPUT: usize = 8;
 
 /// What a mode starts with; the fields are those of the contract's `mode.request`.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +86,8 @@ pub struct ToolCallContext {
     pub idempotency_key: String,
     /// The files of the session that the call works in. Without a grant of files they are not shown to the tool.
     pub workspace: Option<Arc<Workspace>>,
+    /// Where instances of this plugin wait that this tenant has used before. Without one each call gets a new instance.
+    pub warm: Option<Arc<WarmPool>>,
 }
 
 /// What a tool gave back.
@@ -112,10 +123,10 @@ impl Plugin {
             let failure = CallFailure::Trapped(format!("{} exports no mode", self.manifest().name));
             return ModeReport { result: Err(failure), usage: ToolUsage::default() };
         };
-        let manifest = self.shared_manifest();
-        let guest = Guest::new(Role::Mode(host), manifest, Arc::default(), None, Arc::clone(limits), log);
+        let setting = Setting { grant: Arc::default(), workspace: None, limits: Arc::clone(limits), sink: log };
+        let mut seat = self.seat(Role::Mode(host), setting);
         let (result, usage) = self
-            .enter(guest, async move |store, instance| {
+            .enter(&mut seat, async move |store, instance| {
                 let exports = exports.load(&mut *store, &instance)?;
                 exports.call_run(store, &call.into()).await
             })
@@ -142,39 +153,55 @@ impl Plugin {
         if let Err(message) = self.check_arguments(name, arguments_json) {
             return refused(message);
         }
-        let workspace = context.workspace;
+        let warm = context.warm.filter(|_| self.manifest().instances == Instances::Warm);
+        let setting = Setting { grant, workspace: context.workspace, limits: Arc::clone(limits), sink: log };
         let context = tool::Context {
             run_id: context.run_id,
             idempotency_key: context.idempotency_key,
             deadline_ms: u32::try_from(limits.wall.as_millis()).unwrap_or(u32::MAX),
             max_output_bytes: u32::try_from(limits.output_bytes).unwrap_or(u32::MAX),
         };
-        let guest = Guest::new(Role::Tool, self.shared_manifest(), grant, workspace, Arc::clone(limits), log);
-        let denials = guest.denials.clone();
+        let waiting = warm.as_ref().and_then(|pool| pool.take(&self.identity, &setting));
+        let redactor = Arc::clone(&setting.grant.redactor);
+        let mut seat = waiting.unwrap_or_else(|| self.seat(Role::Tool, setting));
+        let denials = seat.store.data().denials.clone();
         let (result, usage) = self
-            .enter(guest, async move |store, instance| {
+            .enter(&mut seat, async move |store, instance| {
                 let exports = exports.load(&mut *store, &instance)?;
                 exports.call_call(store, name, arguments_json, &context).await
             })
             .await;
         let result = match result {
-            Ok(Ok(output)) => bounded_output(output, limits),
+            Ok(Ok(output)) => bounded_output(output, limits).and_then(|output| {
+                self.check_output(name, &output.content)?;
+                Ok(output)
+            }),
             Ok(Err(error)) => Err(tool_error_text(error)),
             Err(failure) => Err(failure.to_string()),
         };
-        ToolReport { result, usage, denials: denials.take() }
+        if let Some(pool) = warm.filter(|_| result.is_ok()) {
+            pool.put(&self.identity, seat, &self.idle_room);
+        }
+        redacted(ToolReport { result, usage, denials: denials.take() }, &redactor)
     }
 
-    /// Makes an instance and lets `call` use it, within the limits.
-    async fn enter<T>(
-        &self,
-        guest: Guest,
-        call: impl AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
-    ) -> (Result<T, CallFailure>, ToolUsage) {
-        let limits = Arc::clone(&guest.limits);
-        let cpu = CpuMeter::new();
+    /// A place for a call. The instance is made within its limits, by [`Self::enter`].
+    fn seat(&self, role: Role, setting: Setting) -> Seat {
+        let guest = Guest::new(role, self.shared_manifest(), setting);
         let mut store = Store::new(self.pre.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
+        Seat::new(store)
+    }
+
+    /// Lets `call` use the seat's instance, which is made if need be, within the limits.
+    async fn enter<T>(
+        &self,
+        seat: &mut Seat,
+        call: impl AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
+    ) -> (Result<T, CallFailure>, ToolUsage) {
+        let Seat { store, instance: place, .. } = seat;
+        let limits = Arc::clone(&store.data().limits);
+        let cpu = CpuMeter::new();
         let (meter, cpu_limit) = (Arc::clone(&cpu), limits.cpu);
         store.epoch_deadline_callback(move |_| {
             if meter.spent_within_poll() > cpu_limit {
@@ -185,8 +212,11 @@ impl Plugin {
         let work = async {
             // Armed here, not above: what the host did before is not the guest's time.
             store.set_epoch_deadline(1);
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            call(&mut store, instance).await
+            let instance = match *place {
+                Some(instance) => instance,
+                None => *place.insert(self.pre.instantiate_async(&mut *store).await?),
+            };
+            call(store, instance).await
         };
         let metered = Metered { inner: Box::pin(work), meter: Arc::clone(&cpu) };
         let ended = tokio::time::timeout(limits.wall, metered).await;
@@ -258,8 +288,44 @@ fn bounded_output(output: tool::Output, limits: &Limits) -> Result<ToolOutput, S
             limits.output_bytes
         ));
     }
+    let size = |document: &types::Document| {
+        [&document.title, &document.location, &document.media_type, &document.text].iter().map(|text| text.len()).sum()
+    };
+    let read: usize = output.documents.iter().map(size).fold(0, usize::saturating_add);
+    let most = limits.output_bytes.saturating_mul(DOCUMENTS_TO_OUTPUT);
+    if read > most || output.documents.len() > MAX_DOCUMENTS {
+        return Err(format!(
+            "the tool read {} documents of {read} bytes together; at most {MAX_DOCUMENTS} of {most} bytes are taken",
+            output.documents.len()
+        ));
+    }
     let documents: Vec<Document> = output.documents.into_iter().map(Into::into).collect();
     Ok(ToolOutput { content: output.content, documents })
+}
+
+/// Nothing leaves a call with a secret of the tenant in it, whatever way the guest came by it.
+fn redacted(mut report: ToolReport, redactor: &Redactor) -> ToolReport {
+    if redactor.is_empty() {
+        return report;
+    }
+    let clean = |text: &mut String| {
+        if let Cow::Owned(masked) = redactor.redact(text) {
+            *text = masked;
+        }
+    };
+    match &mut report.result {
+        Ok(output) => {
+            clean(&mut output.content);
+            for document in &mut output.documents {
+                [&mut document.title, &mut document.location, &mut document.media_type, &mut document.text]
+                    .into_iter()
+                    .for_each(clean);
+            }
+        }
+        Err(message) => clean(message),
+    }
+    report.denials.iter_mut().for_each(|denial| clean(&mut denial.message));
+    report
 }
 
 fn tool_error_text(error: tool::ToolError) -> String {
@@ -283,5 +349,76 @@ impl From<ModeCall> for mode::Request {
             output_schema: call.output_schema,
             history: call.history.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::{Grant, LogLevel};
+
+    const SECRET: &str = "s3cret-value";
+
+    fn redactor() -> Arc<Redactor> {
+        Arc::new(Redactor::new([secrecy::SecretString::from(SECRET)]))
+    }
+
+    #[test]
+    fn no_secret_leaves_a_call_in_whatever_it_gives_back() {
+        let text = || format!("a {SECRET} b");
+        let document = Document { title: text(), location: text(), media_type: text(), text: text() };
+        let denials = vec![Denial { capability: "hosts", message: text() }];
+        for result in [Ok(ToolOutput { content: text(), documents: vec![document] }), Err(text())] {
+            let report = ToolReport { result, usage: ToolUsage::default(), denials: denials.clone() };
+            let shown = format!("{:?}", redacted(report, &redactor()));
+            assert!(!shown.contains(SECRET) && shown.contains("a "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_secret_gets_into_the_log_or_the_progress() {
+        struct Lines(std::sync::Mutex<Vec<String>>);
+        impl LogSink for Lines {
+            fn line(&self, _level: LogLevel, line: &str) {
+                self.0.lock().unwrap().push(line.to_owned());
+            }
+            fn progress(&self, message: &str, _fraction: Option<f32>) {
+                self.0.lock().unwrap().push(message.to_owned());
+            }
+        }
+        let lines = Arc::new(Lines(std::sync::Mutex::default()));
+        let manifest = br#"{"name":"a/b","version":"1.0.0","contract":"0.1.0","description":"d",
+            "modes":[{"name":"m","title":"t","description":"d","defaultMaxCycles":1}]}"#;
+        let manifest = Arc::new(vivarium_domain::Manifest::from_json(manifest).unwrap());
+        let grant = Arc::new(Grant { redactor: redactor(), ..Grant::default() });
+        let sink: Arc<dyn LogSink> = Arc::<Lines>::clone(&lines);
+        let mut guest = Guest::new(
+            Role::Tool,
+            manifest,
+            Setting { grant, workspace: None, limits: Arc::new(Limits::for_tool()), sink },
+        );
+        guest.log.line(LogLevel::Info, &format!("a {SECRET} b"));
+        guest.log.progress(&format!("a {SECRET} b"), None);
+        let lines = lines.0.lock().unwrap();
+        assert!(
+            lines.len() == 2 && lines.iter().all(|line| !line.contains(SECRET) && line.starts_with("a ")),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn documents_are_bounded_in_number_and_size() {
+        let document = |bytes| types::Document {
+            title: String::new(),
+            location: String::new(),
+            media_type: String::new(),
+            text: "x".repeat(bytes),
+        };
+        let limits = Limits { output_bytes: 100, ..Limits::for_tool() };
+        let output = |documents| tool::Output { content: String::new(), documents };
+        assert!(bounded_output(output(vec![document(400), document(400)]), &limits).is_ok());
+        let error = bounded_output(output(vec![document(400), document(401)]), &limits).unwrap_err();
+        assert_eq!(error, "the tool read 2 documents of 801 bytes together; at most 256 of 800 bytes are taken");
+        assert!(bounded_output(output((0..257).map(|_| document(0)).collect()), &limits).is_err());
     }
 }

@@ -44,10 +44,12 @@ pub enum LoadError {
         interface: &'static str,
     },
     /// A tool's schema is not a JSON Schema that can be checked against.
-    #[error("the input schema of the tool {tool} is not valid: {reason}")]
+    #[error("the {which} schema of the tool {tool} is not valid: {reason}")]
     Schema {
         /// The tool.
         tool: String,
+        /// `input` or `output`.
+        which: &'static str,
         /// Why.
         reason: String,
     },

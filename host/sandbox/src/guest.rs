@@ -4,20 +4,25 @@ use std::sync::Arc;
 
 use vivarium_domain::Manifest;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::capability::denial::Denials;
-use crate::capability::files::Workspace;
+use crate::capability::files::{FilesShown, Workspace};
 use crate::capability::http::EgressHooks;
 use crate::capability::log::LogBudget;
 use crate::capability::mode::ModeHost;
-use crate::capability::{Grant, LogSink, clocks};
+use crate::capability::{Grant, LogLevel, LogSink, clocks};
 use crate::error::{CallFailure, Stop};
 use crate::limits::{Limits, MemoryMeter};
 
 /// The largest header section that a guest can build.
 const FIELD_SIZE_LIMIT: usize = 64 << 10;
+
+/// Handles that an instance may keep from one call to the next.
+const MAX_STANDING_HANDLES: usize = 16;
 
 /// What the guest is called as: decides which interfaces answer.
 pub(crate) enum Role {
@@ -25,6 +30,23 @@ pub(crate) enum Role {
     Mode(Arc<dyn ModeHost>),
     /// A tool: it has what it was granted.
     Tool,
+}
+
+/// What differs from call to call.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) workspace: Option<Arc<Workspace>>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) sink: Arc<dyn LogSink>,
+}
+
+/// Takes what nobody should be saying: an instance that waits has no call.
+struct Nowhere;
+
+impl LogSink for Nowhere {
+    fn line(&self, _level: LogLevel, _line: &str) {}
+    fn progress(&self, _message: &str, _fraction: Option<f32>) {}
 }
 
 /// The data of a guest's store.
@@ -38,6 +60,8 @@ pub(crate) struct Guest {
     pub(crate) denials: Denials,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) workspace: Option<Arc<Workspace>>,
+    /// What it was shown when it asked for its folders, which it does once.
+    pub(crate) files_shown: Option<FilesShown>,
     host_calls_left: u64,
     table: ResourceTable,
     /// Made when the guest first asks for something of WASI: most calls never do.
@@ -46,14 +70,8 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(
-        role: Role,
-        manifest: Arc<Manifest>,
-        grant: Arc<Grant>,
-        workspace: Option<Arc<Workspace>>,
-        limits: Arc<Limits>,
-        sink: Arc<dyn LogSink>,
-    ) -> Self {
+    pub(crate) fn new(role: Role, manifest: Arc<Manifest>, setting: Setting) -> Self {
+        let Setting { grant, workspace, limits, sink } = setting;
         let denials = Denials::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -61,11 +79,12 @@ impl Guest {
         http.set_field_size_limit(FIELD_SIZE_LIMIT);
         Self {
             memory: MemoryMeter::new(&limits),
-            log: LogBudget::new(&limits, sink),
+            log: LogBudget::new(&limits, sink, Arc::clone(&grant.redactor)),
             hooks: EgressHooks::new(grant.egress.clone(), denials.clone()),
             denials,
             manifest,
             workspace,
+            files_shown: None,
             host_calls_left: limits.host_calls,
             table,
             wasi: None,
@@ -74,6 +93,53 @@ impl Guest {
             grant,
             limits,
         }
+    }
+
+    /// Makes an instance that has waited ready for a call in this setting; says whether it fits.
+    pub(crate) fn begin(&mut self, setting: &Setting) -> bool {
+        let shown = FilesShown::of(&self.manifest, setting);
+        if self.files_shown.as_ref().is_some_and(|before| *before != shown) || !self.memory.begin(&setting.limits) {
+            return false;
+        }
+        self.set(setting.clone());
+        true
+    }
+
+    fn set(&mut self, setting: Setting) {
+        let Setting { grant, workspace, limits, sink } = setting;
+        self.denials = Denials::default();
+        self.log = LogBudget::new(&limits, sink, Arc::clone(&grant.redactor));
+        self.hooks = EgressHooks::new(grant.egress.clone(), self.denials.clone());
+        self.host_calls_left = limits.host_calls;
+        self.table.set_max_capacity(limits.handles);
+        (self.workspace, self.grant, self.limits) = (workspace, grant, limits);
+    }
+
+    /// Ends a call so that the instance can wait for the next; says whether the guest has let go of what it held.
+    pub(crate) fn rest(&mut self) -> bool {
+        if self.memory.refused || !self.has_let_go() {
+            return false;
+        }
+        let limits = Arc::clone(&self.limits);
+        self.set(Setting { grant: Arc::default(), workspace: None, limits, sink: Arc::new(Nowhere) });
+        true
+    }
+
+    /// The C library keeps its folders, and its streams for output, which nobody reads. Any other handle, or a stream that
+    /// may be one of a file or of the network, is of the call.
+    fn has_let_go(&mut self) -> bool {
+        let only_output = self.workspace.is_none() && self.hooks.used().0 == 0;
+        let workspace = &self.workspace;
+        let mut handles = 0;
+        self.table.iter_mut().all(|handle| {
+            handles += 1;
+            let stays = match handle.downcast_ref() {
+                Some(Descriptor::Dir(folder)) => workspace.as_ref().is_some_and(|workspace| workspace.is_root(folder)),
+                Some(Descriptor::File(_)) => false,
+                None => only_output && (handle.is::<DynOutputStream>() || handle.is::<DynInputStream>()),
+            };
+            stays && handles <= MAX_STANDING_HANDLES
+        })
     }
 
     /// The host calls that were counted.

@@ -13,6 +13,8 @@ mod limits;
 mod manifest;
 mod plugin;
 mod registry;
+mod schema;
+mod warm;
 
 pub use call::{ModeAnswer, ModeCall, ModeError, ModeReport, ToolCallContext, ToolOutput, ToolReport};
 pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
@@ -28,3 +30,4 @@ pub use limits::Limits;
 pub use manifest::{CONTRACT, read_manifest};
 pub use plugin::{Plugin, Sandbox, SandboxConfig};
 pub use registry::{InstalledPlugin, ModeEntry, Registry, ToolEntry};
+pub use warm::WarmPool;

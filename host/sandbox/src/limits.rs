@@ -109,6 +109,16 @@ impl MemoryMeter {
         }
     }
 
+    /// For another call of the same instance: its memories stay; says whether they fit.
+    pub(crate) fn begin(&mut self, limits: &Limits) -> bool {
+        let fits = self.memory <= limits.memory_bytes && self.tables <= limits.table_elements;
+        if fits {
+            let (memory, tables) = (self.memory, self.tables);
+            *self = Self { memory, tables, memory_peak: memory, ..Self::new(limits) };
+        }
+        fits
+    }
+
     /// Adds the growth to `sum` if it fits under `limit`.
     fn grow(sum: &mut usize, limit: usize, current: usize, desired: usize) -> bool {
         let after = sum.saturating_add(desired.saturating_sub(current));

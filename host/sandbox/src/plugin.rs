@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jsonschema::Validator;
+use tokio::sync::Semaphore;
 use vivarium_domain::{ContentHash, Manifest};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -17,6 +17,8 @@ use crate::compile::CompileCache;
 use crate::engine::{EngineConfig, PooledEngine};
 use crate::guest::Guest;
 use crate::manifest::read_manifest;
+use crate::schema::{self, ToolSchemas};
+use crate::warm::idle_room;
 
 /// The largest component that is taken.
 const MAX_COMPONENT_BYTES: usize = 64 << 20;
@@ -36,6 +38,7 @@ pub struct Sandbox {
     engine: PooledEngine,
     linker: Arc<Linker<Guest>>,
     cache: CompileCache,
+    idle_room: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -55,7 +58,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine.engine);
         capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         tracing::debug!(max_instances = engine.max_instances, elapsed = ?began.elapsed(), "the sandbox's engine is up");
-        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache)? })
+        let idle_room = idle_room(engine.max_instances);
+        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache)?, idle_room })
     }
 
     /// How many instances can live at one time.
@@ -74,7 +78,7 @@ impl Sandbox {
         }
         let began = Instant::now();
         let manifest = read_manifest(bytes)?;
-        let validators = compile_schemas(&manifest)?;
+        let schemas = schema::compile(&manifest)?;
         let digest = ContentHash::of(bytes);
         let component = self.cache.load(&self.engine, digest, bytes)?;
         check_imports(&component, &manifest)?;
@@ -91,7 +95,16 @@ impl Sandbox {
             return Err(LoadError::Export { what: "tools", interface: "vivarium:plugin/tool@0.1.0" });
         }
         tracing::debug!(plugin = %manifest.name, %digest, elapsed = ?began.elapsed(), "a plugin is loaded");
-        Ok(Plugin { digest, manifest: Arc::new(manifest), pre, mode, tool, validators })
+        Ok(Plugin {
+            digest,
+            manifest: Arc::new(manifest),
+            pre,
+            mode,
+            tool,
+            schemas,
+            identity: Arc::default(),
+            idle_room: Arc::clone(&self.idle_room),
+        })
     }
 }
 
@@ -102,7 +115,10 @@ pub struct Plugin {
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) mode: Option<mode::GuestIndices>,
     pub(crate) tool: Option<tool::GuestIndices>,
-    validators: HashMap<String, Validator>,
+    schemas: HashMap<String, ToolSchemas>,
+    /// Tells this loaded plugin from all others, also from the same component loaded again.
+    pub(crate) identity: Arc<()>,
+    pub(crate) idle_room: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -133,37 +149,27 @@ impl Plugin {
 
     /// Checks a call's arguments, so that a tool sees only what its schema allows. The error is for the model.
     pub(crate) fn check_arguments(&self, tool: &str, arguments_json: &str) -> Result<(), String> {
-        let Some(validator) = self.validators.get(tool) else {
+        let Some(schemas) = self.schemas.get(tool) else {
             return Err(format!("{} has no tool {tool}", self.manifest.name));
         };
         let arguments: serde_json::Value = serde_json::from_str(arguments_json)
             .map_err(|error| format!("invalid arguments: they are no JSON object: {error}"))?;
-        let problems: Vec<String> = validator
-            .iter_errors(&arguments)
-            .take(5)
-            .map(|error| match error.instance_path().as_str() {
-                "" => error.to_string(),
-                path => format!("{path}: {error}"),
-            })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {}", problems.join("; "))) }
+        let problems = schemas.input.problems(&arguments);
+        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {problems}")) }
     }
-}
 
-fn compile_schemas(manifest: &Manifest) -> Result<HashMap<String, Validator>, LoadError> {
-    manifest
-        .tools
-        .iter()
-        .map(|tool| {
-            let invalid = |reason: String| LoadError::Schema { tool: tool.name.to_string(), reason };
-            if tool.input_schema.get("type").and_then(serde_json::Value::as_str) != Some("object") {
-                return Err(invalid("its type must be \"object\"".to_owned()));
-            }
-            let validator =
-                jsonschema::validator_for(&tool.input_schema).map_err(|error| invalid(error.to_string()))?;
-            Ok((tool.name.to_string(), validator))
-        })
-        .collect()
+    /// Checks what a tool gives back, where its manifest says what that looks like.
+    pub(crate) fn check_output(&self, tool: &str, content: &str) -> Result<(), String> {
+        let Some(schema) = self.schemas.get(tool).and_then(|schemas| schemas.output.as_ref()) else { return Ok(()) };
+        let output: serde_json::Value = serde_json::from_str(content)
+            .map_err(|error| format!("the tool's output is no JSON, and its manifest says that it is: {error}"))?;
+        let problems = schema.problems(&output);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("the tool's output is not what its schema says: {problems}"))
+        }
+    }
 }
 
 /// An import must be of the contract, and the manifest must ask for what it gives.
@@ -173,11 +179,13 @@ fn check_imports(component: &Component, manifest: &Manifest) -> Result<(), LoadE
     for (import, _) in component_type.imports(component.engine()) {
         let interface = import.split('@').next().unwrap_or(import);
         let asked = match interface {
+            "vivarium:plugin/model" => Some(("model", requests.model)),
             "vivarium:plugin/corpus" => Some(("corpus", requests.corpus)),
             "vivarium:plugin/state" => Some(("state", requests.state)),
             "vivarium:plugin/secrets" => Some(("secrets", !requests.secrets.is_empty())),
             "vivarium:plugin/settings" => Some(("settings", !requests.settings.is_empty())),
             "wasi:http/outgoing-handler" => Some(("hosts", !requests.hosts.is_empty())),
+            // Every standard library pulls in the rest of WASI, files and sockets too: they give nothing by themselves.
             _ => None,
         };
         if let Some((field, false)) = asked {

@@ -56,6 +56,7 @@ struct Requests {
     settings: Vec<String>,
     corpus: bool,
     state: bool,
+    model: bool,
 }
 
 impl Tool {
@@ -112,6 +113,8 @@ impl Plugin {
             description: description.to_owned(),
             default_max_cycles: max_cycles,
         });
+        // A mode that asks no model is no mode.
+        self.requests.model = true;
         self
     }
 
@@ -249,7 +252,7 @@ mod tests {
                 "destructive": false,
                 "openWorld": true,
             }],
-            "requests": {"hosts": ["example.com"], "settings": ["language"], "corpus": true, "state": false},
+            "requests": {"hosts": ["example.com"], "settings": ["language"], "corpus": true, "state": false, "model": true},
         });
         assert_eq!(json, expected);
     }

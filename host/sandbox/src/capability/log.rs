@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use vivarium_egress::Redactor;
+
 use crate::bindings::vivarium::plugin::log as wit;
 use crate::guest::Guest;
 use crate::limits::Limits;
@@ -58,21 +60,22 @@ impl LogSink for TracingLog {
 /// What is left of a call's share of the log.
 pub(crate) struct LogBudget {
     sink: Arc<dyn LogSink>,
+    redactor: Arc<Redactor>,
     lines_left: u32,
     line_bytes: usize,
     dropped: u64,
 }
 
 impl LogBudget {
-    pub(crate) fn new(limits: &Limits, sink: Arc<dyn LogSink>) -> Self {
-        Self { sink, lines_left: limits.log_lines, line_bytes: limits.log_line_bytes, dropped: 0 }
+    pub(crate) fn new(limits: &Limits, sink: Arc<dyn LogSink>, redactor: Arc<Redactor>) -> Self {
+        Self { sink, redactor, lines_left: limits.log_lines, line_bytes: limits.log_line_bytes, dropped: 0 }
     }
 
     pub(crate) fn line(&mut self, level: LogLevel, message: &str) {
         match self.lines_left.checked_sub(1) {
             Some(left) => {
                 self.lines_left = left;
-                self.sink.line(level, &escaped(message, self.line_bytes));
+                self.sink.line(level, &self.shown(message));
             }
             None => self.dropped = self.dropped.saturating_add(1),
         }
@@ -83,10 +86,15 @@ impl LogBudget {
             Some(left) => {
                 self.lines_left = left;
                 let fraction = fraction.filter(|done| done.is_finite()).map(|done| done.clamp(0.0, 1.0));
-                self.sink.progress(&escaped(message, self.line_bytes), fraction);
+                self.sink.progress(&self.shown(message), fraction);
             }
             None => self.dropped = self.dropped.saturating_add(1),
         }
+    }
+
+    /// Secrets go first: escaping would change how they look.
+    fn shown(&self, message: &str) -> String {
+        escaped(&self.redactor.redact(message), self.line_bytes)
     }
 }
 

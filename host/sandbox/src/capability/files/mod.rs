@@ -17,10 +17,10 @@ mod tests;
 mod workspace;
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use vivarium_domain::FileAccess;
+use vivarium_domain::{FileAccess, Manifest};
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
@@ -34,8 +34,9 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, Read
 use self::stream::WorkspaceStream;
 pub use self::workspace::{FileQuota, Workspace, WorkspaceError};
 use self::workspace::{GrowError, Place};
+use crate::capability::Grant;
 use crate::capability::denial::Denials;
-use crate::guest::Guest;
+use crate::guest::{Guest, Setting};
 
 /// The names of the folder.
 const NAMES: [&str; 2] = ["/", "/workspace"];
@@ -69,10 +70,36 @@ fn note_if_full(denials: &Denials, error: &GrowError) {
     }
 }
 
+/// Which folders a guest is shown that asks for them.
+#[derive(Clone)]
+pub(crate) struct FilesShown(Option<(Weak<Workspace>, FileAccess)>);
+
+impl FilesShown {
+    /// Those of a call in this setting.
+    pub(crate) fn of(manifest: &Manifest, setting: &Setting) -> Self {
+        let access = access(manifest, &setting.grant);
+        Self(setting.workspace.as_ref().map(Arc::downgrade).zip(access))
+    }
+}
+
+impl PartialEq for FilesShown {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some((one, access)), Some((another, other))) => one.ptr_eq(another) && access == other,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a plugin may do with files: what its manifest asks for and its grant allows.
+fn access(manifest: &Manifest, grant: &Grant) -> Option<FileAccess> {
+    Some(manifest.requests.files?.min(grant.files?))
+}
+
 impl Guest {
-    /// What it may do with files: what its manifest asks for and its grant allows.
     fn file_access(&self) -> Option<FileAccess> {
-        Some(self.manifest.requests.files?.min(self.grant.files?))
+        access(&self.manifest, &self.grant)
     }
 
     /// The workspace, for a change of it.
@@ -171,7 +198,9 @@ impl Wish {
 impl preopens::Host for Guest {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         self.count_host_call()?;
-        let Some(access) = self.file_access() else {
+        let access = self.file_access();
+        self.files_shown = Some(FilesShown(self.workspace.as_ref().map(Arc::downgrade).zip(access)));
+        let Some(access) = access else {
             // std asks always; only who says that it needs files has missed them.
             if self.manifest.requests.files.is_some() {
                 let message =

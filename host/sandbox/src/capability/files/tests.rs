@@ -30,7 +30,8 @@ fn guest_that(asks: &str, granted: Option<FileAccess>, workspace: Option<&Arc<Wo
     );
     let manifest = Arc::new(Manifest::from_json(manifest.as_bytes()).unwrap());
     let grant = Arc::new(Grant { files: granted, ..Grant::default() });
-    Guest::new(Role::Tool, manifest, grant, workspace.cloned(), Arc::new(Limits::for_tool()), Arc::new(NoLog))
+    let (limits, sink) = (Arc::new(Limits::for_tool()), Arc::new(NoLog));
+    Guest::new(Role::Tool, manifest, Setting { grant, workspace: workspace.cloned(), limits, sink })
 }
 
 fn writer(workspace: &Arc<Workspace>) -> Guest {

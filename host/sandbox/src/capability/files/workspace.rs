@@ -135,6 +135,10 @@ impl Workspace {
         measured.await.unwrap_or(used)
     }
 
+    pub(crate) fn is_root(&self, folder: &Dir) -> bool {
+        Arc::ptr_eq(&self.root.dir, &folder.dir)
+    }
+
     /// The folder as a guest gets it.
     pub(crate) fn root(&self, may_write: bool) -> Dir {
         let mut root = self.root.clone();
@@ -296,7 +300,7 @@ fn walk(folder: &Path, most_files: u64) -> Option<FileQuota> {
 fn length_if_removed(file: &File) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = file.metadata().ok()?;
-    (metadata.nlink() == 0 && metadata.is_file()).then(|| metadata.len())
+    (metadata.nlink() == 0 && metadata.is_file()).then_some(metadata.len())
 }
 
 #[cfg(not(unix))]

@@ -416,6 +416,19 @@ mod tests {
         assert!(shown.starts_with(stars(20_000).as_bytes()));
     }
 
+    #[test]
+    fn what_was_masked_unread_goes_on_over_the_border_of_a_chunk() {
+        let secret = format!("{}-and-the-secret-end", "a".repeat(300));
+        let out = redact_chunks(secret.as_bytes().chunks(310), &[&secret]);
+        assert_eq!(String::from_utf8(out).unwrap(), stars(secret.len()));
+    }
+
+    #[test]
+    fn two_ways_to_read_a_text_are_followed_as_one_where_they_meet() {
+        let nearly = r"\".repeat(19);
+        assert_eq!(redactor(&[&r"\".repeat(20)]).redact(&nearly), nearly);
+    }
+
     /// One of the ways to write a text, chosen by `choices`, one for each character.
     fn written(text: &str, form: u8, choices: &[u8]) -> String {
         let hex = |text: String, upper: u8| if upper.is_multiple_of(2) { text.to_lowercase() } else { text };

@@ -298,6 +298,12 @@ mod tests {
     }
 
     #[test]
+    fn a_user_name_in_a_url_is_refused_with_where_credentials_come_from() {
+        let refused = check(&head("http://user:pass@example.com/"), &policy()).unwrap_err().to_string();
+        assert!(refused.contains("credentials are granted by the operator") && !refused.contains("pass"), "{refused}");
+    }
+
+    #[test]
     fn internal_names_are_refused_before_anything_is_resolved() {
         for url in ["http://localhost/", "http://metadata.google.internal/", "http://printer.local/"] {
             let refused = check(&head(url), &policy());

@@ -409,6 +409,30 @@ async fn a_meter_without_bytes_left_touches_no_network() {
 }
 
 #[tokio::test]
+async fn a_byte_that_had_to_wait_is_counted_once() {
+    const BODY: usize = 16 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 64 << 10];
+        let mut left = BODY;
+        while left > 0 {
+            left = left.saturating_sub(stream.read(&mut buffer).await.unwrap());
+        }
+        stream.write_all(answer("ok").as_bytes()).await.unwrap();
+    });
+    let limits = Limits { max_request_bytes: BODY as u64, ..Limits::default() };
+    let policy = EgressPolicy { limits, ..exception(&address.to_string()) };
+    let meter = Meter::default();
+    let body = Full::new(Bytes::from(vec![b'x'; BODY]));
+    let request = Request::post(format!("http://{address}/")).body(body).unwrap();
+    Egress::new().send(&policy, &meter, request).await.unwrap();
+    let sent = meter.traffic().sent_bytes;
+    assert!((BODY as u64..BODY as u64 + 1_000).contains(&sent), "{sent}");
+}
+
+#[tokio::test]
 async fn interim_answers_and_the_wrapping_of_tiny_chunks_count_too() {
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(2_000);
     let chunks = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(12_000));

@@ -128,7 +128,7 @@ pub(crate) fn bounded_text(path: &Path) -> Result<String, String> {
 
 fn manifest(folder: &Path, file: &Section<'_>) -> Option<Manifest> {
     let name = parsed::<PluginName>(file, file.required_text("name", "write owner/name"));
-    let version = parsed::<Version>(file, file.required_text("version", "write one such as \"0.1.0\""));
+    let version = version(file, file.required_text("version", "write one such as \"0.1.0\""));
     let contract = contract(file);
     let description = sentence(file, "description", "one sentence for a person");
     let tools: Vec<Option<ToolManifest>> = file.sections("tools").iter().map(|section| tool(folder, section)).collect();
@@ -164,6 +164,17 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(section: &Section<'_>, at: Option<
     }
 }
 
+fn version(section: &Section<'_>, at: Option<At<String>>) -> Option<Version> {
+    let At { value, span } = at?;
+    match value.parse() {
+        Ok(version) => Some(version),
+        Err(error) => {
+            section.fault(span, format!("a version has three numbers, such as \"0.1.0\": {error}"));
+            None
+        }
+    }
+}
+
 fn sentence(section: &Section<'_>, key: &'static str, what: &str) -> Option<String> {
     let at = section.required_text(key, what)?;
     if at.value.trim().is_empty() {
@@ -176,7 +187,7 @@ fn sentence(section: &Section<'_>, key: &'static str, what: &str) -> Option<Stri
 fn contract(file: &Section<'_>) -> Option<Version> {
     let Some(at) = file.text("contract") else { return (!file.has("contract")).then_some(CONTRACT) };
     let span = at.span.clone();
-    let version = parsed::<Version>(file, Some(at))?;
+    let version = version(file, Some(at))?;
     if version != CONTRACT {
         file.fault(span, format!("this binary speaks vivarium:plugin {CONTRACT_TEXT}, not {version}"));
         return None;
@@ -543,12 +554,57 @@ files = "all"
 wall-ms = 3
 "#;
         insta::assert_snapshot!(parsed(text).unwrap_err(), @r##"
+        plugin.toml:1:8: a plugin's name is owner/name, each of 1 to 64 of a-z, 0-9, '-' and '_', not "Weather"
+            1 | name = "Weather"
+              |        ^^^^^^^^^
+        plugin.toml:2:11: a version has three numbers, such as "0.1.0": unexpected end of input while parsing minor version number
+            2 | version = "1.0"
+              |           ^^^^^
+        plugin.toml:3:1: there is no `descripton` here; did you mean `description`?
+            3 | descripton = "Weather."
+              | ^^^^^^^^^^
+        plugin.toml:6:8: a tool's name must be 1 to 64 of a-z, A-Z, 0-9, '-' and '_', not "get weather"
+            6 | name = "get weather"
+              |        ^^^^^^^^^^^^^
+        plugin.toml:7:9: `title` is empty: write a few words for a person
+            7 | title = ""
+              |         ^^
+        plugin.toml:9:13: `tools[0].read_only` must be true or false, not of type string
+            9 | read_only = "yes"
+              |             ^^^^^
+        plugin.toml:10:16: a tool's arguments are an object: the schema's `type` must be "object"
+           10 | input_schema = { type = "string" }
+              |                ^^^^^^^^^^^^^^^^^^^
+        plugin.toml:11:22: "../schema.json" is no path within the project's folder
+           11 | output_schema_file = "../schema.json"
+              |                      ^^^^^^^^^^^^^^^^
+        plugin.toml:17:16: this is no JSON Schema: /properties/a/type: "strin" is not valid under any of the schemas listed in the 'anyOf' keyword
+           17 | input_schema = { type = "object", properties = { a = { type = "strin" } } }
+              |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        plugin.toml:20:10: "https://api.example.com/" is no host: write example.com, *.example.com (its subdomains) or * (every public host), with :port where it is not 80 or 443
+           20 | hosts = ["https://api.example.com/", { host = "x.org", methods = ["get"], method = "GET" }]
+              |          ^^^^^^^^^^^^^^^^^^^^^^^^^^
+        plugin.toml:20:67: a method is written in capitals, such as "GET"
+           20 | hosts = ["https://api.example.com/", { host = "x.org", methods = ["get"], method = "GET" }]
+              |                                                                   ^^^^^
+        plugin.toml:20:75: there is no `method` in `requests.hosts`; did you mean `methods`?
+           20 | hosts = ["https://api.example.com/", { host = "x.org", methods = ["get"], method = "GET" }]
+              |                                                                           ^^^^^^
+        plugin.toml:21:9: `files` is "read" or "write", not "all"
+           21 | files = "all"
+              |         ^^^^^
+        plugin.toml:24:1: there is no `wall-ms` in `limits`; did you mean `wall_ms`?
+           24 | wall-ms = 3
+              | ^^^^^^^
         "##);
     }
 
     #[test]
     fn broken_toml_is_one_fault_with_its_place() {
         insta::assert_snapshot!(parsed("name = \"a/b\"\nversion = 0.1.0\n").unwrap_err(), @r#"
+        plugin.toml:2:14: this is no TOML: expected newline, `#`
+            2 | version = 0.1.0
+              |              ^
         "#);
     }
 

@@ -109,8 +109,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A fault where a value that has to be there is not.
+    /// A fault where a value that has to be there is not. A mistyped name is told as such, and once is enough.
     pub(crate) fn missing(&self, key: &str, what: &str) {
+        if self.table.iter().any(|(name, _)| nearest(name, &[key]).is_some()) {
+            return;
+        }
         let place = if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path) };
         self.fault(self.span(), format!("{place} has no `{key}`: {what}"));
     }

@@ -23,6 +23,7 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
     if all {
         steps.checked("format", || cargo(repository.cargo(), &["fmt", "--all", "--check"]));
         steps.checked("guests: format", || cargo(repository.plugins_cargo(), &["fmt", "--all", "--check"]));
+        steps.checked("examples: format", || examples::check_format(repository));
     }
     // Before the host's lints, because the host's build takes the components in.
     let guests = steps.checked("guests", || guests::build(repository, false, None));

@@ -19,8 +19,8 @@ use crate::steps::Outcome;
 /// Changes whenever this program builds the examples in another way.
 const RECIPE: &str = "1";
 
-/// What a build keeps in a project for the next one: what it has fetched and compiled.
-const KEPT: [&str; 3] = [VENV, NODE_MODULES, "target"];
+/// What a build keeps in a project for the next one: what it has fetched.
+const KEPT: [&str; 2] = [VENV, NODE_MODULES];
 const VENV: &str = ".venv";
 const NODE_MODULES: &str = "node_modules";
 
@@ -72,6 +72,20 @@ pub(crate) fn find(repository: &Repository, names: &[String]) -> Result<Vec<Exam
     }
     examples.retain(|example| names.is_empty() || names.contains(&example.name));
     Ok(examples)
+}
+
+/// Whether those in Rust are formatted. Of the sources, because the way is set by a file that stands above them.
+///
+/// # Errors
+/// When one is not.
+pub(crate) fn check_format(repository: &Repository) -> Result<Outcome> {
+    for example in find(repository, &[])? {
+        if example.source.join("Cargo.toml").is_file() {
+            let mut cargo = repository.cargo();
+            repository::run(cargo.args(["fmt", "--check"]).current_dir(&example.source))?;
+        }
+    }
+    Ok(Outcome::Done(String::new()))
 }
 
 impl Example {
@@ -173,7 +187,7 @@ impl Example {
     fn make(&self, repository: &Repository) -> Result<()> {
         if self.project.join("Cargo.toml").is_file() {
             let mut tests = repository.cargo();
-            tests.args(["test", "--quiet", "--target-dir", "target"]).current_dir(&self.project);
+            tests.args(["test", "--quiet", "--target-dir"]).arg(compiled(repository)).current_dir(&self.project);
             repository::run(&mut tests)?;
         }
         repository::run(self.vivarium(repository)?.args(["plugin", "build", "--output"]).arg(&self.component))?;
@@ -184,7 +198,7 @@ impl Example {
     fn vivarium(&self, repository: &Repository) -> Result<Command> {
         let mut vivarium = Command::new(repository.target().join("debug/vivarium"));
         repository::without_this_run(&mut vivarium);
-        vivarium.current_dir(&self.project).env("CARGO_TARGET_DIR", self.project.join("target"));
+        vivarium.current_dir(&self.project).env("CARGO_TARGET_DIR", compiled(repository));
         let venv = self.project.join(VENV);
         if venv.is_dir() {
             let path = env::var_os("PATH").unwrap_or_default();
@@ -193,6 +207,11 @@ impl Example {
         }
         Ok(vivarium)
     }
+}
+
+/// Where the Rust projects are compiled: they share most of what they stand on, and sometimes the standard library.
+fn compiled(repository: &Repository) -> PathBuf {
+    repository.target().join("examples/target")
 }
 
 /// Copies what is in a folder, links followed. `left_out` are folders at the top.

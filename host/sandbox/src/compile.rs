@@ -4,28 +4,31 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::ContentHash;
 use wasmtime::component::Component;
 
 use crate::LoadError;
+use crate::compiler::{Compiler, CompilerProcess};
 use crate::engine::PooledEngine;
 
 /// The folder of compiled forms. Whoever can write to it can run code in the host, so it is made for its owner alone.
 #[derive(Debug, Clone)]
 pub(crate) struct CompileCache {
     folder: Option<PathBuf>,
+    compiler: Compiler,
 }
 
 impl CompileCache {
     /// A cache in `folder`, which is made if need be; none: nothing is kept.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Result<Self, LoadError> {
+    pub(crate) fn new(folder: Option<PathBuf>, compiler: Compiler) -> Result<Self, LoadError> {
         if let Some(folder) = &folder {
             make_private_folder(folder)
                 .map_err(|error| LoadError::Engine(format!("the cache folder {}: {error}", folder.display())))?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, compiler })
     }
 
     /// The component, compiled now or earlier.
@@ -40,6 +43,11 @@ impl CompileCache {
         if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
             return Ok(component);
         }
+        if let (Some(path), Compiler::Process(compiler)) = (&path, &self.compiler) {
+            compile_aside(compiler, path, bytes)?;
+            let unreadable = || LoadError::Engine("what the compiler has made does not fit this engine".to_owned());
+            return read(engine, path).ok_or_else(unreadable);
+        }
         let component = Component::from_binary(&engine.engine, bytes)
             .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
         if let Some(path) = &path {
@@ -51,6 +59,27 @@ impl CompileCache {
         }
         Ok(component)
     }
+}
+
+/// Lets another process compile, in files beside the one that is wanted.
+fn compile_aside(compiler: &CompilerProcess, path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let (input, output) = (path.with_extension(format!("{number}.wasm.tmp")), path.with_extension(format!("{number}.tmp")));
+    let failed = |error: std::io::Error| LoadError::Engine(format!("the cache of compiled forms: {error}"));
+    let done = fs::write(&input, bytes).map_err(failed).and_then(|()| {
+        compiler.compile(&input, &output)?;
+        let hash = hash_of_file(&output).map_err(failed)?;
+        fs::File::open(&output).and_then(|file| file.sync_all()).map_err(failed)?;
+        // The form first: a form without its hash is compiled anew, a hash without its form is not looked at.
+        fs::rename(&output, path).map_err(failed)?;
+        write_whole(&hash_path(path), hash.to_string().as_bytes()).map_err(failed)
+    });
+    for litter in [&input, &output] {
+        // What is not there needs no removing; what can not be removed is litter and no harm.
+        let _ = fs::remove_file(litter);
+    }
+    done
 }
 
 fn make_private_folder(folder: &Path) -> std::io::Result<()> {

@@ -65,7 +65,7 @@ impl PooledEngine {
     }
 }
 
-fn engine_config(pool: Option<u32>) -> Config {
+pub(crate) fn engine_config(pool: Option<u32>) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)

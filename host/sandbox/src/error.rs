@@ -16,6 +16,18 @@ pub enum LoadError {
         /// The limit.
         limit: usize,
     },
+    /// It takes too long to compile.
+    #[error("the component takes more than {seconds} s of processor time to compile, which is all that it may")]
+    CompileTime {
+        /// The limit.
+        seconds: u64,
+    },
+    /// It takes too much memory to compile.
+    #[error("the component takes more than {bytes} bytes of memory to compile, which is all that it may")]
+    CompileMemory {
+        /// The limit.
+        bytes: u64,
+    },
     /// There is no manifest, or it is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

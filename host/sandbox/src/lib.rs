@@ -6,6 +6,7 @@ mod bindings;
 mod call;
 mod capability;
 mod compile;
+mod compiler;
 mod engine;
 mod error;
 mod guest;
@@ -24,6 +25,7 @@ pub use capability::http::{BodyError, DoorRequest, DoorResponse, GuardedDoor, Ht
 pub use capability::mode::{HostStop, ModeHost, ToolResult};
 pub use capability::state::{StateError, StateView};
 pub use capability::{Grant, LogLevel, LogSink, TracingLog};
+pub use compiler::{Compiler, CompilerProcess, compile_component};
 pub use engine::EngineConfig;
 pub use error::{CallFailure, LoadError};
 pub use limits::Limits;

@@ -14,6 +14,7 @@ use crate::LoadError;
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
 use crate::capability;
 use crate::compile::CompileCache;
+use crate::compiler::Compiler;
 use crate::engine::{EngineConfig, PooledEngine};
 use crate::guest::Guest;
 use crate::manifest::read_manifest;
@@ -30,6 +31,8 @@ pub struct SandboxConfig {
     pub cache: Option<PathBuf>,
     /// Live instances at one time; none: as many as the machine carries.
     pub max_instances: Option<u32>,
+    /// Who compiles what is not in the cache. Without a cache, this process.
+    pub compiler: Compiler,
 }
 
 /// The engine with every capability linked: loads plugins. Cheap to clone.
@@ -59,7 +62,7 @@ impl Sandbox {
         capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         tracing::debug!(max_instances = engine.max_instances, elapsed = ?began.elapsed(), "the sandbox's engine is up");
         let idle_room = idle_room(engine.max_instances);
-        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache)?, idle_room })
+        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache, config.compiler)?, idle_room })
     }
 
     /// How many instances can live at one time.

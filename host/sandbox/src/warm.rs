@@ -151,3 +151,119 @@ async fn sweep(pool: Weak<WarmPool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use vivarium_domain::{FileAccess, Manifest};
+    use wasmtime::Engine;
+    use wasmtime::component::{Component, Linker};
+    use wasmtime_wasi::WasiView as _;
+    use wasmtime_wasi::p2::bindings::filesystem::preopens;
+
+    use super::*;
+    use crate::capability::files::{FileQuota, Workspace};
+    use crate::capability::{Grant, LogLevel, LogSink};
+    use crate::guest::Role;
+    use crate::limits::Limits;
+
+    struct NoLog;
+
+    impl LogSink for NoLog {
+        fn line(&self, _level: LogLevel, _line: &str) {}
+        fn progress(&self, _message: &str, _fraction: Option<f32>) {}
+    }
+
+    fn setting(files: Option<FileAccess>, workspace: Option<&Arc<Workspace>>) -> Setting {
+        let grant = Arc::new(Grant { files, ..Grant::default() });
+        let workspace = workspace.cloned();
+        Setting { grant, workspace, limits: Arc::new(Limits::for_tool()), sink: Arc::new(NoLog) }
+    }
+
+    fn guest(setting: Setting) -> Guest {
+        let manifest = br#"{"name":"a/b","version":"1.0.0","contract":"0.1.0","description":"d",
+            "modes":[{"name":"m","title":"t","description":"d","defaultMaxCycles":1}],"requests":{"files":"write"}}"#;
+        Guest::new(Role::Tool, Arc::new(Manifest::from_json(manifest).unwrap()), setting)
+    }
+
+    async fn seat() -> Seat {
+        let engine = Engine::default();
+        let component = Component::new(&engine, "(component)").unwrap();
+        let mut seat = Seat::new(Store::new(&engine, guest(setting(None, None))));
+        seat.instance = Some(Linker::new(&engine).instantiate_async(&mut seat.store, &component).await.unwrap());
+        seat
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_a_pool_and_the_host_have_room_for() {
+        let (pool, plugin, room) = (Arc::new(WarmPool::default()), Arc::default(), Arc::new(Semaphore::new(5)));
+        for _ in 0..10 {
+            pool.put(&plugin, seat().await, &room);
+        }
+        assert_eq!((pool.idle(), room.available_permits()), (MAX_IDLE, 5 - MAX_IDLE));
+        let other = Arc::new(WarmPool::default());
+        for _ in 0..2 {
+            other.put(&plugin, seat().await, &room);
+        }
+        assert_eq!((other.idle(), room.available_permits()), (1, 0));
+        drop(pool);
+        assert_eq!(room.available_permits(), MAX_IDLE);
+    }
+
+    #[tokio::test]
+    async fn what_has_waited_too_long_or_served_too_often_is_dropped() {
+        let (pool, plugin, room) = (Arc::new(WarmPool::default()), Arc::default(), Arc::new(Semaphore::new(9)));
+        let age = |pool: &WarmPool| {
+            for idle in &mut pool.0.lock().unwrap().idle {
+                idle.since -= MAX_IDLE_TIME + Duration::from_secs(1);
+            }
+        };
+        pool.put(&plugin, seat().await, &room);
+        assert!(pool.drop_old(), "it has waited for a moment only");
+        age(&pool);
+        assert!(!pool.drop_old());
+        assert_eq!((pool.idle(), room.available_permits()), (0, 9));
+        pool.put(&plugin, seat().await, &room);
+        age(&pool);
+        assert!(pool.take(&plugin, &setting(None, None)).is_none());
+
+        let mut served = seat().await;
+        served.calls = MAX_CALLS - 2;
+        pool.put(&plugin, served, &room);
+        let served = pool.take(&plugin, &setting(None, None)).unwrap();
+        pool.put(&plugin, served, &room);
+        assert_eq!(pool.idle(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_was_shown_files_serves_the_same_workspace_only() {
+        let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let [one, other] = folders
+            .each_ref()
+            .map(|it| Workspace::open(it.path().to_owned(), FileQuota { bytes: 9, files: 9 }).unwrap());
+        let (read, write) = (Some(FileAccess::Read), Some(FileAccess::Write));
+        let mut shown = guest(setting(write, Some(&one)));
+        assert_eq!(preopens::Host::get_directories(&mut shown).unwrap().len(), 2);
+        assert!(shown.rest(), "the C library keeps its folders");
+        assert!(shown.workspace.is_none() && shown.grant.files.is_none(), "while it waits it has nothing");
+        for strange in
+            [setting(write, Some(&other)), setting(read, Some(&one)), setting(write, None), setting(None, None)]
+        {
+            assert!(!shown.begin(&strange));
+        }
+        assert!(shown.begin(&setting(write, Some(&one))));
+
+        let mut shown_nothing = guest(setting(None, None));
+        assert!(preopens::Host::get_directories(&mut shown_nothing).unwrap().is_empty());
+        assert!(shown_nothing.rest());
+        assert!(!shown_nothing.begin(&setting(write, Some(&one))), "it would look for its folders in vain");
+        let mut never_asked = guest(setting(None, None));
+        assert!(never_asked.rest() && never_asked.begin(&setting(write, Some(&one))));
+
+        let open = std::fs::File::open(folders[0].path()).unwrap();
+        let perms = (wasmtime_wasi::FsPerms::ReadOnly, wasmtime_wasi::OpenMode::READ);
+        let file = wasmtime_wasi::filesystem::Dir::new(open, perms.0, perms.1, false);
+        never_asked.ctx().table.push(wasmtime_wasi::filesystem::Descriptor::Dir(file)).unwrap();
+        assert!(!never_asked.rest(), "a folder that it has opened itself is of its call");
+    }
+}

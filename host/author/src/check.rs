@@ -18,7 +18,7 @@ pub enum Refusal {
     #[error("this is no plugin: {0}")]
     NotAComponent(#[from] BinaryError),
     /// It is too large.
-    #[error("the component has {size} bytes; at most {limit} are taken")]
+    #[error("the component has {size} bytes; at most {limit} are allowed")]
     TooLarge {
         /// Its size.
         size: usize,
@@ -154,6 +154,7 @@ pub fn check(component: &[u8]) -> Result<Checked, Vec<Refusal>> {
 fn asked(interface: &str, manifest: &Manifest) -> Option<(&'static str, bool)> {
     let requests = &manifest.requests;
     match interface {
+        "vivarium:plugin/model" => Some(("model", requests.model)),
         "vivarium:plugin/corpus" => Some(("corpus", requests.corpus)),
         "vivarium:plugin/state" => Some(("state", requests.state)),
         "vivarium:plugin/secrets" => Some(("secrets", !requests.secrets.is_empty())),
@@ -223,9 +224,6 @@ fn notes(surface: &Surface, manifest: &Manifest) -> Vec<String> {
     if manifest.requests.files.is_some() && !imports("wasi:filesystem/types") {
         notes.push("It asks for `requests.files`, but does not import wasi:filesystem/types: ask for less.".to_owned());
     }
-    if manifest.requests.model && !imports("vivarium:plugin/model") {
-        notes.push("It asks for `requests.model`, but does not import vivarium:plugin/model: ask for less.".to_owned());
-    }
     for (what, empty, interface) in
         [("modes", manifest.modes.is_empty(), MODE_EXPORT), ("tools", manifest.tools.is_empty(), TOOL_EXPORT)]
     {
@@ -292,6 +290,7 @@ mod tests {
     #[test]
     fn an_import_that_the_manifest_does_not_ask_for_is_refused_by_both_names() {
         for (interface, field, asking) in [
+            ("vivarium:plugin/model@0.1.0", "model", json!({"model": true})),
             ("vivarium:plugin/corpus@0.1.0", "corpus", json!({"corpus": true})),
             ("vivarium:plugin/state@0.1.0", "state", json!({"state": true})),
             ("vivarium:plugin/secrets@0.1.0", "secrets", json!({"secrets": ["k"]})),
@@ -330,7 +329,7 @@ mod tests {
         the manifest lists modes, but the component does not export vivarium:plugin/mode@0.1.0
         the manifest lists tools, but the component does not export vivarium:plugin/tool@0.1.0
         the input schema of the tool t is not valid: its type must be "object"
-        the output schema of the tool t is not valid: it refers to "https://example.com/schema"; only references within the schema, such as "#/$defs/x", are followed
+        the output schema of the tool t is not valid: $ref "https://example.com/schema" is not local: a schema refers to its own parts only, as in "#/$defs/name"
         "##);
     }
 
@@ -344,7 +343,7 @@ mod tests {
         let mut two = component(TOOL, &manifest(json!({})));
         append_section(&mut two, Manifest::SECTION, b"{}");
         assert!(words(&two).contains("two manifests"));
-        assert!(words(&vec![0; MAX_COMPONENT_BYTES + 1]).contains("at most 67108864 are taken"));
+        assert!(words(&vec![0; MAX_COMPONENT_BYTES + 1]).contains("at most 67108864 are allowed"));
     }
 
     #[test]

@@ -26,6 +26,14 @@ pub const PLUGIN_TOML: &str = "plugin.toml";
 /// Nobody writes more by hand; schemas may stand in files of their own.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// What a host takes of each.
+const MAX_TOOLS: usize = 64;
+const MAX_MODES: usize = 16;
+const MAX_NAMES: usize = 64;
+const MAX_TITLE_BYTES: usize = 200;
+const MAX_DESCRIPTION_BYTES: usize = 8 << 10;
+const MAX_SETTING_BYTES: usize = 128;
+
 /// How a plugin's component is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildPlan {
@@ -136,6 +144,8 @@ fn manifest(folder: &Path, file: &Section<'_>) -> Option<Manifest> {
     let requests = file.section("requests").map_or_else(|| Some(Requests::default()), |section| requests(&section));
     let limits = file.section("limits").map_or_else(PluginLimits::default, |section| limits(&section));
     let instances = instances(file);
+    at_most(file, "tools", tools.len(), MAX_TOOLS);
+    at_most(file, "modes", modes.len(), MAX_MODES);
     if tools.is_empty() && modes.is_empty() {
         file.fault(0..0, "it provides nothing: add a [[tools]] or a [[modes]]");
     }
@@ -181,6 +191,11 @@ fn sentence(section: &Section<'_>, key: &'static str, what: &str) -> Option<Stri
         section.fault(at.span, format!("`{key}` is empty: write {what}"));
         return None;
     }
+    let most = if key == "title" { MAX_TITLE_BYTES } else { MAX_DESCRIPTION_BYTES };
+    if at.value.len() > most {
+        section.fault(at.span, format!("`{key}` has {} bytes; at most {most} are allowed", at.value.len()));
+        return None;
+    }
     Some(at.value)
 }
 
@@ -208,6 +223,13 @@ fn one_of<T: Copy>(section: &Section<'_>, key: &'static str, choices: &[(&str, T
     let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
     section.fault(at.span, format!("`{key}` is {}, not {:?}", names.join(" or "), at.value));
     None
+}
+
+fn at_most(section: &Section<'_>, key: &str, number: usize, most: usize) {
+    if number > most {
+        let span = section.place(key).unwrap_or_default();
+        section.fault(span, format!("`{key}` has {number} entries; at most {most} are allowed"));
+    }
 }
 
 /// A name that is given twice makes a plugin that no host takes.
@@ -320,15 +342,21 @@ fn requests(section: &Section<'_>) -> Option<Requests> {
     let files = one_of(section, "files", &[("read", FileAccess::Read), ("write", FileAccess::Write)]);
     let secrets: Vec<Option<SecretName>> =
         section.texts("secrets").into_iter().map(|at| parsed(section, Some(at))).collect();
-    let settings = section.texts("settings").into_iter().map(|at| at.value).collect();
+    let settings = section.texts("settings");
+    for at in settings.iter().filter(|at| !matches!(at.value.len(), 1..=MAX_SETTING_BYTES)) {
+        section.fault(at.span.clone(), format!("a setting's name has 1 to {MAX_SETTING_BYTES} bytes"));
+    }
     let hosts: Vec<Option<HostRequest>> = hosts(section);
+    for (key, number) in [("hosts", hosts.len()), ("secrets", secrets.len()), ("settings", settings.len())] {
+        at_most(section, key, number, MAX_NAMES);
+    }
     let flag = |key| section.flag(key).is_some_and(|at| at.value);
     let (corpus, state, model) = (flag("corpus"), flag("state"), flag("model"));
     section.refuse_unknown();
     Some(Requests {
         hosts: hosts.into_iter().collect::<Option<_>>()?,
         secrets: secrets.into_iter().collect::<Option<_>>()?,
-        settings,
+        settings: settings.into_iter().map(|at| at.value).collect(),
         files: files?,
         corpus,
         state,
@@ -616,6 +644,17 @@ wall-ms = 3
     }
 
     #[test]
+    fn what_no_host_takes_so_much_of_is_refused_where_it_stands() {
+        let long = parsed(&HEAD.replace("It does.", &"x".repeat(8_193))).unwrap_err();
+        assert!(long.contains("`description` has 8193 bytes; at most 8192 are allowed"), "{long}");
+        let names: Vec<String> = (0..65).map(|number| format!("\"s{number}\"")).collect();
+        let many =
+            parsed(&format!("{HEAD}requests = {{ settings = [{}, \"\"] }}\n{TOOL}", names.join(","))).unwrap_err();
+        assert!(many.contains("`settings` has 66 entries; at most 64 are allowed"), "{many}");
+        assert!(many.contains("a setting's name has 1 to 128 bytes"), "{many}");
+    }
+
+    #[test]
     fn another_contract_is_refused_by_both_versions() {
         let error = parsed(&format!("{HEAD}contract = \"0.2.0\"\n{TOOL}")).unwrap_err();
         assert!(error.contains("this binary speaks vivarium:plugin 0.1.0, not 0.2.0"), "{error}");
@@ -640,7 +679,7 @@ wall-ms = 3
     #[test]
     fn a_schema_that_reaches_out_is_refused() {
         let tool = TOOL.replace("{ type = \"object\" }", "{ type = \"object\", \"$ref\" = \"https://example.com/s\" }");
-        assert!(parsed(&format!("{HEAD}{tool}")).unwrap_err().contains("only references within the schema"));
+        assert!(parsed(&format!("{HEAD}{tool}")).unwrap_err().contains("is not local"));
     }
 
     #[test]

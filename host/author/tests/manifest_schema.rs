@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use vivarium_author::{PLUGIN_TOML, Project, custom_sections};
+use vivarium_author::{Case, PLUGIN_TOML, Project, custom_sections};
 use vivarium_domain::Manifest;
 
 fn root() -> PathBuf {
@@ -42,7 +42,7 @@ fn every_plugin_that_ships_keeps_to_the_schema() {
 }
 
 #[test]
-fn every_example_keeps_to_the_schema() {
+fn every_example_keeps_to_the_schema_and_has_readable_cases() {
     let schema = schema();
     let mut projects = 0;
     for entry in fs::read_dir(root().join("examples/plugins")).unwrap() {
@@ -51,6 +51,8 @@ fn every_example_keeps_to_the_schema() {
             let project = Project::read(&folder).unwrap_or_else(|faults| panic!("{faults}"));
             let found = errors(&schema, &serde_json::to_value(&project.manifest).unwrap());
             assert!(found.is_empty(), "{}: {found:?}", folder.display());
+            let cases = Case::read_all(&folder).unwrap_or_else(|faults| panic!("{faults}"));
+            assert!(!cases.is_empty(), "{} has no test case", folder.display());
             projects += 1;
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, component, project, tell};
+use super::{Failure, component, loaded, project, tell};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -16,10 +16,12 @@ impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let plugin = self.plugin.unwrap_or_else(|| ".".into());
         if !plugin.is_dir() {
-            let checked = vivarium_author::check(&component(&plugin)?).map_err(|refusals| {
+            let bytes = component(&plugin)?;
+            let checked = vivarium_author::check(&bytes).map_err(|refusals| {
                 let reasons: Vec<String> = refusals.iter().map(|refusal| format!("\n- {refusal}")).collect();
                 Failure::Failed(format!("no host would take {}:{}", plugin.display(), reasons.concat()))
             })?;
+            loaded(&bytes)?;
             return tell(&checked);
         }
         let project = project(Some(&plugin))?;
@@ -30,9 +32,11 @@ impl Check {
                 format!("{} is valid, and there is no {path} yet: `vivarium plugin build` makes it", toml.display());
             return Err(Failure::Failed(text));
         }
+        let bytes = component(&path)?;
         let checked = project
-            .check(&component(&path)?)
+            .check(&bytes)
             .map_err(|faults| Failure::Failed(format!("no host would take {}:\n{faults}", path.display())))?;
+        loaded(&bytes)?;
         tell(&checked)
     }
 }

@@ -45,8 +45,9 @@ impl Inspect {
         let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         result(format!("tools     {}", names(manifest.tools.iter().map(|tool| tool.name.as_str()).collect())))?;
         result(format!("modes     {}", names(manifest.modes.iter().map(|mode| mode.name.as_str()).collect())))?;
-        result(format!("made with {}", names(surface.made_with.iter().map(String::as_str).collect())))?;
-        for (what, interfaces) in [("imports", &surface.imports), ("exports", &surface.exports)] {
+        let made_with = surface.made_with.into_iter().collect();
+        for (what, interfaces) in [("imports", surface.imports), ("exports", surface.exports), ("made with", made_with)]
+        {
             result(what)?;
             for interface in interfaces {
                 result(format!("  {interface}"))?;

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::Value as Json;
 use vivarium_author::{Case, CaseCall, Checked, Observed, Recording, Toolchain};
-use vivarium_domain::{FileAccess, Manifest, PluginLimits, Requests};
-use vivarium_sandbox::{
-    FileQuota, Grant, Limits, ModeCall, Plugin, Sandbox, SandboxConfig, ToolCallContext, Workspace,
-};
+use vivarium_domain::{Manifest, PluginLimits, Requests};
+use vivarium_sandbox::{FileQuota, Grant, Limits, ModeCall, Plugin, ToolCallContext, Workspace};
 
 use super::scripted::{Door, Lines, Script, Space};
-use super::{Failure, built, component, project, result, say};
+use super::{Failure, built, component, loaded, project, result, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Test {
@@ -30,7 +28,7 @@ pub(super) struct Test {
     /// Only with this Rust, instead of the first that can: rustup or debian.
     #[arg(long, value_name = "TOOLCHAIN", conflicts_with = "component")]
     with: Option<Toolchain>,
-    /// Show what the plugin writes to its log.
+    /// Show what the plugin writes to its log, and what it was denied, also of cases that pass.
     #[arg(long)]
     log: bool,
 }
@@ -51,7 +49,7 @@ impl Test {
         };
         let bytes = component(&file)?;
         let checked = project.check(&bytes).map_err(Failure::failed)?;
-        let plugin = load(&bytes)?;
+        let plugin = loaded(&bytes)?;
         let mut failed = 0_usize;
         for case in &cases {
             failed = failed.saturating_add(usize::from(!judged(&plugin, &checked, case, self.log).await?));
@@ -64,20 +62,15 @@ impl Test {
     }
 }
 
-fn load(bytes: &[u8]) -> Result<Plugin, Failure> {
-    let sandbox = Sandbox::new(SandboxConfig { cache: None, max_instances: Some(1) }).map_err(Failure::failed)?;
-    sandbox.load(bytes).map_err(Failure::failed)
-}
-
 /// Runs a case and tells what came of it; whether it has passed.
 async fn judged(plugin: &Plugin, checked: &Checked, case: &Case, log: bool) -> Result<bool, Failure> {
     let observed = observed(plugin, &checked.manifest, case).await?;
-    if log {
+    let differences = case.expect.judge(&observed, output_schema(&checked.manifest, case));
+    if log || !differences.is_empty() {
         for line in &observed.log {
             say(format!("  {}: {line}", case.name));
         }
     }
-    let differences = case.expect.judge(&observed, output_schema(&checked.manifest, case));
     result(format!("{} {}", if differences.is_empty() { "ok    " } else { "FAILED" }, case.name))?;
     for difference in &differences {
         result(format!("       {difference}"))?;
@@ -150,8 +143,9 @@ async fn call(
     let limits = Arc::new(Limits::for_tool().with(&manifest.limits));
     let report =
         plugin.call_tool(name, &arguments.to_string(), context, Arc::new(grant), &limits, Arc::clone(&log) as _).await;
-    let mut problems = recording.problems();
-    problems.extend(report.denials.iter().map(|denial| denial.message.clone()));
+    // A tool may do without: so a denial is told, and does not fail the case.
+    let mut lines = log.take();
+    lines.extend(report.denials.iter().map(|denial| format!("denied: {}", denial.message)));
     let (result, documents) = match report.result {
         Ok(output) => (Ok(output.content), output.documents),
         Err(error) => (Err(error), Vec::new()),
@@ -161,9 +155,9 @@ async fn call(
         documents,
         files: folder.read()?,
         state: space.take(),
-        log: log.take(),
+        log: lines,
         steps: Vec::new(),
-        problems,
+        problems: recording.problems(),
     })
 }
 

@@ -8,7 +8,7 @@ use vivarium_author::Toolchain;
 use super::{Failure, built, project, result, say};
 
 #[derive(Debug, Args)]
-pub(super) struct Build {
+pub(in crate::cli) struct Build {
     /// The folder with the plugin.toml [default: this one].
     folder: Option<PathBuf>,
     /// Where the component goes [default: beside the plugin.toml, named after the plugin].

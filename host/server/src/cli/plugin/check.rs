@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, component, loaded, project, tell};
 
 #[derive(Debug, Args)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     /// The plugin's file, or the folder with its plugin.toml [default: this folder].
     plugin: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use vivarium_domain::ContentHash;
 use super::{Failure, component, result};
 
 #[derive(Debug, Args)]
-pub(super) struct Inspect {
+pub(in crate::cli) struct Inspect {
     /// The plugin's file.
     file: PathBuf,
     /// As JSON.

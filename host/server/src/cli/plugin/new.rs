@@ -9,7 +9,7 @@ use vivarium_domain::PluginName;
 use super::{Failure, result, say};
 
 #[derive(Debug, Args)]
-pub(super) struct New {
+pub(in crate::cli) struct New {
     /// The plugin's name, owner/name.
     name: PluginName,
     /// What it provides.

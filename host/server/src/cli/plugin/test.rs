@@ -16,7 +16,7 @@ use super::scripted::{Door, Lines, Script, Space};
 use super::{Failure, built, component, loaded, project, result, say};
 
 #[derive(Debug, Args)]
-pub(super) struct Test {
+pub(in crate::cli) struct Test {
     /// Only cases whose names contain one of these.
     names: Vec<String>,
     /// The folder with the plugin.toml [default: this one].

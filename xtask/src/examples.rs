@@ -168,7 +168,7 @@ impl Example {
         self.fetched("package-lock.json", NODE_MODULES, |project| {
             let mut npm = Command::new("npm");
             repository::run(npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(project))
-                .context("node and npm are needed (on Debian: `apt-get install nodejs npm`)")
+                .context("npm can not fetch what the project needs (on Debian: `apt-get install nodejs npm`)")
         })
     }
 

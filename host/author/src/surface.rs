@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, Validator};
+use wasmparser::{KnownCustom, Parser, Payload, ProducersSectionReader, Validator};
 
-use crate::binary::BinaryError;
+use crate::binary::{BinaryError, Kind, kind};
 
 /// The outside of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,15 +22,15 @@ pub struct Surface {
 /// # Errors
 /// When it is none, with what would help.
 pub fn surface(component: &[u8]) -> Result<Surface, BinaryError> {
+    if kind(component)? == Kind::Module {
+        let what = "and a plugin is a component: `vivarium plugin build` makes one of it where it can";
+        return Err(BinaryError::NotAComponent(what.to_owned()));
+    }
     let not_wasm = |error: wasmparser::BinaryReaderError| BinaryError::NotWasm(error.to_string());
     let mut found = Surface::default();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(not_wasm)? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                let what = "and a plugin is a component: `vivarium plugin build` makes one of it where it can";
-                return Err(BinaryError::NotAComponent(what.to_owned()));
-            }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth = depth.saturating_add(1),
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {

@@ -18,7 +18,7 @@ use vivarium_tests::guest::{self, ECHO};
 
 /// Two places only: a place that is not given back is missed at once.
 fn sandbox() -> Sandbox {
-    Sandbox::new(SandboxConfig { cache: None, max_instances: Some(2) }).unwrap()
+    Sandbox::new(SandboxConfig { max_instances: Some(2), ..SandboxConfig::default() }).unwrap()
 }
 
 #[derive(Default)]
@@ -87,7 +87,7 @@ async fn a_spinning_guest_lets_others_work_on_the_same_thread() {
 
 #[tokio::test]
 async fn a_dropped_call_stops_its_guest_within_50_ms_and_gives_its_place_back() {
-    let sandbox = Sandbox::new(SandboxConfig { cache: None, max_instances: Some(1) }).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() }).unwrap();
     let hostile = Arc::new(sandbox.load(&guest::tool_plugin("", "", SPIN)).unwrap());
     let good = sandbox.load(&guest::tool_plugin("", "", ECHO)).unwrap();
     let limits = Arc::new(Limits { cpu: Duration::from_secs(60), wall: Duration::from_secs(60), ..Limits::for_tool() });
@@ -349,7 +349,7 @@ fn a_component_whose_imports_go_beyond_its_manifest_is_refused() {
 #[test]
 fn a_compiled_component_is_kept_and_a_damaged_one_is_compiled_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let config = || SandboxConfig { cache: Some(folder.path().to_owned()), max_instances: Some(2) };
+    let config = || SandboxConfig { cache: Some(folder.path().to_owned()), max_instances: Some(2), ..SandboxConfig::default() };
     let bytes = guest::tool_plugin("", "", ECHO);
     Sandbox::new(config()).unwrap().load(&bytes).unwrap();
     let compiled = std::fs::read_dir(folder.path())

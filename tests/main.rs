@@ -19,3 +19,4 @@ mod misbehaviour;
 mod models;
 mod plugins;
 mod research;
+mod warm;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vivarium_domain::{
     Approval, FileAccess, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest,
 };
-use vivarium_sandbox::{FileQuota, Grant, Limits, Plugin};
+use vivarium_sandbox::{FileQuota, Grant, Limits, Plugin, WarmPool};
 
 /// A plugin in a tenant: what it may do is worked out.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct PluginInUse {
     pub mode_limits: Arc<Limits>,
     /// What the workspace of a session may hold.
     pub file_quota: FileQuota,
+    /// Its idle instances, of this tenant alone.
+    pub warm: Arc<WarmPool>,
     /// Which of its tools need a person's approval.
     pub(crate) approvals: BTreeMap<vivarium_domain::ToolName, Approval>,
 }

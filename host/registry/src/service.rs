@@ -297,6 +297,7 @@ impl Registry {
             tool_limits: Arc::new(Limits::for_tool().with(&tool)),
             mode_limits: Arc::new(Limits::for_mode().with(&mode)),
             file_quota: FileQuota { bytes: tool.file_bytes.unwrap_or_default(), files: tool.files.unwrap_or_default() },
+            warm: Arc::default(),
             approvals: granted.approvals,
             plugin,
         }))
@@ -382,9 +383,12 @@ impl Registry {
             bounds.max_response_bytes = bytes;
             bounds.max_request_bytes = bytes;
         }
+        let mut allowed = hosts(&granted.hosts);
+        // An exception is the operator's own grant of that host and port.
+        allowed.extend(private.iter().filter_map(|place| AllowedHost::parse(&place.to_string(), &[]).ok()));
         EgressPolicy {
             requested: hosts(&manifest.requests.hosts),
-            granted: hosts(&granted.hosts),
+            granted: allowed,
             dangerously_allow_private_addresses: private,
             limits: bounds,
             injections: credentials.iter().filter_map(injection).collect(),

@@ -183,7 +183,7 @@ impl RunHost {
             tenant: &self.tenant,
             entry,
             arguments_json: &call.arguments_json,
-            context: ToolCallContext { run_id: run, idempotency_key, workspace: None },
+            context: ToolCallContext { run_id: run, idempotency_key, ..ToolCallContext::default() },
             session: &self.session,
             log,
         };

@@ -38,6 +38,7 @@ impl Toolbox {
             Err(error) => return Ok(failed(error.to_string())),
         };
         let plugin = &entry.plugin;
+        context.warm = Some(Arc::clone(&plugin.warm));
         let grant = Arc::clone(&plugin.grant);
         let name = entry.manifest.name.as_str();
         Ok(plugin.plugin.call_tool(name, arguments_json, context, grant, &plugin.tool_limits, log).await)

@@ -65,7 +65,8 @@ impl CompileCache {
 fn compile_aside(compiler: &CompilerProcess, path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let (input, output) = (path.with_extension(format!("{number}.wasm.tmp")), path.with_extension(format!("{number}.tmp")));
+    let (input, output) =
+        (path.with_extension(format!("{number}.wasm.tmp")), path.with_extension(format!("{number}.tmp")));
     let failed = |error: std::io::Error| LoadError::Engine(format!("the cache of compiled forms: {error}"));
     let done = fs::write(&input, bytes).map_err(failed).and_then(|()| {
         compiler.compile(&input, &output)?;

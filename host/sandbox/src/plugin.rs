@@ -62,7 +62,12 @@ impl Sandbox {
         capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         tracing::debug!(max_instances = engine.max_instances, elapsed = ?began.elapsed(), "the sandbox's engine is up");
         let idle_room = idle_room(engine.max_instances);
-        Ok(Self { engine, linker: Arc::new(linker), cache: CompileCache::new(config.cache, config.compiler)?, idle_room })
+        Ok(Self {
+            engine,
+            linker: Arc::new(linker),
+            cache: CompileCache::new(config.cache, config.compiler)?,
+            idle_room,
+        })
     }
 
     /// How many instances can live at one time.

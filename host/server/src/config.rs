@@ -120,6 +120,8 @@ pub struct Config {
     pub max_component_bytes: usize,
     /// The most plugins of a tenant.
     pub max_plugins: usize,
+    /// The most processor time that compiling a component takes, in seconds.
+    pub compile_seconds: u64,
     /// Where the key of the tenants' secrets is; none: `secrets.key` in the data folder.
     pub secrets_key_file: Option<PathBuf>,
     /// Hosts with ports whose addresses need not be public, for every plugin that is granted exactly that host and port.
@@ -136,6 +138,9 @@ pub struct Config {
     pub max_limits: BTreeMap<Tier, LimitsTable>,
     /// What each plugin is given, by its name `owner/name`.
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// Who compiles components. The binary lets itself do it, in a process of its own.
+    #[serde(skip)]
+    pub compiler: vivarium_sandbox::Compiler,
     /// The first admin key of an empty data folder, from `VIVARIUM_ADMIN_KEY`.
     #[serde(skip)]
     pub admin_key: Option<SecretString>,
@@ -159,6 +164,8 @@ impl Default for Config {
             tool_call_patience_seconds: 10,
             max_component_bytes: 48 << 20,
             max_plugins: 100,
+            compile_seconds: 120,
+            compiler: vivarium_sandbox::Compiler::InProcess,
             secrets_key_file: None,
             dangerously_allow_private_addresses: Vec::new(),
             drain_seconds: 20,
@@ -246,7 +253,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from [`Config::FILE_ONLY`] on, which are lists and tables.
-    pub const KEYS: [&str; 23] = [
+    pub const KEYS: [&str; 24] = [
         "listen",
         "data",
         "corpus",
@@ -262,6 +269,7 @@ impl Config {
         "tool_call_patience_seconds",
         "max_component_bytes",
         "max_plugins",
+        "compile_seconds",
         "secrets_key_file",
         "drain_seconds",
         "dangerously_allow_private_addresses",
@@ -327,6 +335,8 @@ impl Config {
             tool_call_patience_seconds: reader.take("tool_call_patience_seconds", default.tool_call_patience_seconds),
             max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
             max_plugins: reader.take("max_plugins", default.max_plugins),
+            compile_seconds: reader.take_positive("compile_seconds", default.compile_seconds),
+            compiler: default.compiler,
             secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
             dangerously_allow_private_addresses: reader
                 .take("dangerously_allow_private_addresses", default.dangerously_allow_private_addresses),

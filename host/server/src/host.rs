@@ -240,6 +240,32 @@ fn vault(config: &Config) -> Result<Vault, StartError> {
     Ok(Vault::from_file(&file)?)
 }
 
+/// Seals the secrets of a data folder that no server has open anew, with the key that seals now: of one tenant, or of all.
+/// Gives how many were sealed with another key, by tenant.
+///
+/// # Errors
+/// When the store or the key can not be had, or a secret does not open.
+pub async fn reseal(
+    config: &Config,
+    of: Option<&vivarium_domain::TenantId>,
+) -> Result<Vec<(vivarium_domain::TenantId, usize)>, StartError> {
+    let store = open_store(&config.data).await?;
+    let rooms = Rooms {
+        store: Arc::clone(&store),
+        sandbox: Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() })?,
+        egress: Arc::new(Egress::new()),
+        corpus: None,
+        vault: vault(config)?,
+    };
+    let registry = Registry::new(rooms, registry_config(config), Vec::new(), std::collections::BTreeMap::new())?;
+    let mut done = Vec::new();
+    for tenant in store.tenants().await?.into_iter().filter(|tenant| of.is_none_or(|of| *of == tenant.id)) {
+        let count = registry.reseal(&tenant.id).await?;
+        done.push((tenant.id, count));
+    }
+    Ok(done)
+}
+
 async fn load_plugins(config: &Config) -> Result<(Sandbox, Shared), StartError> {
     let config = config.clone();
     blocking(move || {
@@ -247,7 +273,7 @@ async fn load_plugins(config: &Config) -> Result<(Sandbox, Shared), StartError> 
         if cache.as_ref().is_some_and(|cache| !cache.exists()) {
             tracing::info!("compiling the plugins; that is done once and takes some seconds");
         }
-        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None })?;
+        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None, compiler: config.compiler.clone() })?;
         let shared = plugins::load(&sandbox, &config)?;
         Ok((sandbox, shared))
     })

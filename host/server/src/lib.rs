@@ -10,6 +10,6 @@ mod server;
 pub mod config;
 
 pub use corpus::CorpusProgress;
-pub use host::{Host, StartError};
+pub use host::{Host, StartError, reseal};
 pub use keys::{FirstKey, Keys, default_tenant};
 pub use server::{Server, Stopped};

@@ -1,8 +1,12 @@
 //! What a person types. Results go to standard output, everything else to standard error; 0 is done, 1 failed, 2 wrong
 //! use.
 
+mod compile;
 mod keys;
+mod plugin;
+mod remote;
 mod run;
+mod secret;
 mod serve;
 
 use std::fmt::Display;
@@ -27,12 +31,21 @@ enum Command {
     Serve(serve::Serve),
     /// Answer one question in this process, without a server.
     Run(run::Run),
+    /// Write, verify, install and operate plugins.
+    #[command(subcommand)]
+    Plugin(Box<plugin::Plugin>),
+    /// A tenant's secrets.
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// API keys of a data folder that no server has open.
     #[command(subcommand)]
     Key(keys::Key),
     /// Tenants of a data folder that no server has open.
     #[command(subcommand)]
     Tenant(keys::Tenants),
+    /// Compile a component for a server, which calls this.
+    #[command(hide = true)]
+    CompileComponent(compile::CompileComponent),
 }
 
 /// Where things are kept: what all commands take.
@@ -89,6 +102,9 @@ impl Cli {
         let done = match self.command {
             Command::Serve(serve) => serve.run().await,
             Command::Run(run) => run.run().await,
+            Command::Plugin(plugin) => plugin.run().await,
+            Command::Secret(secret) => secret.run().await,
+            Command::CompileComponent(compile) => return ExitCode::from(compile.run()),
             Command::Key(key) => key.run().await,
             Command::Tenant(tenant) => tenant.run().await,
         };

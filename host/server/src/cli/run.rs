@@ -12,7 +12,7 @@ use vivarium::{Host, default_tenant};
 use vivarium_domain::{EventBody, Outcome, RunId, TenantId, ToolOutcome};
 use vivarium_runs::{Item, LoggedEvent, RunRequest, StartError, Started};
 
-use super::{Failure, Place, result, say};
+use super::{Failure, Place, compile, result, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -43,7 +43,8 @@ impl Run {
         if question.trim().is_empty() {
             return Err(Failure::Use("the question must not be empty".to_owned()));
         }
-        let config = place.read(Flags { corpus, model, ..Flags::default() })?;
+        let mut config = place.read(Flags { corpus, model, ..Flags::default() })?;
+        config.compiler = compile::ourselves(&config)?;
         let progress = Progress::new();
         let shown = progress.clone();
         let mut host = Host::build(&config, Box::new(move |line| shown.now(&format!("corpus: {line}")))).await?;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use vivarium::config::{Config, Flags};
 use vivarium::{FirstKey, Host, Server, Stopped};
 
-use super::{Failure, Place, result, say};
+use super::{Failure, Place, compile, result, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -32,7 +32,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { listen, corpus, model, print_config, place } = self;
-        let config = place.read(Flags { listen, corpus, model, data: None })?;
+        let mut config = place.read(Flags { listen, corpus, model, data: None })?;
+        config.compiler = compile::ourselves(&config)?;
         if print_config {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
         }

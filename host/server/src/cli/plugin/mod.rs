@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod inspect;
 mod new;
+mod operate;
 mod scripted;
 mod test;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use vivarium_author::{Checked, Project, Toolchain, bytes_in_words};
+use vivarium_sandbox::{Sandbox, SandboxConfig};
 
 use super::{Failure, result, say};
 
@@ -26,6 +28,18 @@ pub(super) enum Plugin {
     Test(test::Test),
     /// Show what is in a plugin's file.
     Inspect(inspect::Inspect),
+    /// Install a component on a running server, or a new version of it.
+    Install(operate::Install),
+    /// List a server's plugins: name, version, whose, what for.
+    List(operate::List),
+    /// Set all that a plugin may do in this tenant; what is not named is taken away.
+    Grant(operate::Grant),
+    /// Try a tool out on a running server.
+    Call(operate::Call),
+    /// Let an earlier version answer again.
+    Rollback(operate::Rollback),
+    /// Remove a plugin with its versions, its grant and its state.
+    Remove(operate::Remove),
 }
 
 impl Plugin {
@@ -36,6 +50,12 @@ impl Plugin {
             Self::Check(check) => check.run(),
             Self::Test(test) => test.run().await,
             Self::Inspect(inspect) => inspect.run(),
+            Self::Install(install) => install.run().await,
+            Self::List(list) => list.run().await,
+            Self::Grant(grant) => grant.run().await,
+            Self::Call(call) => call.run().await,
+            Self::Rollback(rollback) => rollback.run().await,
+            Self::Remove(remove) => remove.run().await,
         }
     }
 }
@@ -57,6 +77,12 @@ fn built(
 /// The bytes of a plugin's file.
 fn component(file: &PathBuf) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::Failed(format!("{} can not be read: {error}", file.display())))
+}
+
+/// The plugin as a server would load it: compiled and linked, and nothing of it run. What a server refuses is refused here.
+fn loaded(component: &[u8]) -> Result<vivarium_sandbox::Plugin, Failure> {
+    let sandbox = Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() }).map_err(Failure::failed)?;
+    sandbox.load(component).map_err(|error| Failure::Failed(format!("no host would take it: {error}")))
 }
 
 /// What it is, what it will ask of an operator, and what its author should think about.

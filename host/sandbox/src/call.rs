@@ -11,6 +11,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
 use crate::bindings::vivarium::plugin::types;
+use crate::capability::clocks::FixedWorld;
 use crate::capability::denial::Denial;
 use crate::capability::files::Workspace;
 use crate::capability::mode::ModeHost;
@@ -88,6 +89,8 @@ pub struct ToolCallContext {
     pub workspace: Option<Arc<Workspace>>,
     /// Where instances of this plugin wait that this tenant has used before. Without one each call gets a new instance.
     pub warm: Option<Arc<WarmPool>>,
+    /// Time and dice that are the same each time, for a test; none: the machine's.
+    pub fixed: Option<FixedWorld>,
 }
 
 /// What a tool gave back.
@@ -155,15 +158,17 @@ impl Plugin {
         }
         let warm = context.warm.filter(|_| self.manifest().instances == Instances::Warm);
         let setting = Setting { grant, workspace: context.workspace, limits: Arc::clone(limits), sink: log };
+        let fixed = context.fixed;
         let context = tool::Context {
             run_id: context.run_id,
             idempotency_key: context.idempotency_key,
             deadline_ms: u32::try_from(limits.wall.as_millis()).unwrap_or(u32::MAX),
             max_output_bytes: u32::try_from(limits.output_bytes).unwrap_or(u32::MAX),
         };
+        let role = fixed.map_or(Role::Tool, Role::Rehearsal);
         let waiting = warm.as_ref().and_then(|pool| pool.take(&self.identity, &setting));
         let redactor = Arc::clone(&setting.grant.redactor);
-        let mut seat = waiting.unwrap_or_else(|| self.seat(Role::Tool, setting));
+        let mut seat = waiting.unwrap_or_else(|| self.seat(role, setting));
         let denials = seat.store.data().denials.clone();
         let (result, usage) = self
             .enter(&mut seat, async move |store, instance| {

@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::capability::clocks::FixedWorld;
 use crate::capability::denial::Denials;
 use crate::capability::files::{FilesShown, Workspace};
 use crate::capability::http::EgressHooks;
@@ -30,6 +31,8 @@ pub(crate) enum Role {
     Mode(Arc<dyn ModeHost>),
     /// A tool: it has what it was granted.
     Tool,
+    /// A tool in a test: it has what it was granted, and the same time and dice each time.
+    Rehearsal(FixedWorld),
 }
 
 /// What differs from call to call.
@@ -172,7 +175,7 @@ impl Guest {
         self.count_host_call()?;
         match &self.role {
             Role::Mode(host) => Ok(Arc::clone(host)),
-            Role::Tool => {
+            Role::Tool | Role::Rehearsal(_) => {
                 let message = format!("{interface} answers modes only, and this is a call of a tool");
                 Err(Stop(CallFailure::Trapped(message)).into())
             }
@@ -185,8 +188,10 @@ impl WasiView for Guest {
         let role = &self.role;
         let ctx = self.wasi.get_or_insert_with(|| {
             let mut builder = WasiCtx::builder();
-            if let Role::Mode(host) = role {
-                clocks::from_the_journal(&mut builder, host);
+            match role {
+                Role::Mode(host) => clocks::from_the_journal(&mut builder, host),
+                Role::Rehearsal(world) => clocks::always_the_same(&mut builder, *world),
+                Role::Tool => {}
             }
             builder.build()
         });

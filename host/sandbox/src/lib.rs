@@ -18,6 +18,7 @@ mod schema;
 mod warm;
 
 pub use call::{ModeAnswer, ModeCall, ModeError, ModeReport, ToolCallContext, ToolOutput, ToolReport};
+pub use capability::clocks::FixedWorld;
 pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
 pub use capability::denial::Denial;
 pub use capability::files::{FileQuota, Workspace, WorkspaceError};

@@ -113,7 +113,7 @@ impl LogSink for Lines {
 }
 
 /// Thursday, 1 January 2026, 00:00 UTC: a case is the same on every day.
-const NOW_NS: u64 = 1_767_225_600_000_000_000;
+pub(super) const NOW_NS: u64 = 1_767_225_600_000_000_000;
 
 /// The run of a mode's case.
 pub(super) struct Script {

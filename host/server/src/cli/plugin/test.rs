@@ -10,9 +10,9 @@ use clap::Args;
 use serde_json::Value as Json;
 use vivarium_author::{Case, CaseCall, Checked, Observed, Recording, Toolchain};
 use vivarium_domain::{Manifest, PluginLimits, Requests};
-use vivarium_sandbox::{FileQuota, Grant, Limits, ModeCall, Plugin, ToolCallContext, Workspace};
+use vivarium_sandbox::{FileQuota, FixedWorld, Grant, Limits, ModeCall, Plugin, ToolCallContext, Workspace};
 
-use super::scripted::{Door, Lines, Script, Space};
+use super::scripted::{Door, Lines, NOW_NS, Script, Space};
 use super::{Failure, built, component, loaded, project, result, say};
 
 #[derive(Debug, Args)]
@@ -139,7 +139,9 @@ async fn call(
         ..Grant::default()
     };
     let workspace = files.map(|_| folder.workspace(&manifest.limits)).transpose()?;
-    let context = ToolCallContext { idempotency_key: case.name.clone(), workspace, ..ToolCallContext::default() };
+    let fixed = Some(FixedWorld { wall_clock_ns: NOW_NS, seed: 0 });
+    let context =
+        ToolCallContext { idempotency_key: case.name.clone(), workspace, fixed, ..ToolCallContext::default() };
     let limits = Arc::new(Limits::for_tool().with(&manifest.limits));
     let report =
         plugin.call_tool(name, &arguments.to_string(), context, Arc::new(grant), &limits, Arc::clone(&log) as _).await;

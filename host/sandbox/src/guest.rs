@@ -1,6 +1,7 @@
 //! The state of one guest call: what its host functions work on. Made fresh for each call and dropped with its store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use vivarium_domain::Manifest;
 use wasmtime::component::ResourceTable;
@@ -65,7 +66,8 @@ pub(crate) struct Guest {
     pub(crate) workspace: Option<Arc<Workspace>>,
     /// What it was shown when it asked for its folders, which it does once.
     pub(crate) files_shown: Option<FilesShown>,
-    host_calls_left: u64,
+    /// Shared, because it is told even when the store is gone.
+    host_calls: Arc<AtomicU64>,
     table: ResourceTable,
     /// Made when the guest first asks for something of WASI: most calls never do.
     wasi: Option<WasiCtx>,
@@ -88,7 +90,7 @@ impl Guest {
             manifest,
             workspace,
             files_shown: None,
-            host_calls_left: limits.host_calls,
+            host_calls: Arc::default(),
             table,
             wasi: None,
             http,
@@ -113,7 +115,7 @@ impl Guest {
         self.denials = Denials::default();
         self.log = LogBudget::new(&limits, sink, Arc::clone(&grant.redactor));
         self.hooks = EgressHooks::new(grant.egress.clone(), self.denials.clone());
-        self.host_calls_left = limits.host_calls;
+        self.host_calls = Arc::default();
         self.table.set_max_capacity(limits.handles);
         (self.workspace, self.grant, self.limits) = (workspace, grant, limits);
     }
@@ -146,8 +148,8 @@ impl Guest {
     }
 
     /// The host calls that were counted.
-    pub(crate) fn host_calls(&self) -> u64 {
-        self.limits.host_calls.saturating_sub(self.host_calls_left)
+    pub(crate) fn host_calls(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.host_calls)
     }
 
     /// Counts one host call; every host function of ours begins with it.
@@ -155,16 +157,12 @@ impl Guest {
     /// # Errors
     /// Ends the guest when it has made too many.
     pub(crate) fn count_host_call(&mut self) -> wasmtime::Result<()> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => {
-                let message = format!("it called the host more than {} times", self.limits.host_calls);
-                Err(Stop(CallFailure::OutputExceeded(message)).into())
-            }
+        if self.host_calls.load(Ordering::Relaxed) >= self.limits.host_calls {
+            let message = format!("it called the host more than {} times", self.limits.host_calls);
+            return Err(Stop(CallFailure::OutputExceeded(message)).into());
         }
+        self.host_calls.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The run, for an interface that only modes have.

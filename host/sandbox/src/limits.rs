@@ -6,11 +6,8 @@
 //! read; so a guest overstays by one tick at the most, and other calls get their turn meanwhile.
 //! *Host calls* bound what a guest makes the host do.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use vivarium_domain::PluginLimits;
@@ -92,7 +89,8 @@ pub(crate) struct MemoryMeter {
     table_limit: usize,
     memory: usize,
     tables: usize,
-    pub(crate) memory_peak: usize,
+    /// The largest sum of memories. Shared, because it is told even when the store is gone.
+    peak: Arc<AtomicUsize>,
     /// A growth was refused: a trap that follows is its consequence.
     pub(crate) refused: bool,
 }
@@ -104,7 +102,7 @@ impl MemoryMeter {
             table_limit: limits.table_elements,
             memory: 0,
             tables: 0,
-            memory_peak: 0,
+            peak: Arc::default(),
             refused: false,
         }
     }
@@ -114,9 +112,15 @@ impl MemoryMeter {
         let fits = self.memory <= limits.memory_bytes && self.tables <= limits.table_elements;
         if fits {
             let (memory, tables) = (self.memory, self.tables);
-            *self = Self { memory, tables, memory_peak: memory, ..Self::new(limits) };
+            *self = Self { memory, tables, ..Self::new(limits) };
+            self.peak.store(memory, Relaxed);
         }
         fits
+    }
+
+    /// Where the largest sum of memories stands.
+    pub(crate) fn peak(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.peak)
     }
 
     /// Adds the growth to `sum` if it fits under `limit`.
@@ -134,7 +138,7 @@ impl ResourceLimiter for MemoryMeter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = maximum.is_none_or(|most| desired <= most)
             && Self::grow(&mut self.memory, self.memory_limit, current, desired);
-        self.memory_peak = self.memory_peak.max(self.memory);
+        self.peak.fetch_max(self.memory, Relaxed);
         self.refused |= !fits;
         Ok(fits)
     }
@@ -159,23 +163,27 @@ impl ResourceLimiter for MemoryMeter {
     }
 }
 
-/// Processor time of one call: shared by the future that is polled and the epoch callback inside of it.
+/// Processor time of one call: shared by the future that is polled and the epoch callback inside of it, which run on the
+/// same thread. It is the thread's own time: what a busy machine lets it wait is not the guest's.
 #[derive(Debug)]
 pub(crate) struct CpuMeter {
     base: Instant,
     /// Nanoseconds of the polls that have ended.
     spent: AtomicU64,
-    /// When the current poll began, in nanoseconds after `base`.
+    /// The thread's time when the current poll began, in nanoseconds.
     entered: AtomicU64,
+}
+
+/// The processor time of this thread, in nanoseconds.
+fn thread_time() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 impl CpuMeter {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { base: Instant::now(), spent: AtomicU64::new(0), entered: AtomicU64::new(0) })
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// What was used when no poll is under way.
@@ -185,31 +193,21 @@ impl CpuMeter {
 
     /// What was used so far, from within a poll.
     pub(crate) fn spent_within_poll(&self) -> Duration {
-        Duration::from_nanos(self.spent.load(Relaxed) + self.now().saturating_sub(self.entered.load(Relaxed)))
+        Duration::from_nanos(self.spent.load(Relaxed) + thread_time().saturating_sub(self.entered.load(Relaxed)))
+    }
+
+    /// Measures one poll.
+    pub(crate) fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let entered = thread_time();
+        self.entered.store(entered, Relaxed);
+        let polled = poll();
+        self.spent.fetch_add(thread_time().saturating_sub(entered), Relaxed);
+        polled
     }
 
     /// Since the call began, waiting included.
     pub(crate) fn wall(&self) -> Duration {
         self.base.elapsed()
-    }
-}
-
-/// A future whose polls are timed.
-pub(crate) struct Metered<F> {
-    pub(crate) inner: Pin<Box<F>>,
-    pub(crate) meter: Arc<CpuMeter>,
-}
-
-impl<F: Future> Future for Metered<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let entered = self.meter.now();
-        self.meter.entered.store(entered, Relaxed);
-        let result = self.inner.as_mut().poll(context);
-        let left = self.meter.now();
-        self.meter.spent.fetch_add(left.saturating_sub(entered), Relaxed);
-        result
     }
 }
 
@@ -238,6 +236,6 @@ mod tests {
         assert!(!meter.memory_growing(0, 60, None).unwrap(), "a second memory does not get a limit of its own");
         assert!(meter.refused);
         assert!(meter.memory_growing(0, 40, None).unwrap());
-        assert_eq!(meter.memory_peak, 100);
+        assert_eq!(meter.peak().load(Relaxed), 100);
     }
 }

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use vivarium_domain::{ContentHash, Manifest};
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::LoadError;
@@ -180,11 +182,21 @@ impl Plugin {
     }
 }
 
+/// An interface that is imported for its types alone gives nothing: a mode's request names types of `model`.
+fn has_functions(import: &ComponentItem, engine: &Engine) -> bool {
+    match import {
+        ComponentItem::ComponentInstance(interface) => {
+            interface.exports(engine).any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+        }
+        _ => true,
+    }
+}
+
 /// An import must be of the contract, and the manifest must ask for what it gives.
 fn check_imports(component: &Component, manifest: &Manifest) -> Result<(), LoadError> {
     let requests = &manifest.requests;
     let component_type = component.component_type();
-    for (import, _) in component_type.imports(component.engine()) {
+    for (import, item) in component_type.imports(component.engine()) {
         let interface = import.split('@').next().unwrap_or(import);
         let asked = match interface {
             "vivarium:plugin/model" => Some(("model", requests.model)),
@@ -196,7 +208,7 @@ fn check_imports(component: &Component, manifest: &Manifest) -> Result<(), LoadE
             // Every standard library pulls in the rest of WASI, files and sockets too: they give nothing by themselves.
             _ => None,
         };
-        if let Some((field, false)) = asked {
+        if let Some((field, false)) = asked.filter(|_| has_functions(&item.ty, component.engine())) {
             let reason = format!("and its manifest does not ask for it: set `requests.{field}`");
             return Err(LoadError::Import { import: import.to_owned(), reason });
         }

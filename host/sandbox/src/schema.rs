@@ -19,14 +19,20 @@ use crate::LoadError;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// How deep its JSON nests, and how long its chains of references are.
 const MAX_DEPTH: usize = 64;
-/// Subschemas with references written out.
+/// Subschemas and the values that they list, with references written out.
 const MAX_EXPANDED: u64 = 5_000;
 /// Regular expressions of all schemas of a plugin.
 const MAX_PATTERNS: usize = 64;
-/// One compiled regular expression.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// One compiled regular expression: linear time is its size times the text's.
+const MAX_PATTERN_BYTES: usize = 128 << 10;
+/// A value's texts times the schema's regular expressions.
+const MAX_MATCHED_BYTES: usize = 1 << 20;
+/// What an expression remembers of earlier matches, to match faster.
+const MAX_PATTERN_CACHE_BYTES: usize = 1 << 20;
 /// Parts of a value times subschemas: what one check may cost.
 const MAX_CHECK_COST: u64 = 5_000_000;
+/// The same, to also say where the problems are: each costs memory, be it told or not.
+const MAX_TOLD_COST: u64 = 50_000;
 /// How many problems of a value are told, and how much of each.
 const MAX_PROBLEMS: usize = 5;
 const MAX_PROBLEM_BYTES: usize = 300;
@@ -34,8 +40,9 @@ const MAX_PROBLEM_BYTES: usize = 300;
 /// One schema, ready to check against.
 pub(crate) struct Schema {
     validator: Validator,
-    /// Subschemas with references written out.
+    /// Subschemas and the values that they list, with references written out.
     expanded: u64,
+    patterns: usize,
 }
 
 /// The schemas of one tool.
@@ -78,21 +85,32 @@ impl Schema {
         if depth(schema) > MAX_DEPTH {
             return Err(format!("it nests deeper than {MAX_DEPTH} levels"));
         }
+        let left = *patterns;
         let expanded = Shape::of(schema, patterns)?.check()?;
         let validator = jsonschema::options()
             .offline()
             .with_pattern_options(
-                PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES),
+                PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_CACHE_BYTES),
             )
             .build(schema)
             .map_err(|error| cut(error.to_string()))?;
-        Ok(Self { validator, expanded })
+        Ok(Self { validator, expanded, patterns: left - *patterns })
     }
 
     /// What is wrong with `value`; an empty text if nothing is.
     pub(crate) fn problems(&self, value: &Value) -> String {
-        if parts(value).saturating_mul(self.expanded) > MAX_CHECK_COST {
+        let cost = parts(value).saturating_mul(self.expanded);
+        if cost > MAX_CHECK_COST {
             return "it has too many parts to be checked against the schema".to_owned();
+        }
+        if text_bytes(value).saturating_mul(self.patterns) > MAX_MATCHED_BYTES {
+            return "it has too much text for the schema's regular expressions".to_owned();
+        }
+        if self.validator.is_valid(value) {
+            return String::new();
+        }
+        if cost > MAX_TOLD_COST {
+            return "it does not match the schema, and is too large to say where".to_owned();
         }
         let problems =
             self.validator.iter_errors(value).take(MAX_PROBLEMS).map(|error| match error.instance_path().as_str() {
@@ -128,6 +146,15 @@ fn parts(value: &Value) -> u64 {
     }
 }
 
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + text_bytes(value)).sum(),
+        _ => 0,
+    }
+}
+
 /// Which part of a value a subschema is applied to, as seen from the schema that it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part<'a> {
@@ -144,6 +171,8 @@ enum Part<'a> {
 #[derive(Default)]
 struct Node<'a> {
     below: Vec<(Part<'a>, usize)>,
+    /// Values to compare with, in `enum` and the like.
+    listed: u64,
     /// It looks twice at what its neighbours have looked at.
     unevaluated: bool,
 }
@@ -217,6 +246,11 @@ impl<'a> Shape<'a> {
                 self.edges(node, Part::Any, value);
             }
             "pattern" => count_pattern(patterns)?,
+            "enum" | "const" | "required" | "dependentRequired" => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.listed = node.listed.saturating_add(parts(value));
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -254,7 +288,7 @@ impl<'a> Shape<'a> {
         let expanded = self.expanded(0, 0, &mut sizes)?;
         if expanded > MAX_EXPANDED {
             return Err(format!(
-                "with its references written out it has more than {MAX_EXPANDED} subschemas; nest fewer references"
+                "with its references written out it has more than {MAX_EXPANDED} subschemas and listed values; nest fewer references"
             ));
         }
         for node in 0..self.nodes.len() {
@@ -277,7 +311,7 @@ impl<'a> Shape<'a> {
         }
         // What leads back to here is a recursion, and is looked at on its own.
         set(sizes, node, 1);
-        let mut size = 1_u64;
+        let mut size = 1 + self.nodes.get(node).map_or(0, |node| node.listed);
         for (_, below) in self.below(node) {
             size = size.saturating_add(self.expanded(*below, level + 1, sizes)?);
         }
@@ -468,13 +502,15 @@ mod tests {
         assert_eq!(refusal(chain), "its chains of references are longer than 64 steps");
         let wide: Vec<Value> = (0..6_000).map(|_| json!({})).collect();
         assert!(refusal(json!({"type": "object", "allOf": wide})).contains("more than 5000 subschemas"));
+        let list: Vec<u32> = (0..6_000).collect();
+        assert!(refusal(json!({"type": "object", "additionalProperties": {"enum": list}})).contains("listed values"));
     }
 
     #[test]
     fn a_pattern_is_matched_in_linear_time_or_refused() {
         let compiled = schema(json!({"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}})).unwrap();
         let began = Instant::now();
-        let problems = compiled.problems(&json!({"a": format!("{}!", "a".repeat(50_000))}));
+        let problems = compiled.problems(&json!({"a": format!("{}!", "a".repeat(500_000))}));
         assert!(problems.starts_with("/a: ") && problems.len() < 320, "{problems}");
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         let with = |pattern: &str| json!({"type": "object", "properties": {"a": {"pattern": pattern}}});
@@ -491,5 +527,12 @@ mod tests {
         let value = json!({"a": vec![1; 10_000]});
         assert_eq!(compiled.problems(&value), "it has too many parts to be checked against the schema");
         assert_eq!(compiled.problems(&json!({"a": [1, 2, 3]})), "");
+        assert!(compiled.problems(&json!({"a": [1, "2", 3]})).starts_with("/a/1: "));
+        let no_integers = json!({"a": vec!["x"; 1_000]});
+        assert_eq!(compiled.problems(&no_integers), "it does not match the schema, and is too large to say where");
+        let patterns = json!({"type": "object", "patternProperties": {"^a": {"pattern": "x"}, "^b": {"pattern": "y"}}});
+        let compiled = schema(patterns).unwrap();
+        let long = json!({"c": "x".repeat(300_000)});
+        assert_eq!(compiled.problems(&long), "it has too much text for the schema's regular expressions");
     }
 }

@@ -65,10 +65,20 @@ impl EgressHooks {
 
     /// How many requests were made, and the bytes of both ways together.
     pub(crate) fn used(&self) -> (u32, u64) {
-        let traffic = self.meter.traffic();
-        let requests = u32::try_from(traffic.requests).unwrap_or(u32::MAX);
-        (requests, traffic.sent_bytes.saturating_add(traffic.received_bytes))
+        used(&self.meter)
     }
+
+    /// What counts its requests.
+    pub(crate) fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+}
+
+/// How many requests were made, and the bytes of both ways together.
+pub(crate) fn used(meter: &Meter) -> (u32, u64) {
+    let traffic = meter.traffic();
+    let requests = u32::try_from(traffic.requests).unwrap_or(u32::MAX);
+    (requests, traffic.sent_bytes.saturating_add(traffic.received_bytes))
 }
 
 impl WasiHttpHooks for EgressHooks {
@@ -121,5 +131,39 @@ fn to_wasi(error: EgressError) -> Error {
         EgressError::Timeout { .. } => Error::HttpResponseTimeout,
         EgressError::RequestBody(_) => Error::HttpProtocolError,
         other => with_sentence(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+
+    fn request() -> http::Request<WasiBody> {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        http::Request::get("https://api.example.com/x").body(body).unwrap()
+    }
+
+    async fn denials_of(door: Option<Arc<dyn HttpDoor>>) -> Vec<String> {
+        let denials = Denials::default();
+        let mut hooks = EgressHooks::new(door, denials.clone());
+        let sent = Box::into_pin(hooks.send_request(request(), None, Box::new(async { Ok(()) })));
+        assert!(sent.await.is_err());
+        assert_eq!(hooks.used(), (0, 0));
+        denials.take().into_iter().map(|denial| format!("{}: {}", denial.capability, denial.message)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_not_granted_is_refused_and_noted_with_the_grant_that_would_allow_it() {
+        let without = denials_of(None).await;
+        assert_eq!(
+            without,
+            ["hosts: no host is granted to this plugin; a grant of the host \"api.example.com\" would allow it"]
+        );
+        let guarded = GuardedDoor { egress: Arc::new(Egress::new()), policy: Arc::new(EgressPolicy::default()) };
+        let guarded = denials_of(Some(Arc::new(guarded))).await;
+        assert!(guarded.len() == 1 && guarded[0].starts_with("hosts: "), "{guarded:?}");
+        assert!(guarded[0].contains("api.example.com"), "{guarded:?}");
     }
 }

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -20,6 +21,8 @@ use wasmtime_wasi::{FsPerms, OpenMode};
 
 /// The most files and folders of one workspace that are open at one time: each is a file descriptor of the whole process.
 const MAX_OPEN: usize = 128;
+/// How long a count that seems full is believed: the operator may have cleared up, and nobody tells us.
+const BELIEVED: Duration = Duration::from_secs(10);
 /// The most bytes of one write; a longer one is a partial write, which every guest's library goes on with.
 pub(super) const MAX_WRITE_BYTES: usize = 1 << 20;
 
@@ -91,6 +94,7 @@ struct Count {
     used: FileQuota,
     /// Something was removed since: there may be more room than it seems.
     stale: bool,
+    measured: Instant,
     open: Vec<Weak<File>>,
 }
 
@@ -118,7 +122,7 @@ impl Workspace {
         let root = File::open(&folder).map_err(|error| WorkspaceError::Folder { folder: folder.clone(), error })?;
         let root = Dir::new(root, FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE, false);
         let used = measure(&folder, quota);
-        let count = Arc::new(Mutex::new(Count { used, stale: false, open: Vec::new() }));
+        let count = Arc::new(Mutex::new(Count { used, stale: false, measured: Instant::now(), open: Vec::new() }));
         Ok(Arc::new(Self { folder, quota, root, count }))
     }
 
@@ -246,7 +250,7 @@ impl Count {
     /// Measures anew if `more` does not fit and something was removed since. Blocks.
     fn make_room(&mut self, workspace: &Workspace, more: FileQuota) -> Result<(), GrowError> {
         let quota = workspace.quota;
-        if !self.used.plus(more).fits(quota) && self.stale {
+        if !self.used.plus(more).fits(quota) && (self.stale || self.measured.elapsed() > BELIEVED) {
             self.measure(workspace);
         }
         let after = self.used.plus(more);
@@ -266,6 +270,7 @@ impl Count {
         self.used = measure(&workspace.folder, workspace.quota).plus(FileQuota { bytes: removed, files: 0 });
         // A removed file that is still open gives its room back later.
         self.stale = removed > 0;
+        self.measured = Instant::now();
     }
 }
 

@@ -347,6 +347,16 @@ fn a_component_whose_imports_go_beyond_its_manifest_is_refused() {
 }
 
 #[test]
+fn a_mode_that_asks_a_model_says_so_in_its_manifest() {
+    let import = r#"(import "vivarium:plugin/model@0.1.0" "describe" (func $describe (param i32)))"#;
+    let error = sandbox().load(&guest::mode_plugin("hostile", import, SPIN)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the component imports vivarium:plugin/model@0.1.0, and its manifest does not ask for it: set `requests.model`"
+    );
+}
+
+#[test]
 fn a_compiled_component_is_kept_and_a_damaged_one_is_compiled_anew() {
     let folder = tempfile::tempdir().unwrap();
     let config = || SandboxConfig { cache: Some(folder.path().to_owned()), max_instances: Some(2), ..SandboxConfig::default() };

@@ -112,7 +112,11 @@ impl Whole {
 
 impl Call for Whole {
     async fn call(&self) -> usize {
-        let context = ToolCallContext { run_id: "bench".to_owned(), idempotency_key: "1".to_owned() };
+        let context = ToolCallContext {
+            run_id: "bench".to_owned(),
+            idempotency_key: "1".to_owned(),
+            ..ToolCallContext::default()
+        };
         let (grant, log) = (Arc::clone(&self.grant), Arc::clone(&self.log));
         let report = self.plugin.call_tool("echo", ARGUMENTS, context, grant, &self.limits, log).await;
         report.result.unwrap().content.len()

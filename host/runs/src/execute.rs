@@ -211,6 +211,7 @@ impl Execution {
             max_cycles: self.run.max_cycles,
             output_schema: self.output_schema.as_ref().map(|(text, _)| text.clone()),
             history,
+            payer: self.tenant.as_str().into(),
         };
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let host: Arc<dyn ModeHost> = host;

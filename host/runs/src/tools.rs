@@ -38,6 +38,7 @@ impl Toolbox {
             Err(error) => return Ok(failed(error.to_string())),
         };
         let plugin = &entry.plugin;
+        context.payer = tenant.as_str().into();
         context.warm = Some(Arc::clone(&plugin.warm));
         let grant = Arc::clone(&plugin.grant);
         let name = entry.manifest.name.as_str();

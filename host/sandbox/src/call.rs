@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use vivarium_domain::{Citation, Document, Instances, Message, ToolUsage};
-use vivarium_egress::Redactor;
+use vivarium_egress::{Meter, Redactor};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
@@ -14,12 +17,14 @@ use crate::bindings::vivarium::plugin::types;
 use crate::capability::clocks::FixedWorld;
 use crate::capability::denial::Denial;
 use crate::capability::files::Workspace;
+use crate::capability::http::used;
 use crate::capability::mode::ModeHost;
 use crate::capability::{Grant, LogSink};
 use crate::error::{CallFailure, Stop};
 use crate::guest::{Guest, Role, Setting};
-use crate::limits::{CpuMeter, Limits, Metered};
+use crate::limits::{CpuMeter, Limits};
 use crate::plugin::Plugin;
+use crate::schedule::Payer;
 use crate::warm::{Seat, WarmPool};
 
 /// The most documents that one call of a tool gives back.
@@ -42,6 +47,8 @@ pub struct ModeCall {
     pub output_schema: Option<String>,
     /// The conversation so far.
     pub history: Vec<Message>,
+    /// Whose processor time it takes.
+    pub payer: Payer,
 }
 
 /// How a mode ended well.
@@ -85,6 +92,8 @@ pub struct ToolCallContext {
     pub run_id: String,
     /// The same for every attempt of this call.
     pub idempotency_key: String,
+    /// Whose processor time it takes.
+    pub payer: Payer,
     /// The files of the session that the call works in. Without a grant of files they are not shown to the tool.
     pub workspace: Option<Arc<Workspace>>,
     /// Where instances of this plugin wait that this tenant has used before. Without one each call gets a new instance.
@@ -127,11 +136,16 @@ impl Plugin {
             return ModeReport { result: Err(failure), usage: ToolUsage::default() };
         };
         let setting = Setting { grant: Arc::default(), workspace: None, limits: Arc::clone(limits), sink: log };
-        let mut seat = self.seat(Role::Mode(host), setting);
-        let (result, usage) = self
-            .enter(&mut seat, async move |store, instance| {
-                let exports = exports.load(&mut *store, &instance)?;
-                exports.call_run(store, &call.into()).await
+        let seat = self.seat(Role::Mode(host), setting);
+        let (exports, payer) = (exports.clone(), Arc::clone(&call.payer));
+        let request: mode::Request = call.into();
+        let (result, usage, _) = self
+            .enter(seat, payer, move |store, instance| {
+                async move {
+                    let exports = exports.load(&mut *store, &instance)?;
+                    exports.call_run(store, &request).await
+                }
+                .boxed()
             })
             .await;
         let result = result.and_then(|answer| bounded_answer(answer, limits));
@@ -158,7 +172,7 @@ impl Plugin {
         }
         let warm = context.warm.filter(|_| self.manifest().instances == Instances::Warm);
         let setting = Setting { grant, workspace: context.workspace, limits: Arc::clone(limits), sink: log };
-        let fixed = context.fixed;
+        let (fixed, payer) = (context.fixed, context.payer);
         let context = tool::Context {
             run_id: context.run_id,
             idempotency_key: context.idempotency_key,
@@ -168,12 +182,16 @@ impl Plugin {
         let role = fixed.map_or(Role::Tool, Role::Rehearsal);
         let waiting = warm.as_ref().and_then(|pool| pool.take(&self.identity, &setting));
         let redactor = Arc::clone(&setting.grant.redactor);
-        let mut seat = waiting.unwrap_or_else(|| self.seat(role, setting));
+        let seat = waiting.unwrap_or_else(|| self.seat(role, setting));
         let denials = seat.store.data().denials.clone();
-        let (result, usage) = self
-            .enter(&mut seat, async move |store, instance| {
-                let exports = exports.load(&mut *store, &instance)?;
-                exports.call_call(store, name, arguments_json, &context).await
+        let (exports, tool, arguments) = (exports.clone(), name.to_owned(), arguments_json.to_owned());
+        let (result, usage, seat) = self
+            .enter(seat, payer, move |store, instance| {
+                async move {
+                    let exports = exports.load(&mut *store, &instance)?;
+                    exports.call_call(store, &tool, &arguments, &context).await
+                }
+                .boxed()
             })
             .await;
         let result = match result {
@@ -184,7 +202,7 @@ impl Plugin {
             Ok(Err(error)) => Err(tool_error_text(error)),
             Err(failure) => Err(failure.to_string()),
         };
-        if let Some(pool) = warm.filter(|_| result.is_ok()) {
+        if let Some((pool, seat)) = warm.filter(|_| result.is_ok()).zip(seat) {
             pool.put(&self.identity, seat, &self.idle_room);
         }
         redacted(ToolReport { result, usage, denials: denials.take() }, &redactor)
@@ -198,40 +216,78 @@ impl Plugin {
         Seat::new(store)
     }
 
-    /// Lets `call` use the seat's instance, which is made if need be, within the limits.
-    async fn enter<T>(
+    /// Lets `call` use the seat's instance, which is made if need be, within the limits and in turns with all other calls.
+    /// The seat comes back where the call came to its end by itself.
+    async fn enter<T: Send + 'static>(
         &self,
-        seat: &mut Seat,
-        call: impl AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
-    ) -> (Result<T, CallFailure>, ToolUsage) {
-        let Seat { store, instance: place, .. } = seat;
-        let limits = Arc::clone(&store.data().limits);
-        let cpu = CpuMeter::new();
-        let (meter, cpu_limit) = (Arc::clone(&cpu), limits.cpu);
-        store.epoch_deadline_callback(move |_| {
-            if meter.spent_within_poll() > cpu_limit {
+        mut seat: Seat,
+        payer: Payer,
+        call: impl FnOnce(&mut Store<Guest>, Instance) -> BoxFuture<'_, wasmtime::Result<T>> + Send + 'static,
+    ) -> (Result<T, CallFailure>, ToolUsage, Option<Seat>) {
+        let limits = Arc::clone(&seat.store.data().limits);
+        let meters = Meters::of(seat.store.data());
+        let (cpu, cpu_limit) = (Arc::clone(&meters.cpu), limits.cpu);
+        seat.store.epoch_deadline_callback(move |_| {
+            if cpu.spent_within_poll() > cpu_limit {
                 return Err(Stop(CallFailure::CpuExceeded(cpu_limit.as_millis())).into());
             }
             Ok(UpdateDeadline::Yield(1))
         });
-        let work = async {
+        let pre = self.pre.clone();
+        let work = async move {
+            let Seat { store, instance: place, .. } = &mut seat;
             // Armed here, not above: what the host did before is not the guest's time.
             store.set_epoch_deadline(1);
             let instance = match *place {
-                Some(instance) => instance,
-                None => *place.insert(self.pre.instantiate_async(&mut *store).await?),
+                Some(instance) => Ok(instance),
+                None => pre.instantiate_async(&mut *store).await.map(|instance| *place.insert(instance)),
             };
-            call(store, instance).await
+            let result = match instance {
+                Ok(instance) => call(store, instance).await,
+                Err(error) => Err(error),
+            };
+            let result = result.map_err(|error| failure(&error, store.data()));
+            (result, seat)
         };
-        let metered = Metered { inner: Box::pin(work), meter: Arc::clone(&cpu) };
-        let ended = tokio::time::timeout(limits.wall, metered).await;
-        let result = match ended {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failure(&error, store.data())),
-            Err(_) => Err(CallFailure::DeadlineExceeded(limits.wall.as_millis())),
+        let shared = self.scheduler.share(payer, Arc::clone(&meters.cpu), work);
+        let (result, seat) = match tokio::time::timeout(limits.wall, shared).await {
+            Ok(Some((result, seat))) => (result, Some(seat)),
+            Ok(None) => (Err(CallFailure::Host("its own code broke off".to_owned())), None),
+            Err(_) => (Err(CallFailure::DeadlineExceeded(limits.wall.as_millis())), None),
         };
-        let usage = usage(store.data(), &cpu);
-        (result, usage)
+        (result, meters.usage(), seat)
+    }
+}
+
+/// What counts a call's use. It is there even when the call's store is gone.
+struct Meters {
+    cpu: Arc<CpuMeter>,
+    memory_peak: Arc<AtomicUsize>,
+    host_calls: Arc<AtomicU64>,
+    traffic: Meter,
+}
+
+impl Meters {
+    fn of(guest: &Guest) -> Self {
+        Self {
+            cpu: CpuMeter::new(),
+            memory_peak: guest.memory.peak(),
+            host_calls: guest.host_calls(),
+            traffic: guest.hooks.meter(),
+        }
+    }
+
+    fn usage(&self) -> ToolUsage {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (egress_requests, egress_bytes) = used(&self.traffic);
+        ToolUsage {
+            wall_ms: millis(self.cpu.wall()),
+            cpu_ms: millis(self.cpu.spent()),
+            memory_peak_bytes: self.memory_peak.load(Ordering::Relaxed) as u64,
+            egress_bytes,
+            egress_requests,
+            host_calls: self.host_calls.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -247,19 +303,6 @@ fn failure(error: &wasmtime::Error, guest: &Guest) -> CallFailure {
         return CallFailure::NoCapacity("as many are running as the machine carries; try again later".to_owned());
     }
     CallFailure::Trapped(error.root_cause().to_string())
-}
-
-fn usage(guest: &Guest, cpu: &CpuMeter) -> ToolUsage {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let (egress_requests, egress_bytes) = guest.hooks.used();
-    ToolUsage {
-        wall_ms: millis(cpu.wall()),
-        cpu_ms: millis(cpu.spent()),
-        memory_peak_bytes: guest.memory.memory_peak as u64,
-        egress_bytes,
-        egress_requests,
-        host_calls: guest.host_calls(),
-    }
 }
 
 fn bounded_answer(

@@ -65,18 +65,6 @@ pub enum LoadError {
         /// Why.
         reason: String,
     },
-    /// Two plugins provide a mode or a tool of the same name.
-    #[error("{first} and {second} both provide the {kind} {name}")]
-    NameTaken {
-        /// `mode` or `tool`.
-        kind: &'static str,
-        /// The name.
-        name: String,
-        /// The plugin that came first.
-        first: String,
-        /// The other one.
-        second: String,
-    },
     /// The engine can not be made on this machine.
     #[error("the WebAssembly engine can not start: {0}")]
     Engine(String),

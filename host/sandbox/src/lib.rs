@@ -13,7 +13,7 @@ mod guest;
 mod limits;
 mod manifest;
 mod plugin;
-mod registry;
+mod schedule;
 mod schema;
 mod warm;
 
@@ -32,5 +32,5 @@ pub use error::{CallFailure, LoadError};
 pub use limits::Limits;
 pub use manifest::{CONTRACT, read_manifest};
 pub use plugin::{Plugin, Sandbox, SandboxConfig};
-pub use registry::{InstalledPlugin, ModeEntry, Registry, ToolEntry};
+pub use schedule::Payer;
 pub use warm::WarmPool;

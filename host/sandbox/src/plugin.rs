@@ -21,6 +21,7 @@ use crate::engine::{EngineConfig, PooledEngine};
 use crate::guest::Guest;
 use crate::manifest::read_manifest;
 use crate::schema::{self, ToolSchemas};
+use crate::schedule::Scheduler;
 use crate::warm::idle_room;
 
 /// The largest component that is taken.
@@ -44,6 +45,7 @@ pub struct Sandbox {
     linker: Arc<Linker<Guest>>,
     cache: CompileCache,
     idle_room: Arc<Semaphore>,
+    scheduler: Scheduler,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -69,6 +71,7 @@ impl Sandbox {
             linker: Arc::new(linker),
             cache: CompileCache::new(config.cache, config.compiler)?,
             idle_room,
+            scheduler: Scheduler::new()?,
         })
     }
 
@@ -114,6 +117,7 @@ impl Sandbox {
             schemas,
             identity: Arc::default(),
             idle_room: Arc::clone(&self.idle_room),
+            scheduler: self.scheduler.clone(),
         })
     }
 }
@@ -129,6 +133,7 @@ pub struct Plugin {
     /// Tells this loaded plugin from all others, also from the same component loaded again.
     pub(crate) identity: Arc<()>,
     pub(crate) idle_room: Arc<Semaphore>,
+    pub(crate) scheduler: Scheduler,
 }
 
 impl std::fmt::Debug for Plugin {

@@ -94,8 +94,7 @@ async fn observed(plugin: &Plugin, manifest: &Manifest, case: &Case) -> Result<O
                 input: input.clone(),
                 instructions: instructions.clone(),
                 max_cycles: max_cycles.or(of_manifest).unwrap_or(1),
-                output_schema: None,
-                history: Vec::new(),
+                ..ModeCall::default()
             };
             run_mode(plugin, manifest, case, call).await
         }

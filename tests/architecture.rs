@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("vivarium-domain", &[]),
     ("vivarium-author", &["vivarium-domain"]),
     ("vivarium-egress", &[]),
@@ -16,8 +16,12 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("vivarium-models", &["vivarium-domain"]),
     ("vivarium-corpus", &["vivarium-domain"]),
     ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress"]),
-    ("vivarium-runs", &["vivarium-domain", "vivarium-models", "vivarium-sandbox", "vivarium-store"]),
-    ("vivarium-api", &["vivarium-domain", "vivarium-runs", "vivarium-store"]),
+    ("vivarium-registry", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox", "vivarium-store"]),
+    (
+        "vivarium-runs",
+        &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-sandbox", "vivarium-store"],
+    ),
+    ("vivarium-api", &["vivarium-domain", "vivarium-registry", "vivarium-runs", "vivarium-store"]),
 ];
 
 /// A foreign crate that carries an authority, and the rooms that may hold it. The binary may hold any.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use vivarium_tests::guest::{ECHO, saying, tool, tool_plugin, tool_plugin_as};
-use vivarium_tests::{Answer, Cli, Host, ScriptedModel, ToolRequest};
+use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, ToolRequest};
 
 /// A plugin `acme/{name}` of this version with one tool that says this.
 fn speaker(name: &str, version: &str, tool_name: &str, text: &str) -> Vec<u8> {
@@ -264,7 +264,8 @@ async fn a_call_that_needs_approval_waits_for_a_person_and_for_that_call_alone()
     for (id, decision, outcome) in [("first", "approve", "spoken"), ("second", "reject", "denied: a person refused this call: no")] {
         let started = host.send(host.request(Method::GET, "/v1/agent/stream?query=speak&mode=chat")).await;
         let run = started.headers()["x-run-id"].to_str().unwrap().to_owned();
-        let mut log = host.stream(&format!("/v1/runs/{run}/events"), &[]).await;
+        let events = host.request(Method::GET, &format!("/v1/runs/{run}/events")).header("accept", "text/event-stream");
+        let mut log = SseStream::new(host.send(events).await);
         loop {
             let event = log.next().await.unwrap();
             if event.event.as_deref() == Some("approval.requested") {

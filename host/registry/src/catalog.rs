@@ -143,3 +143,37 @@ pub(crate) fn limits(
 ) -> PluginLimits {
     grant.limits.or(manifest.limits).or(defaults).at_most(maxima)
 }
+
+/// What no limit of a mode goes beyond. A mode waits for models, tools and people, so its time is another one than a
+/// tool's: where the tenant's maximum is below a mode's default, the default is the maximum.
+pub(crate) fn mode_maxima(maxima: PluginLimits, defaults: PluginLimits) -> PluginLimits {
+    let wider = |most: Option<u64>, default: Option<u64>| most.map(|most| most.max(default.unwrap_or_default()));
+    PluginLimits {
+        wall_ms: wider(maxima.wall_ms, defaults.wall_ms),
+        cpu_ms: wider(maxima.cpu_ms, defaults.cpu_ms),
+        host_calls: wider(maxima.host_calls, defaults.host_calls),
+        ..maxima
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_gets_its_default_time_where_the_tenants_maximum_is_less_and_never_more_than_both() {
+        let limits = |wall_ms, cpu_ms, host_calls| PluginLimits {
+            wall_ms: Some(wall_ms),
+            cpu_ms: Some(cpu_ms),
+            host_calls: Some(host_calls),
+            ..PluginLimits::default()
+        };
+        let defaults = limits(600, 20, 50);
+        let wishes = limits(u64::MAX, u64::MAX, u64::MAX);
+        let maxima = PluginLimits { memory_bytes: Some(7), ..limits(60, 100, 200) };
+        let most = wishes.or(PluginLimits { memory_bytes: Some(9), ..wishes }).at_most(mode_maxima(maxima, defaults));
+        assert_eq!(most, PluginLimits { memory_bytes: Some(7), ..limits(600, 100, 200) });
+        assert_eq!(defaults.at_most(mode_maxima(maxima, defaults)).wall_ms, Some(600));
+        assert_eq!(mode_maxima(PluginLimits::default(), defaults), PluginLimits::default(), "no maximum is no maximum");
+    }
+}

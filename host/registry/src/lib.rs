@@ -8,9 +8,11 @@
 //! This crate knows no HTTP and no run.
 
 mod catalog;
+mod effective;
 mod error;
 mod gift;
 mod install;
+mod secrets;
 mod service;
 mod shelf;
 mod state;
@@ -20,7 +22,8 @@ mod workspaces;
 pub use catalog::{Catalog, ModeEntry, PluginInUse, ToolEntry};
 pub use error::RegistryError;
 pub use gift::{OperatorGift, OperatorSecret};
-pub use service::{Installed, OPERATOR, Place, PluginInfo, Registry, RegistryConfig, Rooms, SecretInfo, SharedPlugin};
+pub use secrets::SecretInfo;
+pub use service::{Installed, OPERATOR, Place, PluginInfo, Registry, RegistryConfig, Rooms, SharedPlugin};
 pub use vault::{Vault, VaultError};
 /// Why a component can not be a plugin.
 pub use vivarium_sandbox::LoadError;

@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use secrecy::SecretString;
 use vivarium_domain::{
-    FileAccess, InstalledRecord, Manifest, PluginGrant, PluginLimits, PluginName, PluginVersion, SealedSecret,
-    SecretName, SecretUse, SessionId, TenantId, Tier, Timestamp,
+    InstalledRecord, PluginGrant, PluginLimits, PluginName, PluginVersion, SessionId, TenantId, Tier,
 };
-use vivarium_egress::{AllowedHost, Egress, EgressPolicy, HostPort, Injection, Redactor};
-use vivarium_sandbox::{CorpusView, FileQuota, Grant, GuardedDoor, HttpDoor, Limits, Plugin, Sandbox, Workspace};
+use vivarium_egress::{Egress, HostPort};
+use vivarium_sandbox::{CorpusView, FileQuota, Plugin, Sandbox, Workspace};
 use vivarium_store::{Batch, Store, StoreError, Write};
 
-use crate::catalog::{Catalog, PluginInUse, limits};
+use crate::catalog::Catalog;
 use crate::error::RegistryError;
 use crate::gift::OperatorGift;
 use crate::shelf::Shelf;
@@ -25,9 +23,6 @@ use crate::workspaces::{Scratch, Workspaces};
 /// The id under which the store keeps what the operator shares with all tenants. No tenant can have it: a tenant's own
 /// id does not begin with an underscore.
 pub const OPERATOR: &str = "_operator";
-
-/// The most secrets of a tenant.
-const MAX_SECRETS: usize = 200;
 
 /// Whose registry is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,23 +91,6 @@ pub struct Installed {
     pub new: bool,
 }
 
-/// A secret without its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretInfo {
-    /// Its name.
-    pub name: SecretName,
-    /// Where it goes.
-    pub inject: SecretUse,
-    /// When it was set.
-    pub set_at: Timestamp,
-}
-
-impl From<SealedSecret> for SecretInfo {
-    fn from(secret: SealedSecret) -> Self {
-        Self { name: secret.name, inject: secret.inject, set_at: secret.set_at }
-    }
-}
-
 /// The registry. Clones are the same one.
 #[derive(Clone)]
 pub struct Registry(pub(crate) Arc<Shared>);
@@ -124,10 +102,10 @@ pub(crate) struct Shared {
     pub(crate) builtin: Vec<SharedPlugin>,
     /// What the operator gives plugins that are installed while the host runs.
     gifts: BTreeMap<PluginName, OperatorGift>,
-    private: Vec<HostPort>,
-    egress: Arc<Egress>,
-    corpus: Option<Arc<dyn CorpusView>>,
-    vault: Vault,
+    pub(crate) private: Vec<HostPort>,
+    pub(crate) egress: Arc<Egress>,
+    pub(crate) corpus: Option<Arc<dyn CorpusView>>,
+    pub(crate) vault: Vault,
     workspaces: Arc<Workspaces>,
     spaces: Mutex<HashMap<(TenantId, PluginName), StateSpace>>,
     catalogs: RwLock<HashMap<TenantId, Arc<Catalog>>>,
@@ -271,130 +249,6 @@ impl Registry {
         self.0.shelf.load(bytes).await
     }
 
-    /// Works out what a plugin may do in a tenant.
-    async fn in_use(
-        &self,
-        tenant: &TenantId,
-        tier: Tier,
-        plugin: Arc<Plugin>,
-        gift: Option<&OperatorGift>,
-        secrets: &[SealedSecret],
-    ) -> Result<Arc<PluginInUse>, RegistryError> {
-        let shared = &self.0;
-        let manifest = plugin.manifest();
-        let own = shared.store.grant(tenant, &manifest.name).await?;
-        let granted = own.or_else(|| gift.map(|gift| gift.grant.clone())).unwrap_or_default();
-        let maxima = shared.config.maxima.get(&tier).copied().unwrap_or_default();
-        let tool = limits(&granted, manifest, shared.config.tool_defaults, maxima);
-        // A mode waits for models and tools: its time is another one than a tool's.
-        let patience = PluginLimits { wall_ms: None, cpu_ms: None, host_calls: None, ..maxima };
-        let mode = limits(&granted, manifest, shared.config.mode_defaults, patience);
-        let mut credentials = self.tenant_secrets(tenant, manifest, &granted, secrets);
-        credentials.extend(gift.into_iter().flat_map(|gift| operator_secrets(manifest, gift)));
-        let grant = self.effective(tenant, manifest, &granted, gift, credentials, tool);
-        Ok(Arc::new(PluginInUse {
-            grant: Arc::new(grant),
-            tool_limits: Arc::new(Limits::for_tool().with(&tool)),
-            mode_limits: Arc::new(Limits::for_mode().with(&mode)),
-            file_quota: FileQuota { bytes: tool.file_bytes.unwrap_or_default(), files: tool.files.unwrap_or_default() },
-            warm: Arc::default(),
-            approvals: granted.approvals,
-            plugin,
-        }))
-    }
-
-    /// The secrets that a plugin asks for and is granted. One that does not open is left out, and the log says so.
-    fn tenant_secrets(
-        &self,
-        tenant: &TenantId,
-        manifest: &Manifest,
-        granted: &PluginGrant,
-        secrets: &[SealedSecret],
-    ) -> Vec<Credential> {
-        let is_granted = |name: &SecretName| manifest.requests.secrets.contains(name) && granted.secrets.contains(name);
-        let mut opened = Vec::new();
-        for secret in secrets.iter().filter(|secret| is_granted(&secret.name)) {
-            match self.0.vault.open(tenant, secret) {
-                Ok(value) => {
-                    opened.push(Credential { name: secret.name.clone(), inject: secret.inject.clone(), value })
-                }
-                Err(error) => tracing::error!(%tenant, %error, "a secret is left out"),
-            }
-        }
-        opened
-    }
-
-    fn effective(
-        &self,
-        tenant: &TenantId,
-        manifest: &Manifest,
-        granted: &PluginGrant,
-        gift: Option<&OperatorGift>,
-        credentials: Vec<Credential>,
-        limits: PluginLimits,
-    ) -> Grant {
-        let shared = &self.0;
-        let requests = &manifest.requests;
-        let policy = self.policy(manifest, granted, gift, &credentials, limits);
-        let door = GuardedDoor { egress: Arc::clone(&shared.egress), policy: Arc::new(policy) };
-        let asked = |name: &String| requests.settings.contains(name);
-        Grant {
-            egress: Some(Arc::new(door) as Arc<dyn HttpDoor>),
-            settings: granted.settings.iter().filter(|(name, _)| asked(name)).map(cloned).collect(),
-            secrets: credentials.iter().map(|credential| credential.name.to_string()).collect(),
-            corpus: shared.corpus.clone().filter(|_| requests.corpus && granted.corpus),
-            state: (requests.state && granted.state).then(|| {
-                let quota = limits.state_bytes.unwrap_or_default();
-                self.space(tenant, &manifest.name).with_quota(quota)
-            }),
-            files: requests.files.zip(granted.files).map(|(asked, granted): (FileAccess, _)| asked.min(granted)),
-            redactor: Arc::new(Redactor::new(credentials.iter().map(|credential| &credential.value))),
-        }
-    }
-
-    fn policy(
-        &self,
-        manifest: &Manifest,
-        granted: &PluginGrant,
-        gift: Option<&OperatorGift>,
-        credentials: &[Credential],
-        limits: PluginLimits,
-    ) -> EgressPolicy {
-        // All of these texts were checked when they were kept; one that reads no longer allows nothing.
-        let hosts = |hosts: &[vivarium_domain::HostRequest]| {
-            hosts.iter().filter_map(|host| AllowedHost::parse(&host.host, &host.methods).ok()).collect::<Vec<_>>()
-        };
-        let injection = |credential: &Credential| {
-            let Credential { inject, value, .. } = credential;
-            Injection::new(&inject.host, &inject.header, &inject.prefix, value.clone()).ok()
-        };
-        let exceptions = granted.dangerously_allow_private_addresses.iter();
-        let exceptions =
-            exceptions.chain(gift.into_iter().flat_map(|gift| &gift.grant.dangerously_allow_private_addresses));
-        let mut private: Vec<HostPort> = exceptions.filter_map(|place| place.parse().ok()).collect();
-        let exactly = |place: &&HostPort| granted.hosts.iter().any(|host| host.host == place.to_string());
-        private.extend(self.0.private.iter().filter(exactly).cloned());
-        let mut bounds = vivarium_egress::Limits::default();
-        if let Some(requests) = limits.egress_requests {
-            bounds.max_requests = requests;
-        }
-        if let Some(bytes) = limits.egress_bytes {
-            bounds.max_total_bytes = bytes;
-            bounds.max_response_bytes = bytes;
-            bounds.max_request_bytes = bytes;
-        }
-        let mut allowed = hosts(&granted.hosts);
-        // An exception is the operator's own grant of that host and port.
-        allowed.extend(private.iter().filter_map(|place| AllowedHost::parse(&place.to_string(), &[]).ok()));
-        EgressPolicy {
-            requested: hosts(&manifest.requests.hosts),
-            granted: allowed,
-            dangerously_allow_private_addresses: private,
-            limits: bounds,
-            injections: credentials.iter().filter_map(injection).collect(),
-        }
-    }
-
     pub(crate) fn space(&self, tenant: &TenantId, plugin: &PluginName) -> StateSpace {
         let mut spaces = self.0.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (tenant.clone(), plugin.clone());
@@ -440,91 +294,9 @@ impl Registry {
         builtin.map(|builtin| &builtin.gift).or_else(|| self.0.gifts.get(name).filter(|_| shared))
     }
 
-    /// Sets a secret.
-    ///
-    /// # Errors
-    /// When it can not be put where it should go, there are too many, or the store fails.
-    pub async fn set_secret(
-        &self,
-        tenant: &TenantId,
-        name: SecretName,
-        inject: SecretUse,
-        value: SecretString,
-    ) -> Result<SecretInfo, RegistryError> {
-        Injection::new(&inject.host, &inject.header, &inject.prefix, value.clone())
-            .map_err(|error| RegistryError::invalid("inject", format!("can not be used: {error}")))?;
-        let _changing = self.0.changing.lock().await;
-        let secrets = self.0.store.secrets(tenant).await?;
-        if secrets.len() >= MAX_SECRETS && !secrets.iter().any(|secret| secret.name == name) {
-            return Err(RegistryError::Full(format!("a tenant may have {MAX_SECRETS} secrets; remove one first")));
-        }
-        let sealed = self.0.vault.seal(tenant, name, inject, &value)?;
-        self.write(tenant, vec![Write::PutSecret(sealed.clone())]).await?;
-        self.changed(&Place::Tenant(tenant.clone()));
-        Ok(sealed.into())
-    }
-
-    /// The tenant's secrets, by name, without their values.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, RegistryError> {
-        Ok(self.0.store.secrets(tenant).await?.into_iter().map(SecretInfo::from).collect())
-    }
-
-    /// Removes a secret. False: there is none of this name.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn remove_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, RegistryError> {
-        let _changing = self.0.changing.lock().await;
-        if !self.0.store.secrets(tenant).await?.iter().any(|secret| secret.name == *name) {
-            return Ok(false);
-        }
-        self.write(tenant, vec![Write::DeleteSecret(name.clone())]).await?;
-        self.changed(&Place::Tenant(tenant.clone()));
-        Ok(true)
-    }
-
-    /// Seals all secrets of a tenant anew that another key than the current one sealed. Gives how many.
-    ///
-    /// # Errors
-    /// When one does not open, or the store fails.
-    pub async fn reseal(&self, tenant: &TenantId) -> Result<usize, RegistryError> {
-        let _changing = self.0.changing.lock().await;
-        let mut writes = Vec::new();
-        for secret in self.0.store.secrets(tenant).await? {
-            if !self.0.vault.is_current(&secret) {
-                let value = self.0.vault.open(tenant, &secret)?;
-                writes.push(Write::PutSecret(self.0.vault.seal(tenant, secret.name, secret.inject, &value)?));
-            }
-        }
-        let count = writes.len();
-        self.write(tenant, writes).await?;
-        Ok(count)
-    }
-
     pub(crate) async fn write(&self, tenant: &TenantId, writes: Vec<Write>) -> Result<(), StoreError> {
         self.0.store.commit(tenant, Batch { conditions: Vec::new(), writes }).await
     }
-}
-
-/// A secret in the clear, on its way into a policy.
-struct Credential {
-    name: SecretName,
-    inject: SecretUse,
-    value: SecretString,
-}
-
-fn operator_secrets(manifest: &Manifest, gift: &OperatorGift) -> Vec<Credential> {
-    let asked = gift.secrets.iter().filter(|(name, _)| manifest.requests.secrets.contains(name));
-    asked
-        .map(|(name, secret)| Credential {
-            name: name.clone(),
-            inject: secret.inject.clone(),
-            value: secret.value.clone(),
-        })
-        .collect()
 }
 
 pub(crate) fn private_addresses(places: &[String]) -> Result<Vec<HostPort>, RegistryError> {
@@ -534,8 +306,4 @@ pub(crate) fn private_addresses(places: &[String]) -> Result<Vec<HostPort>, Regi
             .map_err(|error| RegistryError::invalid("dangerouslyAllowPrivateAddresses", format!("is wrong: {error}")))
     };
     places.iter().map(parse).collect()
-}
-
-fn cloned((name, value): (&String, &String)) -> (String, String) {
-    (name.clone(), value.clone())
 }

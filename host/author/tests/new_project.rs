@@ -42,3 +42,14 @@ fn a_new_mode_builds_passes_its_own_test_and_asks_for_a_model() {
     assert_eq!(built.checked.asks.len(), 1);
     assert!(built.checked.asks[0].contains("language model") && built.checked.notes.is_empty(), "{:?}", built.checked);
 }
+
+#[test]
+fn projects_that_share_a_target_folder_keep_their_own_components() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let tool = made(folders[0].path(), "you/clock", TemplateKind::Tool);
+    let mode = made(folders[1].path(), "you/poet", TemplateKind::Mode);
+    let digest = |project: &Project| build(project, None, None, &mut |_| ()).unwrap().checked.digest;
+    let (first, other) = (digest(&tool), digest(&mode));
+    // Nothing has changed, so cargo compiles nothing: what it finds must be what it has made of this project.
+    assert_eq!((digest(&tool), digest(&mode)), (first, other));
+}

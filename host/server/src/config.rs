@@ -462,6 +462,13 @@ mod tests {
         max_connections = 10000
         max_running = 1024
         max_queued = 4096
+        tenant_share_percent = 75
+        max_tool_calls = 256
+        tool_call_patience_seconds = 10
+        max_component_bytes = 50331648
+        max_plugins = 100
+        compile_seconds = 120
+        dangerously_allow_private_addresses = []
         drain_seconds = 20
 
         [limits.free]
@@ -479,6 +486,96 @@ mod tests {
         [limits.enterprise]
         requests_per_minute = 1000000
         tokens_per_minute = 1000000000
+
+        [tool_limits]
+        cpu_ms = 10000
+        egress_bytes = 33554432
+        egress_requests = 32
+        file_bytes = 67108864
+        files = 2000
+        handles = 256
+        host_calls = 20000
+        log_lines = 200
+        memory_bytes = 134217728
+        output_bytes = 1048576
+        state_bytes = 4194304
+        table_elements = 50000
+        wall_ms = 60000
+
+        [mode_limits]
+        cpu_ms = 20000
+        egress_bytes = 33554432
+        egress_requests = 32
+        file_bytes = 67108864
+        files = 2000
+        handles = 256
+        host_calls = 5000
+        log_lines = 200
+        memory_bytes = 134217728
+        output_bytes = 1048576
+        state_bytes = 4194304
+        table_elements = 50000
+        wall_ms = 600000
+
+        [max_limits.free]
+        cpu_ms = 10000
+        egress_bytes = 33554432
+        egress_requests = 32
+        file_bytes = 67108864
+        files = 2000
+        handles = 256
+        host_calls = 20000
+        log_lines = 200
+        memory_bytes = 134217728
+        output_bytes = 1048576
+        state_bytes = 4194304
+        table_elements = 50000
+        wall_ms = 60000
+
+        [max_limits.pro]
+        cpu_ms = 20000
+        egress_bytes = 67108864
+        egress_requests = 64
+        file_bytes = 134217728
+        files = 4000
+        handles = 512
+        host_calls = 40000
+        log_lines = 400
+        memory_bytes = 268435456
+        output_bytes = 2097152
+        state_bytes = 8388608
+        table_elements = 100000
+        wall_ms = 120000
+
+        [max_limits.max]
+        cpu_ms = 40000
+        egress_bytes = 134217728
+        egress_requests = 128
+        file_bytes = 268435456
+        files = 8000
+        handles = 1024
+        host_calls = 80000
+        log_lines = 800
+        memory_bytes = 536870912
+        output_bytes = 4194304
+        state_bytes = 16777216
+        table_elements = 200000
+        wall_ms = 240000
+
+        [max_limits.enterprise]
+        cpu_ms = 100000
+        egress_bytes = 335544320
+        egress_requests = 320
+        file_bytes = 671088640
+        files = 20000
+        handles = 2560
+        host_calls = 200000
+        log_lines = 2000
+        memory_bytes = 1073741824
+        output_bytes = 10485760
+        state_bytes = 41943040
+        table_elements = 500000
+        wall_ms = 600000
 
         [plugins]
         "#);

@@ -1,10 +1,12 @@
-//! `docs/writing-a-plugin.md`, typed as a newcomer types it: its every command, in order, in one shell, in an empty folder, with the
-//! real binary and a real server. What the guide shows of an output has to stand there.
+//! The documents are true. `docs/writing-a-plugin.md` is typed as a newcomer types it: its every command, in order, in one shell,
+//! in an empty folder, with the real binary and a real server. What the guide shows of an output has to stand there. And
+//! `docs/configuration.md` has each key and limit that the binary prints, with its default.
 //!
-//! The folder and what cargo builds in it are in `target/guide`, and not in a temporary folder as with other tests: two small
-//! plugins with all that they depend on take minutes to compile, and a second run finds the dependencies built. The network is
-//! needed for crates.io alone, once.
+//! The guide's folder and what cargo builds in it are in `target/guide`, and not in a temporary folder as with other tests: two
+//! small plugins with all that they depend on take minutes to compile, and a second run finds the dependencies built. The
+//! network is needed for crates.io alone, once.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
-use vivarium_tests::{Host, repository_root, vivarium_binary};
+use vivarium_tests::{Cli, Host, repository_root, vivarium_binary};
 
 /// Marks in the output where a block begins.
 const MARK: &str = "=== block ";
@@ -174,4 +176,61 @@ fn the_guides_blocks_are_told_apart() {
     assert_eq!(script, "echo '=== block 0'\nb\nc\necho '=== block 2'\ne\n");
     assert_eq!(printed("=== block 0\nx\n=== block 2\ny\n", 0), "x\n");
     assert_eq!(printed("=== block 0\nx\n=== block 2\ny\n", 2), "y\n");
+}
+
+/// The configuration as the binary prints it: by table, then by key; what stands in no table is in the one without a name.
+fn printed_configuration(text: &str) -> BTreeMap<&str, BTreeMap<&str, &str>> {
+    let mut tables: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    let mut table = "";
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_end_matches(']');
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            tables.entry(table).or_default().insert(key, value);
+        }
+    }
+    tables
+}
+
+/// A limit as a person writes it.
+fn in_words(limit: &str, value: &str) -> String {
+    let number: u64 = value.parse().unwrap();
+    match (number >> 20, number >> 30) {
+        (_, gib @ 1..) if limit.ends_with("_bytes") && gib << 30 == number => format!("{gib} GiB"),
+        (mib @ 1.., _) if limit.ends_with("_bytes") && mib << 20 == number => format!("{mib} MiB"),
+        _ => value.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_key_of_the_configuration_is_written_down_with_its_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = Cli::on(folder.path()).output(&["serve", "--print-config"]).await;
+    let document = fs::read_to_string(repository_root().join("docs/configuration.md")).unwrap();
+    let row = |key: &str| {
+        let start = format!("| `{key}` |");
+        let row = document.lines().find(|line| line.starts_with(&start));
+        row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {key}"))
+    };
+    let tables = printed_configuration(&printed);
+    for (key, value) in &tables[""] {
+        let shown = value.trim_matches('"');
+        let is_shown = row(key).contains(&format!("| {shown} |")) || row(key).contains(&format!("| `{shown}` |"));
+        // The data folder is this test's own, and an empty list is called none.
+        assert!(is_shown || *key == "data" || *value == "[]", "{key} = {value} is not in {:?}", row(key));
+    }
+    let of_a_tier = ["free", "pro", "max", "enterprise"];
+    let maxima = of_a_tier.map(|tier| format!("max_limits.{tier}"));
+    let columns = ["tool_limits", "mode_limits"].into_iter().chain(maxima.iter().map(String::as_str));
+    let columns: Vec<_> = columns.collect();
+    assert!(tables["tool_limits"].len() > 10, "{printed}");
+    for limit in tables["tool_limits"].keys() {
+        let values: Vec<_> = columns.iter().map(|table| in_words(limit, tables[table][limit])).collect();
+        let end = format!("| {} |", values.join(" | "));
+        assert!(row(limit).ends_with(&end), "{} should end with {end}", row(limit));
+    }
+    for key in ["requests_per_minute", "tokens_per_minute"] {
+        let values = of_a_tier.map(|tier| tables[format!("limits.{tier}").as_str()][key]);
+        assert!(row(key).ends_with(&format!("| {} |", values.join(" | "))), "{}", row(key));
+    }
 }

@@ -172,10 +172,18 @@ async fn an_install_that_can_not_be_is_refused_with_a_sentence_that_names_both_s
         (with(json!({"name": "vivarium/mine"})), 403, "the owner vivarium is the host's own"),
         (with(json!({"name": "no-owner"})), 422, "a plugin's name is owner/name"),
         (with(json!({"surprise": 1})), 422, "unknown field `surprise`"),
-        (with(json!({"name": "acme/other", "tools": [tool("speak")]})), 409, "acme/speaker and acme/other both provide the tool speak"),
+        (
+            with(json!({"name": "acme/other", "tools": [tool("speak")]})),
+            409,
+            "acme/speaker and acme/other both provide the tool speak",
+        ),
         (speaker("speaker", "1.0.0", "speak", "another"), 409, "a version that was installed does not change"),
         (schema(json!({"type": "string"})), 422, "the input schema of the tool t is not valid"),
-        (schema(json!({"type": "object", "properties": {"a": {"type": "nothing"}}})), 422, "the input schema of the tool t"),
+        (
+            schema(json!({"type": "object", "properties": {"a": {"type": "nothing"}}})),
+            422,
+            "the input schema of the tool t",
+        ),
         (schema(json!({"type": "object", "$ref": "http://127.0.0.1:1/x"})), 422, "the input schema of the tool t"),
     ];
     for (component, expected, text) in cases {
@@ -202,7 +210,11 @@ async fn a_key_without_the_scope_changes_nothing() {
         (Method::DELETE, "/v1/secrets/x", "secrets"),
     ] {
         let (status, told) = host.json_as(&a, method.clone(), path, Some(&body)).await;
-        assert_eq!((status, error(&told)), (403, format!("this needs a key with the scope {scope}").as_str()), "{method} {path}");
+        assert_eq!(
+            (status, error(&told)),
+            (403, format!("this needs a key with the scope {scope}").as_str()),
+            "{method} {path}"
+        );
     }
 }
 
@@ -244,7 +256,9 @@ async fn a_call_says_what_it_used_and_wrong_arguments_do_not_reach_the_tool() {
     for field in ["wallMs", "cpuMs", "memoryPeakBytes", "egressBytes", "egressRequests", "hostCalls"] {
         assert!(usage[field].is_u64(), "{field} in {answer}");
     }
-    for (body, param) in [(json!({}), "arguments"), (json!({"arguments": [1]}), "arguments"), (json!({"arguments": {}, "x": 1}), "x")] {
+    for (body, param) in
+        [(json!({}), "arguments"), (json!({"arguments": [1]}), "arguments"), (json!({"arguments": {}, "x": 1}), "x")]
+    {
         let (status, told) = host.json(Method::POST, "/v1/tools/hostile/call", Some(&body)).await;
         assert_eq!((status, &told["error"]["details"]["param"]), (400, &json!(param)), "{told}");
     }
@@ -253,7 +267,9 @@ async fn a_call_says_what_it_used_and_wrong_arguments_do_not_reach_the_tool() {
 #[tokio::test]
 async fn a_call_that_needs_approval_waits_for_a_person_and_for_that_call_alone() {
     let model = ScriptedModel::start().await;
-    let call = |id: &str| Answer::Tools(vec![ToolRequest { id: id.to_owned(), name: "speak".to_owned(), arguments: json!({"n": id}) }]);
+    let call = |id: &str| {
+        Answer::Tools(vec![ToolRequest { id: id.to_owned(), name: "speak".to_owned(), arguments: json!({"n": id}) }])
+    };
     for answer in [call("first"), Answer::text("done"), call("second"), Answer::text("refused")] {
         model.then(answer);
     }
@@ -261,7 +277,9 @@ async fn a_call_that_needs_approval_waits_for_a_person_and_for_that_call_alone()
     host.install(speaker("speaker", "1.0.0", "speak", "spoken")).await;
     let grants = json!({"approvals": {"speak": "ask"}});
     assert_eq!(host.json(Method::PUT, "/v1/plugins/acme/speaker/grants", Some(&grants)).await.0, 200);
-    for (id, decision, outcome) in [("first", "approve", "spoken"), ("second", "reject", "denied: a person refused this call: no")] {
+    for (id, decision, outcome) in
+        [("first", "approve", "spoken"), ("second", "reject", "denied: a person refused this call: no")]
+    {
         let started = host.send(host.request(Method::GET, "/v1/agent/stream?query=speak&mode=chat")).await;
         let run = started.headers()["x-run-id"].to_str().unwrap().to_owned();
         let events = host.request(Method::GET, &format!("/v1/runs/{run}/events")).header("accept", "text/event-stream");
@@ -285,4 +303,60 @@ async fn a_call_that_needs_approval_waits_for_a_person_and_for_that_call_alone()
         assert!(completed["outcome"].to_string().contains(outcome), "{completed}");
         assert_eq!(rest.last().unwrap().event.as_deref(), Some("run.completed"));
     }
+}
+
+/// The files of a folder and its folders whose names hold this text.
+fn files_named(folder: &std::path::Path, text: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_named(&path, text));
+        } else if path.file_name().unwrap().to_string_lossy().contains(text) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_removed_plugin_leaves_nothing_on_the_disk_but_what_another_tenant_has_too() {
+    let (data, a, b) = two_tenants("runs,plugins").await;
+    let folder = data.path().to_owned();
+    let host = Host::builder().data(data).start().await;
+    let component = speaker("leaving", "1.0.0", "speak", "leaving");
+    let digest = host.install_as(&a, "/v1/plugins", component.clone()).await.1["digest"].as_str().unwrap().to_owned();
+    assert_eq!(host.install_as(&b, "/v1/plugins", component).await.0, 201);
+    // One component for each tenant; the compiled form, which holds nothing of a tenant's, with its checksum.
+    assert_eq!(files_named(&folder, &digest).len(), 4);
+    assert_eq!(host.json_as(&a, Method::DELETE, "/v1/plugins/acme/leaving", None).await.0, 204);
+    assert_eq!(files_named(&folder, &digest).len(), 3);
+    let call = json!({"arguments": {}});
+    assert_eq!(host.json_as(&b, Method::POST, "/v1/tools/speak/call", Some(&call)).await.1["output"], "leaving");
+    assert_eq!(host.json_as(&b, Method::DELETE, "/v1/plugins/acme/leaving", None).await.0, 204);
+    assert_eq!(files_named(&folder, &digest), [] as [std::path::PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_tenant_keeps_no_more_plugins_than_it_may() {
+    let config = "max_plugin_bytes = 8000\nmax_plugins = 3\nmax_component_bytes = 6000";
+    let host = Host::builder().config(config).start().await;
+    for number in 0..3 {
+        let small = speaker(&format!("small{number}"), "1.0.0", &format!("speak{number}"), "x");
+        assert!(small.len() < 2_600, "{}", small.len());
+        host.install(small).await;
+    }
+    let (status, told) = host.install_as(host.key(), "/v1/plugins", speaker("one-more", "1.0.0", "more", "x")).await;
+    assert!(status == 409 && error(&told).contains("remove"), "{status} {told}");
+    assert_eq!(host.json(Method::DELETE, "/v1/plugins/acme/small0", None).await.0, 204);
+    host.install(speaker("one-more", "1.0.0", "more", "x")).await;
+    let description = "d".repeat(4_000);
+    let large = |name: &str| {
+        tool_plugin_as(json!({"name": name, "description": description, "tools": [tool("l")]}), "", "", ECHO)
+    };
+    let (status, told) = host.install_as(host.key(), "/v1/plugins", large("acme/small1")).await;
+    assert!(status == 409 && error(&told).contains("at most 8000 are kept"), "{status} {told}");
+    let too_large = tool_plugin_as(json!({"name": "acme/l", "description": "d".repeat(6_000)}), "", "", ECHO);
+    let (status, told) = host.install_as(host.key(), "/v1/plugins", too_large).await;
+    assert_eq!(status, 413, "{told}");
 }

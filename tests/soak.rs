@@ -60,9 +60,9 @@ struct Party {
 
 impl Party {
     /// Does something again and again until it is over.
-    fn join<F: Future<Output = ()> + Send>(&self, act: impl Fn(Arc<Host>) -> F + Send + 'static) -> JoinHandle<()>
+    fn join<F>(&self, act: impl Fn(Arc<Host>) -> F + Send + 'static) -> JoinHandle<()>
     where
-        F: 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let (host, over, calls) = (Arc::clone(&self.host), Arc::clone(&self.over), Arc::clone(&self.calls));
         tokio::spawn(async move {

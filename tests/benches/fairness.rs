@@ -189,7 +189,11 @@ fn main() {
         println!("{:<44} {:>8} {:>8} {:>8}", "the quiet tenant's calls, in ms", "p50", "p99", "p99 / quiet");
         let quiet = stage.quiet_calls().await;
         show("alone", &quiet, &quiet, "");
-        for (tool, what) in [("flood", "beside 64 calls at a time of another"), ("spin", "beside 64 spinning guests"), ("fill", "beside 64 guests that fill their memory")] {
+        for (tool, what) in [
+            ("flood", "beside 64 calls at a time of another"),
+            ("spin", "beside 64 spinning guests"),
+            ("fill", "beside 64 guests that fill their memory"),
+        ] {
             let abuse = stage.abuse(tool);
             // Until the abuse is in full swing.
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -197,7 +201,12 @@ fn main() {
             let latencies = stage.quiet_calls().await;
             let took = began.elapsed();
             let answered = abuse.end();
-            show(what, &latencies, &quiet, &format!("{answered} calls of the other in {:.1} s", took.as_secs_f64() + 2.0));
+            show(
+                what,
+                &latencies,
+                &quiet,
+                &format!("{answered} calls of the other in {:.1} s", took.as_secs_f64() + 2.0),
+            );
             // What was cut off ends.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

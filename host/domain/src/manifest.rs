@@ -172,6 +172,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What both plugins provide: `mode` or `tool`, and its name. None of one tenant's plugins can have the same.
+    #[must_use]
+    pub fn provides_too(&self, other: &Self) -> Option<(&'static str, &ToolName)> {
+        let mode = self.modes.iter().find(|mode| other.modes.iter().any(|taken| taken.name == mode.name));
+        let tool = self.tools.iter().find(|tool| other.tools.iter().any(|taken| taken.name == tool.name));
+        mode.map(|mode| ("mode", &mode.name)).or_else(|| tool.map(|tool| ("tool", &tool.name)))
+    }
+
     /// The name of the component's custom section that holds the manifest as JSON.
     pub const SECTION: &'static str = "vivarium:manifest";
 

@@ -47,13 +47,13 @@ impl Registry {
         }
         // The cheap looks come first: nothing is compiled for a name that can not be had.
         let manifest = read_manifest(&component)?;
-        self.check(place, &manifest, ContentHash::of(&component)).await?;
         let bytes = component.len() as u64;
+        self.check(place, &manifest, ContentHash::of(&component), bytes).await?;
         let plugin = shared.shelf.load(component.clone()).await?;
 
         let _changing = shared.changing.lock().await;
         let tenant = place.tenant()?;
-        let record = self.check(place, &manifest, plugin.digest()).await?;
+        let record = self.check(place, &manifest, plugin.digest(), bytes).await?;
         let version = PluginVersion {
             digest: plugin.digest(),
             bytes,
@@ -78,12 +78,14 @@ impl Registry {
         place: &Place,
         manifest: &Manifest,
         digest: ContentHash,
+        bytes: u64,
     ) -> Result<Option<InstalledRecord>, RegistryError> {
         let tenant = place.tenant()?;
         let record = self.0.store.plugin(&tenant, &manifest.name).await?;
         let neighbours = self.neighbours(place).await?;
         check_owner(place, manifest, &neighbours)?;
         check_provided(manifest, &neighbours)?;
+        self.check_room(&tenant, digest, bytes).await?;
         match &record {
             Some(record) => check_version(record, manifest, digest)?,
             None => {
@@ -97,6 +99,20 @@ impl Registry {
             }
         }
         Ok(record)
+    }
+
+    /// All components that a tenant keeps, old versions too, have a bound together.
+    async fn check_room(&self, tenant: &TenantId, digest: ContentHash, bytes: u64) -> Result<(), RegistryError> {
+        let most = self.0.config.max_plugin_bytes;
+        let records = self.0.store.plugins(tenant).await?;
+        let kept = records.iter().flat_map(|record| &record.versions).filter(|version| version.digest != digest);
+        let after = kept.map(|version| version.bytes).fold(bytes, u64::saturating_add);
+        if after > most {
+            return Err(RegistryError::Full(format!(
+                "all versions of all plugins would have {after} bytes together; at most {most} are kept; remove a plugin first"
+            )));
+        }
+        Ok(())
     }
 
     async fn neighbours(&self, place: &Place) -> Result<Vec<Neighbour>, RegistryError> {
@@ -183,13 +199,34 @@ impl Registry {
         }
     }
 
-    /// Removes components that nothing of this tenant names any more. What can not be removed now is litter, not harm.
+    /// Removes components that nothing of this tenant names any more, and the compiled forms that no tenant needs. What
+    /// can not be removed now is litter, not harm.
     async fn forget_components(&self, tenant: &TenantId, digests: Vec<ContentHash>) {
         for digest in digests {
-            if let Err(error) = self.0.store.delete_blob(tenant, digest).await {
+            let forgotten = async {
+                self.0.store.delete_blob(tenant, digest).await?;
+                if !self.is_anybodys(digest).await? {
+                    self.0.shelf.forget(digest);
+                }
+                Ok::<(), RegistryError>(())
+            };
+            if let Err(error) = forgotten.await {
                 tracing::warn!(%tenant, %digest, %error, "a component could not be removed from the disk");
             }
         }
+    }
+
+    /// Some tenant, or the operator, keeps a component of this digest.
+    async fn is_anybodys(&self, digest: ContentHash) -> Result<bool, RegistryError> {
+        let mut places: Vec<TenantId> = self.0.store.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
+        places.push(operator()?);
+        for place in places {
+            let records = self.0.store.plugins(&place).await?;
+            if records.iter().any(|record| record.version(digest).is_some()) {
+                return Ok(true);
+            }
+        }
+        Ok(self.0.builtin.iter().any(|builtin| builtin.plugin.digest() == digest))
     }
 
     /// All plugins that a tenant sees: its own, then those that are shared, each by name.
@@ -315,10 +352,7 @@ fn check_owner(place: &Place, manifest: &Manifest, neighbours: &[Neighbour]) -> 
 /// Two plugins that a tenant sees can not both provide a mode or a tool of one name.
 fn check_provided(manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
     for other in neighbours.iter().filter(|other| other.manifest.name != manifest.name) {
-        let mode = manifest.modes.iter().find(|mode| other.manifest.modes.iter().any(|taken| taken.name == mode.name));
-        let tool = manifest.tools.iter().find(|tool| other.manifest.tools.iter().any(|taken| taken.name == tool.name));
-        let taken = mode.map(|mode| ("mode", &mode.name)).or_else(|| tool.map(|tool| ("tool", &tool.name)));
-        if let Some((kind, name)) = taken {
+        if let Some((kind, name)) = manifest.provides_too(&other.manifest) {
             return Err(RegistryError::Conflict(format!(
                 "{} and {} both provide the {kind} {name}; rename it, or remove the other plugin first",
                 other.manifest.name, manifest.name

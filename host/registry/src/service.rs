@@ -44,6 +44,8 @@ pub struct RegistryConfig {
     pub max_plugins: usize,
     /// The most versions of one plugin that are kept.
     pub max_versions: usize,
+    /// The most bytes of all versions of all plugins of one tenant together.
+    pub max_plugin_bytes: u64,
     /// Limits of a tool's call where neither grant nor manifest says anything.
     pub tool_defaults: PluginLimits,
     /// Limits of a mode's run where neither grant nor manifest says anything.

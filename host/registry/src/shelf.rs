@@ -57,6 +57,11 @@ impl Shelf {
         Ok(Arc::clone(self.loaded().entry(digest).or_insert_with(|| Arc::new(plugin))))
     }
 
+    /// Removes what was kept of a component that nobody has any more.
+    pub(crate) fn forget(&self, digest: ContentHash) {
+        self.sandbox.forget(digest);
+    }
+
     /// Lets go of what nobody uses.
     pub(crate) fn sweep(&self) {
         self.loaded().retain(|_, plugin| Arc::strong_count(plugin) > 1);

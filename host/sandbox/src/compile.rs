@@ -31,6 +31,23 @@ impl CompileCache {
         Ok(Self { folder, compiler })
     }
 
+    fn path(&self, engine: &PooledEngine, digest: ContentHash) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())))
+    }
+
+    /// Removes a compiled form. What is mapped stays mapped.
+    pub(crate) fn forget(&self, engine: &PooledEngine, digest: ContentHash) {
+        let Some(path) = self.path(engine, digest) else { return };
+        for file in [hash_path(&path), path] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %file.display(), %error, "a compiled component could not be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The component, compiled now or earlier.
     pub(crate) fn load(
         &self,
@@ -38,8 +55,7 @@ impl CompileCache {
         digest: ContentHash,
         bytes: &[u8],
     ) -> Result<Component, LoadError> {
-        let path =
-            self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())));
+        let path = self.path(engine, digest);
         if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
             return Ok(component);
         }

@@ -20,8 +20,8 @@ use crate::compiler::Compiler;
 use crate::engine::{EngineConfig, PooledEngine};
 use crate::guest::Guest;
 use crate::manifest::read_manifest;
-use crate::schema::{self, ToolSchemas};
 use crate::schedule::Scheduler;
+use crate::schema::{self, ToolSchemas};
 use crate::warm::idle_room;
 
 /// The largest component that is taken.
@@ -79,6 +79,11 @@ impl Sandbox {
     #[must_use]
     pub fn max_instances(&self) -> u32 {
         self.engine.max_instances
+    }
+
+    /// Removes a component's compiled form from the cache. Plugins that are loaded go on.
+    pub fn forget(&self, digest: ContentHash) {
+        self.cache.forget(&self.engine, digest);
     }
 
     /// Loads a plugin. Takes seconds for a large component that is not in the cache: not for a request's thread.

@@ -268,9 +268,7 @@ impl Turn {
                     return true;
                 }
                 let line = state.lines.get_mut(&self.payer);
-                if let Some(waiting) =
-                    line.and_then(|line| line.iter_mut().find(|waiting| waiting.ticket == ticket))
-                {
+                if let Some(waiting) = line.and_then(|line| line.iter_mut().find(|waiting| waiting.ticket == ticket)) {
                     waiting.waker.clone_from(waker);
                 }
                 return false;

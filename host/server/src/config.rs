@@ -120,6 +120,8 @@ pub struct Config {
     pub max_component_bytes: usize,
     /// The most plugins of a tenant.
     pub max_plugins: usize,
+    /// The most bytes of all versions of all plugins of a tenant together.
+    pub max_plugin_bytes: u64,
     /// The most processor time that compiling a component takes, in seconds.
     pub compile_seconds: u64,
     /// Where the key of the tenants' secrets is; none: `secrets.key` in the data folder.
@@ -164,6 +166,7 @@ impl Default for Config {
             tool_call_patience_seconds: 10,
             max_component_bytes: 48 << 20,
             max_plugins: 100,
+            max_plugin_bytes: 512 << 20,
             compile_seconds: 120,
             compiler: vivarium_sandbox::Compiler::InProcess,
             secrets_key_file: None,
@@ -253,7 +256,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from [`Config::FILE_ONLY`] on, which are lists and tables.
-    pub const KEYS: [&str; 24] = [
+    pub const KEYS: [&str; 25] = [
         "listen",
         "data",
         "corpus",
@@ -269,6 +272,7 @@ impl Config {
         "tool_call_patience_seconds",
         "max_component_bytes",
         "max_plugins",
+        "max_plugin_bytes",
         "compile_seconds",
         "secrets_key_file",
         "drain_seconds",
@@ -335,6 +339,7 @@ impl Config {
             tool_call_patience_seconds: reader.take("tool_call_patience_seconds", default.tool_call_patience_seconds),
             max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
             max_plugins: reader.take("max_plugins", default.max_plugins),
+            max_plugin_bytes: reader.take("max_plugin_bytes", default.max_plugin_bytes),
             compile_seconds: reader.take_positive("compile_seconds", default.compile_seconds),
             compiler: default.compiler,
             secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
@@ -467,6 +472,7 @@ mod tests {
         tool_call_patience_seconds = 10
         max_component_bytes = 50331648
         max_plugins = 100
+        max_plugin_bytes = 536870912
         compile_seconds = 120
         dangerously_allow_private_addresses = []
         drain_seconds = 20

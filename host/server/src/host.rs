@@ -224,6 +224,7 @@ fn registry_config(config: &Config) -> RegistryConfig {
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,
         max_versions: MAX_VERSIONS,
+        max_plugin_bytes: config.max_plugin_bytes,
         tool_defaults: config.tool_limits.0,
         mode_defaults: config.mode_limits.0,
         maxima: config.max_limits.iter().map(|(tier, most)| (*tier, most.0)).collect(),

@@ -166,10 +166,7 @@ fn check_asked(manifest: &Manifest, gift: &OperatorGift) -> Result<(), String> {
 fn check_provided(manifest: &Manifest, plugins: &[SharedPlugin]) -> Result<(), String> {
     for other in plugins {
         let other = other.plugin.manifest();
-        let mode = manifest.modes.iter().find(|mode| other.modes.iter().any(|taken| taken.name == mode.name));
-        let tool = manifest.tools.iter().find(|tool| other.tools.iter().any(|taken| taken.name == tool.name));
-        let taken = mode.map(|mode| ("mode", &mode.name)).or_else(|| tool.map(|tool| ("tool", &tool.name)));
-        if let Some((kind, name)) = taken {
+        if let Some((kind, name)) = manifest.provides_too(other) {
             return Err(format!("{} and {} both provide the {kind} {name}", other.name, manifest.name));
         }
     }

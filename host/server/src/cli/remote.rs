@@ -22,7 +22,10 @@ impl Remote {
     /// A request to this path.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let key = self.key.as_ref().ok_or_else(|| {
-            Failure::Use("an API key is needed: set VIVARIUM_KEY, or give --key (`vivarium serve` shows the first one)".to_owned())
+            Failure::Use(
+                "an API key is needed: set VIVARIUM_KEY, or give --key (`vivarium serve` shows the first one)"
+                    .to_owned(),
+            )
         })?;
         let client = Client::builder().no_proxy().build().map_err(Failure::failed)?;
         let url = format!("{}{path}", self.url.trim_end_matches('/'));

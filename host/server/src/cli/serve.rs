@@ -37,6 +37,7 @@ impl Serve {
         if print_config {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
         }
+        raise_open_files();
         let mut stop = Signals::listen()?;
         let server = Server::bind(&config)
             .await
@@ -52,6 +53,15 @@ impl Serve {
         }
         drop(host);
         Ok(())
+    }
+}
+
+/// Connections, streams and guests' files each take a file descriptor: what the system allows is what we take.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }) {
+        tracing::warn!(%error, current = now.current, "the bound on open files can not be raised");
     }
 }
 

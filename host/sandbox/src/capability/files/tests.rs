@@ -95,7 +95,10 @@ async fn a_file_that_one_call_writes_the_next_one_of_the_session_reads() {
     let folder_of_second = root(&mut second);
     let file = read_only_open(&mut second, &folder_of_second, "notes.txt").await.unwrap();
     assert_eq!(code(second.read(file, 100, 0).await).unwrap().0, b"xxxxx");
-    assert!(second.host_calls().load(std::sync::atomic::Ordering::Relaxed) >= 3, "calls of files are host calls like all others");
+    assert!(
+        second.host_calls().load(std::sync::atomic::Ordering::Relaxed) >= 3,
+        "calls of files are host calls like all others"
+    );
 }
 
 #[tokio::test]

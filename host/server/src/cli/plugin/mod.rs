@@ -66,11 +66,7 @@ fn project(folder: Option<&Path>) -> Result<Project, Failure> {
 }
 
 /// Builds a project and says how it goes.
-fn built(
-    project: &Project,
-    output: Option<&Path>,
-    with: Option<Toolchain>,
-) -> Result<vivarium_author::Built, Failure> {
+fn built(project: &Project, output: Option<&Path>, with: Option<Toolchain>) -> Result<vivarium_author::Built, Failure> {
     vivarium_author::build(project, output, with, &mut |line| say(format!("  {line}"))).map_err(Failure::failed)
 }
 
@@ -81,7 +77,8 @@ fn component(file: &PathBuf) -> Result<Vec<u8>, Failure> {
 
 /// The plugin as a server would load it: compiled and linked, and nothing of it run. What a server refuses is refused here.
 fn loaded(component: &[u8]) -> Result<vivarium_sandbox::Plugin, Failure> {
-    let sandbox = Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() }).map_err(Failure::failed)?;
+    let sandbox =
+        Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() }).map_err(Failure::failed)?;
     sandbox.load(component).map_err(|error| Failure::Failed(format!("no host would take it: {error}")))
 }
 

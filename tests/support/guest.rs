@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{PackageId, Resolve, WorldId};
 
-use crate::repository_root;
+use crate::{repository_root, vivarium_binary};
 
 /// What every guest needs: a memory and an allocator that only goes up.
 const PRELUDE: &str = r#"
@@ -105,6 +105,47 @@ pub fn mode_plugin(name: &str, imports: &str, body: &str) -> Vec<u8> {
     component("mode-plugin", &wat, &manifest)
 }
 
+/// The guest of `tests/guests/hostile`, which does what its arguments say and asks for all that there is. `fields` of the manifest go
+/// over those.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn hostile(fields: &Value) -> Vec<u8> {
+    let binary = vivarium_binary();
+    let target = binary.ancestors().nth(2).expect("a binary stands in target/<profile>");
+    let path = target.join("test-guests/hostile.wasm");
+    let read = std::fs::read(&path);
+    let mut component =
+        read.unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test -- hostile` makes it", path.display()));
+    let mut manifest = manifest(json!({
+        "tools": [tool("hostile")],
+        "requests": {"hosts": ["*"], "secrets": ["token"], "settings": ["place"], "files": "write", "state": true},
+    }));
+    manifest.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    append_section(&mut component, "vivarium:manifest", manifest.to_string().as_bytes());
+    component
+}
+
+/// A component that is both a tool and a mode, `hostile` each, with `body` as that of [`tool_plugin`].
+///
+/// # Panics
+/// When the WAT is not valid.
+#[must_use]
+pub fn tool_and_mode_plugin(imports: &str, body: &str) -> Vec<u8> {
+    let wat = format!(
+        r#"(module {imports} {PRELUDE}
+            (func (export "vivarium:plugin/tool@0.1.0#call")
+                (param i32 i32) (param $arguments i32) (param $arguments_len i32) (param i32 i32 i32 i32 i32 i32) (result i32)
+                {body})
+            (func (export "vivarium:plugin/mode@0.1.0#run")
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable)))"#
+    );
+    let mode = json!({"name": "hostile", "title": "T", "description": "d", "defaultMaxCycles": 1});
+    let world = "package tests:both; world both { include vivarium:plugin/tool-plugin@0.1.0; include vivarium:plugin/mode-plugin@0.1.0; }";
+    component_of(world, &wat, &manifest(json!({"tools": [tool("hostile")], "modes": [mode]})))
+}
+
 fn manifest(provides: Value) -> Value {
     let mut manifest = json!({
         "name": "test/hostile", "version": "1.0.0", "contract": "0.1.0", "description": "A test's guest.",
@@ -119,11 +160,28 @@ fn manifest(provides: Value) -> Value {
 /// When the WAT is not valid or does not fit the world.
 #[must_use]
 pub fn component(world: &str, wat: &str, manifest: &Value) -> Vec<u8> {
-    let mut core = wat::parse_str(wat).expect("the test's WAT is valid");
+    let (resolve, package) = contract();
+    let world = resolve.select_world(&[package], Some(world)).expect("the contract has this world");
+    encoded(&resolve, world, wat, manifest)
+}
+
+/// A component of the only world of this package.
+fn component_of(package: &str, wat: &str, manifest: &Value) -> Vec<u8> {
+    let (mut resolve, _) = contract();
+    let package = resolve.push_str("world.wit", package).expect("the test's world is valid");
+    let world = resolve.select_world(&[package], None).expect("the package has one world");
+    encoded(&resolve, world, wat, manifest)
+}
+
+fn contract() -> (Resolve, PackageId) {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(repository_root().join("wit/0.1.0")).expect("the contract is valid");
-    let world = resolve.select_world(&[package], Some(world)).expect("the contract has this world");
-    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("metadata can be embedded");
+    (resolve, package)
+}
+
+fn encoded(resolve: &Resolve, world: WorldId, wat: &str, manifest: &Value) -> Vec<u8> {
+    let mut core = wat::parse_str(wat).expect("the test's WAT is valid");
+    embed_component_metadata(&mut core, resolve, world, StringEncoding::UTF8).expect("metadata can be embedded");
     let mut component = ComponentEncoder::default()
         .module(&core)
         .expect("the module fits the world")
@@ -135,7 +193,7 @@ pub fn component(world: &str, wat: &str, manifest: &Value) -> Vec<u8> {
 }
 
 /// Appends a custom section: id 0, and the lengths in LEB128.
-fn append_section(component: &mut Vec<u8>, name: &str, data: &[u8]) {
+pub fn append_section(component: &mut Vec<u8>, name: &str, data: &[u8]) {
     let mut content = Vec::new();
     leb128(&mut content, name.len());
     content.extend_from_slice(name.as_bytes());

@@ -272,6 +272,12 @@ impl Host {
         format!("{}{path}", self.address)
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// The admin key.
     #[must_use]
     pub fn key(&self) -> &str {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
-use crate::{clients, guests};
+use crate::{clients, guests, test_guests};
 
 /// A warning fails: it is either worth mending or worth a reasoned exception.
 const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
@@ -24,9 +24,12 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
         steps.checked("format", || cargo(repository.cargo(), &["fmt", "--all", "--check"]));
         steps.checked("guests: format", || cargo(repository.plugins_cargo(), &["fmt", "--all", "--check"]));
         steps.checked("examples: format", || examples::check_format(repository));
+        steps.checked("tests' guest: format", || test_guests::check_format(repository));
     }
     // Before the host's lints, because the host's build takes the components in.
     let guests = steps.checked("guests", || guests::build(repository, false, None));
+    // Where it can not be built, the tests that need it say so, and all others are run.
+    steps.checked("tests' guest", || test_guests::build(repository));
     if all {
         steps.checked("guests: lints", || cargo(repository.plugins_cargo(), &LINTS));
         steps.checked("guests: unit tests", || cargo(repository.plugins_cargo(), &["test", "--workspace"]));

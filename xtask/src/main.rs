@@ -12,6 +12,7 @@ mod guests;
 mod host;
 mod repository;
 mod steps;
+mod test_guests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

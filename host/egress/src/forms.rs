@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+/// How often a text is escaped as JSON: what a service keeps of a request, it often gives back as a text within its own JSON.
+const MAX_JSON_IN_JSON: usize = 3;
+
 /// A set of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ByteSet([u64; 4]);
@@ -194,7 +197,16 @@ fn json_spellings(char: char) -> Unit {
         '\t' => Some('t'),
         _ => None,
     };
-    std::iter::once(units).chain(short.map(|short| exactly(&[b'\\', short as u8]))).collect()
+    let once = std::iter::once(units).chain(short.map(|short| exactly(&[b'\\', short as u8])));
+    once.flat_map(|spelling| std::iter::successors(Some(spelling), |inner| Some(escaped(inner))).take(MAX_JSON_IN_JSON))
+        .collect()
+}
+
+/// A spelling within a JSON string once more.
+fn escaped(spelling: &Spelling) -> Spelling {
+    let backslash = ByteSet::of([b'\\']);
+    let escape = |set: &ByteSet| set.has(b'\\') || set.has(b'"');
+    spelling.iter().flat_map(|set| escape(set).then_some(backslash).into_iter().chain([*set])).collect()
 }
 
 fn html_spellings(char: char) -> Unit {

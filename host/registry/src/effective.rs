@@ -150,8 +150,9 @@ impl Registry {
             bounds.max_request_bytes = bytes;
         }
         let mut allowed = hosts(&granted.hosts);
-        // An exception is the operator's own grant of that host and port.
-        allowed.extend(private.iter().filter_map(|place| AllowedHost::parse(&place.to_string(), &[]).ok()));
+        // An exception is the operator's own grant of that host and port; but where a grant names it with methods, those hold.
+        let unnamed = private.iter().filter(|place| !exactly(place));
+        allowed.extend(unnamed.filter_map(|place| AllowedHost::parse(&place.to_string(), &[]).ok()));
         EgressPolicy {
             requested: hosts(&manifest.requests.hosts),
             granted: allowed,

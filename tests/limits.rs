@@ -365,7 +365,8 @@ fn a_mode_that_asks_a_model_says_so_in_its_manifest() {
 #[test]
 fn a_compiled_component_is_kept_and_a_damaged_one_is_compiled_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let config = || SandboxConfig { cache: Some(folder.path().to_owned()), max_instances: Some(2), ..SandboxConfig::default() };
+    let config =
+        || SandboxConfig { cache: Some(folder.path().to_owned()), max_instances: Some(2), ..SandboxConfig::default() };
     let bytes = guest::tool_plugin("", "", ECHO);
     Sandbox::new(config()).unwrap().load(&bytes).unwrap();
     let compiled = std::fs::read_dir(folder.path())

@@ -350,7 +350,7 @@ async fn a_tenant_keeps_no_more_plugins_than_it_may() {
     assert!(status == 409 && error(&told).contains("remove"), "{status} {told}");
     assert_eq!(host.json(Method::DELETE, "/v1/plugins/acme/small0", None).await.0, 204);
     host.install(speaker("one-more", "1.0.0", "more", "x")).await;
-    let description = "d".repeat(4_000);
+    let description = "d".repeat(3_000);
     let large = |name: &str| {
         tool_plugin_as(json!({"name": name, "description": description, "tools": [tool("l")]}), "", "", ECHO)
     };

@@ -122,17 +122,18 @@ async fn a_guest_writes_no_line_of_the_servers_log_but_its_own() {
     let forged = "x\u{1b}[2J\r\n2026-01-01T00:00:00Z ERROR vivarium: forged\u{2028}\u{202e}\u{9b}2J\u{0}\u{85}";
     let ways = ["progress", "fail", "panic", "say", "print", "write", "log"];
     let model = ScriptedModel::start().await;
-    for way in ways {
+    let call = |way: &str| {
         let arguments = json!({"do": way, "text": forged, "path": forged});
-        model.then(Answer::Tools(vec![ToolRequest { id: way.to_owned(), name: "hostile".to_owned(), arguments }]));
-    }
+        ToolRequest { id: way.to_owned(), name: "hostile".to_owned(), arguments }
+    };
+    model.then(Answer::Tools(ways.map(call).into()));
     model.always(Answer::text("done"));
     // The log says all that it can say.
     let arena = Arena::empty("", |builder| builder.model(&model).environment("VIVARIUM_LOG", "debug,hyper=info")).await;
     let guest = vivarium_tests::guest::hostile(&json!({}));
     assert_eq!(arena.host.install_as(&arena.evil, "/v1/plugins", guest).await.0, 201);
     arena.grant(&json!({"files": "write", "state": true})).await;
-    let ask = json!({"query": "go", "mode": "chat", "maxCycles": 10});
+    let ask = json!({"query": "go", "mode": "chat"});
     let (status, run) = arena.host.json_as(&arena.evil, Method::POST, "/v1/agent/run", Some(&ask)).await;
     assert_eq!(status, 200, "{run}");
     // What a guest or its tenant names, the host may repeat.

@@ -154,6 +154,42 @@ async fn a_guest_writes_no_line_of_the_servers_log_but_its_own() {
     assert!(log.lines().all(|line| !line.starts_with("2026-01-01T00:00:00Z")), "{log}");
 }
 
+/// A tool that spins where the host calls it back: for room for its arguments, or to clean up after its answer.
+fn spins_when_called_back(name: &str, in_realloc: bool) -> Vec<u8> {
+    const SPIN: &str = "(loop $for_ever (br $for_ever))";
+    let (realloc, after) = if in_realloc { (SPIN, "") } else { ("", SPIN) };
+    let wat = format!(
+        r#"(module
+            (memory (export "memory") 2)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc} (i32.const 4096))
+            (func (export "cabi_post_vivarium:plugin/tool@0.1.0#call") (param i32) {after})
+            (func (export "vivarium:plugin/tool@0.1.0#call")
+                (param i32 i32) (param $arguments i32) (param $arguments_len i32) (param i32 i32 i32 i32 i32 i32)
+                (result i32) {ECHO}))"#
+    );
+    let manifest = json!({"name": format!("evil/{name}"), "version": "1.0.0", "contract": "0.1.0", "description": "d",
+        "tools": [tool(name)], "limits": {"cpuMs": 60}});
+    vivarium_tests::guest::component("tool-plugin", &wat, &manifest)
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_while_the_host_calls_it_back_is_stopped() {
+    let arena = Arena::empty(FEW, |builder| builder).await;
+    for (name, in_realloc) in [("room", true), ("after", false)] {
+        let (status, told) =
+            arena.host.install_as(&arena.evil, "/v1/plugins", spins_when_called_back(name, in_realloc)).await;
+        assert_eq!(status, 201, "{told}");
+        for _ in 0..4 {
+            let began = Instant::now();
+            let (status, answer) = arena.call(&arena.evil, name, &json!({}), None).await;
+            assert_eq!(status, 200, "{answer}");
+            assert_eq!(error(&answer), "the plugin used more than 60 ms of processor time and was stopped", "{name}");
+            assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+            arena.is_whole().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_long_line_of_a_guest_is_cut() {
     let arena = Arena::new().await;

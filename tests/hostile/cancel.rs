@@ -48,7 +48,7 @@ async fn rests_after(host: &Host) -> (Duration, Duration) {
 
 async fn stops(host: &Host, what: &str) {
     let (after, used) = rests_after(host).await;
-    println!("{what}: the guest was at rest after {after:?}, with {used:?} of processor time");
+    eprintln!("{what}: the guest was at rest after {after:?}, with {used:?} of processor time");
     assert!(after < SOON, "{what}: it went on for {after:?}");
 }
 
@@ -136,7 +136,7 @@ async fn a_server_that_stops_does_not_wait_for_a_spinning_guest() {
     spinning(&arena.host).await;
     let began = Instant::now();
     let (_, data) = arena.host.stop().await;
-    println!("a server that is told to stop was gone after {:?}", began.elapsed());
+    eprintln!("a server that is told to stop was gone after {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(1) + 2 * SOON, "{:?}", began.elapsed());
     let _cut_or_refused = call.await.unwrap();
     // The run's end is on disk: nothing is left running for ever.

@@ -70,7 +70,7 @@ async fn a_component_that_takes_long_to_compile_is_given_up_and_nobody_waits_for
         longest
     };
     let ((status, told), longest) = tokio::join!(install, meanwhile);
-    println!("given up after {:?}; the neighbour waited for at most {longest:?}", began.elapsed());
+    eprintln!("given up after {:?}; the neighbour waited for at most {longest:?}", began.elapsed());
     assert!(status == 422 && told.contains("compil"), "{status} {told}");
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     assert_eq!(children(arena.host.pid()), Vec::<u32>::new(), "no compiler is left running");
@@ -111,7 +111,7 @@ async fn installs_of_one_tenant_in_great_number_leave_room_for_its_neighbours() 
         }
     };
     let (flood, waited) = tokio::join!(flood, neighbour);
-    println!("the neighbour's install was taken after {waited:?}");
+    eprintln!("the neighbour's install was taken after {waited:?}");
     for (status, told) in flood {
         assert!(matches!(status, 422 | 429 | 503), "{status} {told}");
     }

@@ -58,7 +58,7 @@ async fn fifty_rounds_of_attacks_leave_the_server_as_it_was() {
         }
     }
     let (before, after) = (before.unwrap(), arena.process());
-    println!("after 10 rounds {before:?}\nafter 50 rounds {after:?}");
+    eprintln!("after 10 rounds {before:?}\nafter 50 rounds {after:?}");
     assert!(after.files <= before.files + 6, "{before:?} {after:?}");
     assert!(after.threads <= before.threads + 4, "{before:?} {after:?}");
     assert!(after.resident_kib <= before.resident_kib + (24 << 10), "{before:?} {after:?}");
@@ -98,7 +98,7 @@ async fn a_tenant_that_spins_in_all_its_places_leaves_its_neighbours_theirs() {
         longest
     };
     let (statuses, longest) = tokio::join!(spins, neighbour);
-    println!("{statuses:?}; the neighbour waited for at most {longest:?}");
+    eprintln!("{statuses:?}; the neighbour waited for at most {longest:?}");
     assert!(statuses.contains(&200) && statuses.iter().any(|status| *status != 200), "{statuses:?}");
     assert!(longest < Duration::from_secs(2), "{longest:?}");
 }

@@ -219,6 +219,25 @@ async fn a_key_without_the_scope_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_for_secrets_alone_starts_no_run_and_reads_none() {
+    let (data, a, _) = two_tenants("secrets").await;
+    let host = Host::builder().data(data).start().await;
+    let run = "01900000-0000-7000-8000-000000000000";
+    for (method, path) in [
+        (Method::POST, "/v1/agent/run".to_owned()),
+        (Method::GET, "/v1/agent/stream?query=x".to_owned()),
+        (Method::GET, format!("/v1/runs/{run}")),
+        (Method::GET, format!("/v1/runs/{run}/events")),
+        (Method::POST, format!("/v1/runs/{run}/cancel")),
+        (Method::POST, "/v1/tools/web_fetch/call".to_owned()),
+    ] {
+        let body = json!({"query": "x"});
+        let (status, told) = host.json_as(&a, method.clone(), &path, Some(&body)).await;
+        assert_eq!((status, error(&told)), (403, "this needs a key with the scope runs"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_grant_is_refused_and_names_the_field() {
     let (data, a, _) = two_tenants("runs,plugins").await;
     let host = Host::builder().data(data).start().await;
@@ -359,4 +378,39 @@ async fn a_tenant_keeps_no_more_plugins_than_it_may() {
     let too_large = tool_plugin_as(json!({"name": "acme/l", "description": "d".repeat(6_000)}), "", "", ECHO);
     let (status, told) = host.install_as(host.key(), "/v1/plugins", too_large).await;
     assert_eq!(status, 413, "{told}");
+}
+
+#[tokio::test]
+async fn a_full_host_says_when_to_come_back_and_whose_calls_are_in_the_way() {
+    let (data, a, b) = two_tenants("runs,plugins").await;
+    let config = "max_tool_calls = 1\ntenant_share_percent = 100\ntool_call_patience_seconds = 1";
+    let host = std::sync::Arc::new(Host::builder().data(data).config(config).start().await);
+    let spin = "(loop $for_ever (br $for_ever)) (unreachable)";
+    let spinner = tool_plugin_as(json!({"name": "acme/spin", "tools": [tool("spin")]}), "", "", spin);
+    assert_eq!(host.install_as(&a, "/v1/plugins", spinner).await.0, 201);
+    for (key, name) in [(&a, "a/hello"), (&b, "b/hello")] {
+        let (data, body) = saying("hello");
+        let hello = tool_plugin_as(json!({"name": name, "tools": [tool("hello")]}), "", &data, &body);
+        assert_eq!(host.install_as(key, "/v1/plugins", hello).await.0, 201);
+    }
+    let call = |key: &str, name: &str| {
+        let request = host.client().post(host.url(&format!("/v1/tools/{name}/call"))).bearer_auth(key);
+        request.json(&json!({"arguments": {}}))
+    };
+    let spinning = tokio::spawn(call(&a, "spin").send());
+    let refused = loop {
+        let answer = host.send(call(&a, "hello")).await;
+        if answer.status().as_u16() != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "1"));
+    let told: Value = refused.json().await.unwrap();
+    assert!(error(&told).contains("this tenant has as many calls under way"), "{told}");
+    let refused = host.send(call(&b, "hello")).await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    // Who leaves ends the call, and its place is the next one's.
+    spinning.abort();
+    let answer = host.send(call(&b, "hello")).await;
+    assert_eq!(answer.status().as_u16(), 200);
 }

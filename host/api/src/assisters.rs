@@ -12,7 +12,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use vivarium_domain::{EventBody, RunId, SessionId, Tier};
+use vivarium_domain::{EventBody, RunId, Scope, SessionId, Tier};
 use vivarium_runs::LoggedEvent;
 
 use crate::ApiState;
@@ -21,7 +21,7 @@ use crate::gate::{Gate, gate};
 
 /// The agent endpoints need the max tier; the rate limit is anybody's to see.
 pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
-    let guard = |least| Gate { state: state.clone(), dialect: Dialect::Assisters, least };
+    let guard = |least| Gate { state: state.clone(), dialect: Dialect::Assisters, least, scope: Some(Scope::Runs) };
     let agent = Router::new()
         .route("/v1/agent/run", post(run::run))
         // Without this, axum would answer HEAD with GET's handler, and start a run whose answer nobody can see.
@@ -31,7 +31,7 @@ pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
     let limits = Router::new()
         .route("/v1/rate-limit", get(rate_limit::rate_limit))
         .method_not_allowed_fallback(method_not_allowed)
-        .route_layer(from_fn_with_state(guard(Tier::Free), gate));
+        .route_layer(from_fn_with_state(Gate { scope: None, ..guard(Tier::Free) }, gate));
     agent.merge(limits)
 }
 

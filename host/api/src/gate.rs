@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use vivarium_domain::Tier;
+use vivarium_domain::{Scope, Tier};
 
 use crate::ApiState;
 use crate::auth::Caller;
@@ -23,6 +23,8 @@ pub(crate) struct Gate {
     pub(crate) dialect: Dialect,
     /// The least tier that may pass.
     pub(crate) least: Tier,
+    /// What the key must be for; none: each handler says so itself.
+    pub(crate) scope: Option<Scope>,
 }
 
 /// 401, then 403, then the handler; what is left of the allowance on every answer.
@@ -39,6 +41,8 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
         let message =
             format!("this endpoint needs the {} tier; this key's tier is {}", name(gate.least), name(caller.tier));
         ApiError::new(Kind::TierTooLow, message).within(gate.dialect).into_response()
+    } else if let Err(error) = gate.scope.map_or(Ok(()), |scope| caller.needs(scope)) {
+        error.within(gate.dialect).into_response()
     } else {
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request).await

@@ -20,7 +20,7 @@ use crate::gate::{Gate, gate};
 
 /// Health needs no key; everything else needs one, of any tier.
 pub(crate) fn routes(state: &ApiState) -> Router<ApiState> {
-    let guard = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free };
+    let guard = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free, scope: None };
     let health = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde::Serialize;
+use vivarium_domain::Scope;
 use vivarium_runs::Item;
 
 use super::{NativeError, run_id};
@@ -28,6 +29,7 @@ pub(super) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, NativeError> {
+    caller.needs(Scope::Runs)?;
     let id = run_id(&id)?;
     let asked = Asked::new(uri.query().unwrap_or_default(), &headers)?;
     if !accepts_events(&headers) {

@@ -17,6 +17,7 @@ use crate::gate::CallerExt;
 const MAX_REASON_CHARS: usize = 2_000;
 
 async fn find(state: &ApiState, caller: &Caller, id: &str) -> Result<Run, ApiError> {
+    caller.needs(Scope::Runs)?;
     state.0.runs.get(&caller.tenant, run_id(id)?).await?.ok_or_else(ApiError::run_not_found)
 }
 

@@ -2,7 +2,7 @@
 //! workspace, and so one count of what it holds.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use vivarium_domain::{ContentHash, SessionId, TenantId};
@@ -12,8 +12,12 @@ use crate::error::RegistryError;
 
 pub(crate) struct Workspaces {
     folder: PathBuf,
-    open: Mutex<HashMap<PathBuf, Weak<Workspace>>>,
+    open: Mutex<HashMap<PathBuf, Slot>>,
 }
+
+/// One session's workspace, while somebody has it open. Its lock is held while it is opened, which takes as long as looking
+/// through its files does; others wait for nobody's but their own.
+type Slot = Arc<Mutex<Weak<Workspace>>>;
 
 /// A workspace that is removed when this is dropped.
 pub struct Scratch(PathBuf);
@@ -59,15 +63,25 @@ impl Workspaces {
         quota: FileQuota,
     ) -> Result<Arc<Workspace>, RegistryError> {
         let path = self.path(tenant, session);
-        // Held while it is opened, so that two calls at once do not count apart.
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(workspace) = open.get(&path).and_then(Weak::upgrade) {
+        let slot = self.slot(&path);
+        // So that two calls at once do not count apart.
+        let mut open = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(workspace) = open.upgrade() {
             return Ok(workspace);
         }
-        open.retain(|_, workspace| workspace.strong_count() > 0);
-        let workspace =
-            Workspace::open(path.clone(), quota).map_err(|error| RegistryError::Workspace(error.to_string()))?;
-        open.insert(path, Arc::downgrade(&workspace));
+        let workspace = Workspace::open(path, quota).map_err(|error| RegistryError::Workspace(error.to_string()))?;
+        *open = Arc::downgrade(&workspace);
         Ok(workspace)
+    }
+
+    fn slot(&self, path: &Path) -> Slot {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = open.get(path) {
+            return Arc::clone(slot);
+        }
+        // A slot that somebody holds is being opened; one whose workspace is alive is in use.
+        let in_use = |slot: &Slot| slot.try_lock().is_ok_and(|workspace| workspace.strong_count() > 0);
+        open.retain(|_, slot| Arc::strong_count(slot) > 1 || in_use(slot));
+        Arc::clone(open.entry(path.to_owned()).or_default())
     }
 }

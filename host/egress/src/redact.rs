@@ -425,8 +425,8 @@ mod tests {
 
     #[test]
     fn two_ways_to_read_a_text_are_followed_as_one_where_they_meet() {
-        let nearly = r"\".repeat(19);
-        assert_eq!(redactor(&[&r"\".repeat(20)]).redact(&nearly), nearly);
+        let nearly = r"\".repeat(9);
+        assert_eq!(redactor(&[&r"\".repeat(10)]).redact(&nearly), nearly);
     }
 
     /// One of the ways to write a text, chosen by `choices`, one for each character.

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod error;
 mod gate;
+mod installs;
 mod limits;
 mod native;
 mod outer;
@@ -23,7 +24,6 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
@@ -35,6 +35,7 @@ pub use limits::{RateLimit, TierLimits};
 
 use auth::Auth;
 use error::{ApiError, Dialect, Kind};
+use installs::Installs;
 
 /// Why the host can not serve now, in sentences; empty: it can.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
@@ -65,13 +66,10 @@ pub struct ApiConfig {
 #[derive(Clone)]
 pub struct ApiState(Arc<Inner>);
 
-/// Components that are uploaded at one time: each is held in memory.
-const UPLOADS: usize = 4;
-
 struct Inner {
     runs: Runs,
     registry: Registry,
-    uploads: Semaphore,
+    installs: Installs,
     max_component_bytes: usize,
     store: Arc<dyn Store>,
     auth: Auth,
@@ -100,7 +98,7 @@ impl ApiState {
         Self(Arc::new(Inner {
             runs,
             registry,
-            uploads: Semaphore::new(UPLOADS),
+            installs: Installs::new(),
             max_component_bytes,
             store,
             auth,

@@ -183,10 +183,7 @@ pub(super) async fn install(
     let (head, body) = request.into_parts();
     let place = place(&caller, &head.uri)?;
     refuse_other_types(&head.headers)?;
-    // So many components are held in memory at one time; who comes next waits with its body unread.
-    let _room = tokio::time::timeout(state.0.body_timeout, state.0.uploads.acquire())
-        .await
-        .map_err(|_| ApiError::new(Kind::Overloaded, "many plugins are being uploaded already; try again later"))?;
+    let _place = state.0.installs.place(&caller.tenant, state.0.body_timeout).await?;
     let component = read_body(body, state.0.max_component_bytes, state.0.body_timeout * 4).await?;
     let installed = state.0.registry.install(&place, component, Some(caller.key)).await?;
     let status = if installed.new { StatusCode::CREATED } else { StatusCode::OK };

@@ -65,7 +65,7 @@ async fn what_is_wrong_with_a_request_is_told_before_anything_runs() {
 
     assert_snapshot!(post("{}").await, @r#"400 {"error":{"message":"query is required","type":"invalid_request_error","code":"missing_parameter","param":"query"}}"#);
     assert_snapshot!(post(r#"{"query":""}"#).await, @r#"400 {"error":{"message":"query must not be empty","type":"invalid_request_error","code":"invalid_parameter","param":"query"}}"#);
-    assert_snapshot!(post(r#"{"query":"q","mode":"poet"}"#).await, @r#"400 {"error":{"message":"mode must be one of: chat, coding, research","type":"invalid_request_error","code":"invalid_parameter","param":"mode"}}"#);
+    assert_snapshot!(post(r#"{"query":"q","mode":"poet"}"#).await, @r#"400 {"error":{"message":"there is no mode \"poet\"; there are: chat, coding, research","type":"invalid_request_error","code":"invalid_parameter","param":"mode"}}"#);
     assert_snapshot!(post(r#"{"query":"q","maxCycles":"x"}"#).await, @r#"400 {"error":{"message":"maxCycles must be an integer from 1 to 8","type":"invalid_request_error","code":"invalid_parameter","param":"maxCycles"}}"#);
     assert_snapshot!(post(r#"{"query":"q","sessionId":""}"#).await, @r#"400 {"error":{"message":"sessionId must be 1 to 128 visible ASCII characters","type":"invalid_request_error","code":"invalid_parameter","param":"sessionId"}}"#);
     assert_snapshot!(post("{").await, @r#"400 {"error":{"message":"the body is not a JSON object as documented: EOF while parsing an object at line 1 column 1","type":"invalid_request_error","code":"invalid_request","param":null}}"#);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vivarium_tests::Host;
 use vivarium_tests::guest::{self, ECHO, append_section, tool, tool_plugin, tool_plugin_as};
 
 use super::{Arena, Seen, Service, error, refusal, text_answer};
@@ -117,6 +118,29 @@ async fn installs_of_one_tenant_in_great_number_leave_room_for_its_neighbours() 
     }
     arena.is_whole().await;
     assert_eq!(children(arena.host.pid()), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn the_first_call_after_a_restart_waits_for_nobodys_install() {
+    let before = arena("").await;
+    let (evil, operator, good) = (before.evil.clone(), before.operator.clone(), before.good.clone());
+    let data = before.host.kill().await;
+    let host = Host::builder().data(data).start().await;
+    let arena = Arena { host, evil, operator, good };
+    let install = arena.host.install_as(&arena.evil, "/v1/plugins", slow_to_compile());
+    let first_call = async {
+        // The compiler is at work: whoever needs it waits.
+        while children(arena.host.pid()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let began = Instant::now();
+        arena.is_whole().await;
+        (began.elapsed(), children(arena.host.pid()).len())
+    };
+    let ((status, told), (waited, compilers)) = tokio::join!(install, first_call);
+    eprintln!("the first call was answered after {waited:?}");
+    assert!(matches!(status, 201 | 422), "{status} {told}");
+    assert_eq!(compilers, 1, "the install was over before the call was answered");
 }
 
 #[tokio::test]

@@ -57,7 +57,13 @@ async fn fifty_rounds_of_attacks_leave_the_server_as_it_was() {
             before = Some(arena.process());
         }
     }
-    let (before, after) = (before.unwrap(), arena.process());
+    let before = before.unwrap();
+    // tokio keeps a thread of its blocking pool for ten idle seconds: what is still there after that is lost.
+    let rest = Instant::now();
+    while arena.process().threads > before.threads + 4 && rest.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let after = arena.process();
     eprintln!("after 10 rounds {before:?}\nafter 50 rounds {after:?}");
     assert!(after.files <= before.files + 6, "{before:?} {after:?}");
     assert!(after.threads <= before.threads + 4, "{before:?} {after:?}");

@@ -38,26 +38,27 @@ pub(crate) async fn read_body(body: Body, max: usize, patience: Duration) -> Res
 
 /// A body as what it should be; the error names the field and what it takes.
 pub(crate) fn json_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
-        wrong_json(&path, &error.to_string(), error.is_data())
-    })?;
-    reader.end().map_err(|error| wrong_json(".", &error.to_string(), false))?;
-    Ok(value)
+    read_json(body, serde_json::Error::to_string)
 }
 
 /// The same for a body that holds a secret: the error does not repeat anything of it.
 pub(crate) fn secret_json_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        let text = inner.to_string();
-        // What serde says of a missing or an unknown field names fields alone; all else may repeat a value.
-        let shown = text.starts_with("missing field") && inner.is_data();
-        wrong_json(&path, if shown { &text } else { "is not as documented" }, inner.is_data())
+    read_json(body, |error| {
+        let text = error.to_string();
+        // What serde says of a missing field names the field alone; all else may repeat a value.
+        let names_a_field = error.is_data() && text.starts_with("missing field");
+        if names_a_field { text } else { "is not as documented".to_owned() }
     })
+}
+
+fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8], told: fn(&serde_json::Error) -> String) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        wrong_json(&path, &told(&error), error.is_data())
+    })?;
+    reader.end().map_err(|error| wrong_json(".", &told(&error), false))?;
+    Ok(value)
 }
 
 fn wrong_json(path: &str, reason: &str, of_data: bool) -> ApiError {

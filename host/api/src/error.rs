@@ -227,7 +227,6 @@ impl From<RegistryError> for ApiError {
                 let what = what.clone();
                 Self::new(Kind::InvalidParameter, error.to_string()).about(what)
             }
-            RegistryError::Busy(_) => Self::new(Kind::Overloaded, error.to_string()),
             RegistryError::Store(error) => error.into(),
             RegistryError::Vault(_) | RegistryError::Workspace(_) | RegistryError::BrokeOff(_) => {
                 tracing::error!(%error, "the registry failed a request");

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vivarium_domain::{
-    Approval, FileAccess, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest,
-};
+use vivarium_domain::{Approval, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest};
 use vivarium_sandbox::{FileQuota, Grant, Limits, Plugin, WarmPool};
 
 /// A plugin in a tenant: what it may do is worked out.
@@ -32,12 +30,6 @@ impl PluginInUse {
     #[must_use]
     pub fn name(&self) -> &PluginName {
         &self.plugin.manifest().name
-    }
-
-    /// It may look at the files of a session.
-    #[must_use]
-    pub fn has_files(&self) -> Option<FileAccess> {
-        self.grant.files
     }
 }
 
@@ -108,14 +100,21 @@ impl Catalog {
         self.tools.get(name)
     }
 
-    /// All modes, by name.
-    pub fn modes(&self) -> impl Iterator<Item = &ModeEntry> {
-        self.modes.values()
-    }
-
     /// All tools, by name.
     pub fn tools(&self) -> impl Iterator<Item = &ToolEntry> {
         self.tools.values()
+    }
+
+    /// The modes' names in order, for a sentence; `none` where there are none.
+    #[must_use]
+    pub fn mode_names(&self) -> String {
+        listed(self.modes.keys())
+    }
+
+    /// The tools' names in order, for a sentence; `none` where there are none.
+    #[must_use]
+    pub fn tool_names(&self) -> String {
+        listed(self.tools.keys())
     }
 
     /// All tools as a model is told of them, by name.
@@ -123,6 +122,11 @@ impl Catalog {
     pub fn definitions(&self) -> &[ToolDefinition] {
         &self.definitions
     }
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn definition(manifest: &ToolManifest) -> ToolDefinition {

@@ -34,9 +34,6 @@ pub enum RegistryError {
     /// A bound on what a tenant keeps.
     #[error("{0}")]
     Full(String),
-    /// Too much is being installed at once.
-    #[error("{0}")]
-    Busy(String),
     /// The secrets can not be sealed or opened.
     #[error(transparent)]
     Vault(#[from] VaultError),

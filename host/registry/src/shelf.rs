@@ -13,24 +13,15 @@ use crate::error::RegistryError;
 /// Components that are compiled at one time. The compiler uses all cores by itself.
 const COMPILING: usize = 1;
 
-/// Components that wait to be compiled; further ones are refused.
-const WAITING: usize = 16;
-
 pub(crate) struct Shelf {
     sandbox: Sandbox,
     loaded: Mutex<HashMap<ContentHash, Arc<Plugin>>>,
-    waiting: Semaphore,
     compiling: Semaphore,
 }
 
 impl Shelf {
     pub(crate) fn new(sandbox: Sandbox) -> Self {
-        Self {
-            sandbox,
-            loaded: Mutex::default(),
-            waiting: Semaphore::new(WAITING + COMPILING),
-            compiling: Semaphore::new(COMPILING),
-        }
+        Self { sandbox, loaded: Mutex::default(), compiling: Semaphore::new(COMPILING) }
     }
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, HashMap<ContentHash, Arc<Plugin>>> {
@@ -42,12 +33,15 @@ impl Shelf {
         self.loaded().get(&digest).cloned()
     }
 
-    /// Loads a component: off the async threads, one after the other, and no more in line than is sensible.
+    /// Loads a component, off the async threads. One that has to be compiled waits for its turn; one whose compiled form is
+    /// kept does not, so that nobody's plugins wait for somebody else's install.
     pub(crate) async fn load(&self, bytes: Bytes) -> Result<Arc<Plugin>, RegistryError> {
-        let busy = || RegistryError::Busy("many plugins are being compiled already; try again later".to_owned());
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
-        let _turn = self.compiling.acquire().await.map_err(|_| busy())?;
         let digest = ContentHash::of(&bytes);
+        let _turn = match self.sandbox.keeps(digest) {
+            true => None,
+            // The semaphore is never closed.
+            false => self.compiling.acquire().await.ok(),
+        };
         if let Some(plugin) = self.get(digest) {
             return Ok(plugin);
         }

@@ -141,7 +141,7 @@ impl RunHost {
         let entry = match entry {
             Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
             Some(entry) => Ok(entry),
-            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
+            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.catalog.tool_names())),
         };
         IntendedCall { call, entry, idempotency_key }
     }
@@ -223,11 +223,6 @@ impl RunHost {
         }
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         Ok(Err(format!("denied: a person refused this call{reason}")))
-    }
-
-    fn tool_names(&self) -> String {
-        let names: Vec<&str> = self.catalog.tools().map(|tool| tool.manifest.name.as_str()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
     /// Puts documents into the ledger and their texts into the store.

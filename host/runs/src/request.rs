@@ -84,16 +84,3 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
-
-/// A mode that can be asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModeInfo {
-    /// The name to ask for it by.
-    pub name: String,
-    /// For a person.
-    pub title: String,
-    /// What it does.
-    pub description: String,
-    /// How many cycles a run takes when the client names none.
-    pub default_max_cycles: u32,
-}

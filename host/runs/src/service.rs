@@ -18,7 +18,7 @@ use crate::approvals::{Approvals, Decision};
 use crate::execute::{Control, Ending, Execution};
 use crate::log::{Reader, RunLog};
 use crate::queue::{FairQueue, Place, QueueLimits};
-use crate::request::{ModeInfo, RunRequest, StartError, Started};
+use crate::request::{RunRequest, StartError, Started};
 use crate::sessions::SessionLines;
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
@@ -208,14 +208,6 @@ impl Runs {
         let append = Write::AppendEvents { run: run.id, first_seq: event.seq, events: vec![json.into()] };
         let batch = Batch { conditions: Vec::new(), writes: vec![append, Write::PutRun(Box::new(run))] };
         self.0.store.commit(tenant, batch).await
-    }
-
-    /// The modes that a tenant can ask for.
-    ///
-    /// # Errors
-    /// When the tenant's plugins can not be read.
-    pub async fn modes(&self, tenant: &TenantId) -> Result<Vec<ModeInfo>, RegistryError> {
-        Ok(self.0.toolbox.registry.catalog(tenant).await?.modes().map(mode_info).collect())
     }
 
     /// The tools that a tenant can use, by name.
@@ -491,9 +483,7 @@ fn first_batch(run: &Run, request: &RunRequest) -> Batch {
 }
 
 fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
-    let modes: Vec<&str> = catalog.modes().map(|entry| entry.manifest.name.as_str()).collect();
-    let available = if modes.is_empty() { "none".to_owned() } else { modes.join(", ") };
-    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available }
+    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available: catalog.mode_names() }
 }
 
 fn compile_schema(schema: &serde_json::Value) -> Result<(String, Arc<Validator>), StartError> {
@@ -505,13 +495,4 @@ fn new_session_id() -> Result<SessionId, StartError> {
     let id = uuid::Uuid::now_v7().to_string();
     // A UUID is always a session id.
     id.parse().map_err(|error: vivarium_domain::IdError| StoreError::Corrupt(error.to_string()).into())
-}
-
-fn mode_info(entry: &ModeEntry) -> ModeInfo {
-    ModeInfo {
-        name: entry.manifest.name.to_string(),
-        title: entry.manifest.title.clone(),
-        description: entry.manifest.description.clone(),
-        default_max_cycles: entry.manifest.default_max_cycles,
-    }
 }

@@ -170,8 +170,7 @@ impl Toolbox {
     ) -> Result<ToolTrial, TrialError> {
         let catalog = self.registry.catalog(tenant).await?;
         let Some(entry) = catalog.tool(name) else {
-            let names: Vec<&str> = catalog.tools().map(|tool| tool.manifest.name.as_str()).collect();
-            let available = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let available = catalog.tool_names();
             return Err(TrialError::UnknownTool { name: name.chars().take(80).collect(), available });
         };
         let scratch = session.is_none();

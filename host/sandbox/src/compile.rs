@@ -35,6 +35,11 @@ impl CompileCache {
         self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())))
     }
 
+    /// A compiled form is there. Whether it is whole, loading it shows.
+    pub(crate) fn keeps(&self, engine: &PooledEngine, digest: ContentHash) -> bool {
+        self.path(engine, digest).is_some_and(|path| hash_path(&path).is_file())
+    }
+
     /// Removes a compiled form. What is mapped stays mapped.
     pub(crate) fn forget(&self, engine: &PooledEngine, digest: ContentHash) {
         let Some(path) = self.path(engine, digest) else { return };

@@ -81,6 +81,12 @@ impl Sandbox {
         self.engine.max_instances
     }
 
+    /// The component's compiled form is kept: loading it takes no compiling.
+    #[must_use]
+    pub fn keeps(&self, digest: ContentHash) -> bool {
+        self.cache.keeps(&self.engine, digest)
+    }
+
     /// Removes a component's compiled form from the cache. Plugins that are loaded go on.
     pub fn forget(&self, digest: ContentHash) {
         self.cache.forget(&self.engine, digest);

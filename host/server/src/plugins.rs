@@ -66,16 +66,10 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
         check_provided(manifest, &plugins).map_err(failed)?;
         plugins.push(SharedPlugin { plugin: Arc::new(plugin), bytes: component.bytes.len() as u64, gift });
     }
-    for name in gifts.keys().filter(|name| !components.iter().any(|component| component.is(name))) {
+    for name in gifts.keys() {
         tracing::info!(plugin = %name, "the configuration gives this plugin something, and it is not among those of this start");
     }
     Ok(Shared { plugins, gifts })
-}
-
-impl Component {
-    fn is(&self, name: &PluginName) -> bool {
-        vivarium_sandbox::read_manifest(&self.bytes).is_ok_and(|manifest| manifest.name == *name)
-    }
 }
 
 fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {

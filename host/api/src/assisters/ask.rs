@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 use vivarium_domain::{ContentHash, SessionId};
-use vivarium_runs::{Idempotency, ModeInfo, RunRequest};
+use vivarium_runs::{Idempotency, RunRequest};
 
 use crate::error::{ApiError, Kind};
 use crate::query;
@@ -69,18 +69,10 @@ impl Ask {
         })
     }
 
-    /// The run to start, if this tenant has the mode.
-    pub(super) fn into_request(
-        self,
-        modes: &[ModeInfo],
-        idempotency: Option<Idempotency>,
-    ) -> Result<RunRequest, ApiError> {
-        if !modes.iter().any(|mode| mode.name == self.mode) {
-            let known: Vec<&str> = modes.iter().map(|mode| mode.name.as_str()).collect();
-            return Err(ApiError::invalid("mode", format!("must be one of: {}", known.join(", "))));
-        }
+    /// The run to start. Whether this tenant has the mode, starting it shows.
+    pub(super) fn into_request(self, idempotency: Option<Idempotency>) -> RunRequest {
         let max_cycles = self.max_cycles.unwrap_or(if self.mode == "chat" { 1 } else { 5 });
-        Ok(RunRequest {
+        RunRequest {
             mode: self.mode,
             input: self.query,
             model: None,
@@ -88,7 +80,7 @@ impl Ask {
             max_cycles: Some(max_cycles),
             output_schema: None,
             idempotency,
-        })
+        }
     }
 }
 
@@ -236,21 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_mode_is_told_the_known_ones_and_the_default_cycles_depend_on_the_mode() {
-        let mode = |name: &str| ModeInfo {
-            name: name.into(),
-            title: String::new(),
-            description: String::new(),
-            default_max_cycles: 3,
-        };
-        let modes = [mode("chat"), mode("research")];
-        let cycles = |query_string: &str| {
-            Ask::from_query_string(query_string).unwrap().into_request(&modes, None).map(|request| request.max_cycles)
-        };
-        assert_eq!(cycles("query=q").unwrap(), Some(5));
-        assert_eq!(cycles("query=q&mode=chat").unwrap(), Some(1));
-        assert_eq!(cycles("query=q&mode=chat&maxCycles=2").unwrap(), Some(2));
-        assert_eq!(cycles("query=q&mode=poet").unwrap_err().message(), "mode must be one of: chat, research");
+    fn the_default_cycles_depend_on_the_mode() {
+        let cycles = |query_string: &str| Ask::from_query_string(query_string).unwrap().into_request(None).max_cycles;
+        assert_eq!(cycles("query=q"), Some(5));
+        assert_eq!(cycles("query=q&mode=chat"), Some(1));
+        assert_eq!(cycles("query=q&mode=chat&maxCycles=2"), Some(2));
     }
 
     proptest! {

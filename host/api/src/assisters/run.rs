@@ -29,7 +29,7 @@ pub(super) async fn run(
     let body = json_bytes(&state, &head.headers, body).await?;
     let ask = Ask::from_body(&body)?;
     let idempotency = idempotency(&head.headers, &body)?;
-    let request = ask.into_request(&state.0.runs.modes(&caller.tenant).await.map_err(ApiError::from)?, idempotency)?;
+    let request = ask.into_request(idempotency);
     caller.limits.take_request()?;
     let (ids, run) = start(&state, &caller, request).await?;
     Ok(answer(&state, &ids, run).await.map_err(|error| error.of_run(ids.run))?)

@@ -26,7 +26,7 @@ pub(super) async fn stream(
     uri: Uri,
 ) -> Result<Response, AssistersError> {
     let ask = Ask::from_query_string(uri.query().unwrap_or_default())?;
-    let request = ask.into_request(&state.0.runs.modes(&caller.tenant).await.map_err(ApiError::from)?, None)?;
+    let request = ask.into_request(None);
     caller.limits.take_request()?;
     let (ids, run) = start(&state, &caller, request).await?;
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };

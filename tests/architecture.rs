@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("vivarium-domain", &[]),
     ("vivarium-author", &["vivarium-domain"]),
     ("vivarium-egress", &[]),
@@ -21,7 +21,21 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "vivarium-runs",
         &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-sandbox", "vivarium-store"],
     ),
-    ("vivarium-api", &["vivarium-domain", "vivarium-registry", "vivarium-runs", "vivarium-store"]),
+    ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
+    ("vivarium-attachments", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox"]),
+    ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-store"]),
+    (
+        "vivarium-api",
+        &[
+            "vivarium-agents",
+            "vivarium-attachments",
+            "vivarium-domain",
+            "vivarium-registry",
+            "vivarium-runs",
+            "vivarium-store",
+            "vivarium-webhooks",
+        ],
+    ),
 ];
 
 /// A foreign crate that carries an authority, and the rooms that may hold it. The binary may hold any.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vivarium_domain::{ApiKey, ContentHash, KeyId, Scope, TenantId, Tier, Timestamp};
 use vivarium_store::{Batch, Store, StoreError, Write};
 
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, Dialect, Kind};
 use crate::limits::{KeyLimits, TierLimits};
 
 /// For how long a key is believed without asking the store. A revocation through this process counts at once; this is
@@ -73,8 +73,8 @@ impl Auth {
     }
 
     /// Who sends these headers.
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
-        let hash = hash_key(bearer(headers)?);
+    pub(crate) async fn caller(&self, headers: &HeaderMap, dialect: Dialect) -> Result<Arc<Caller>, ApiError> {
+        let hash = hash_key(key_of(headers, schemes(dialect))?);
         match self.remembered(&hash) {
             Some((caller, true)) => Ok(caller),
             Some((caller, false)) => self.ask(hash, Some(caller)).await,
@@ -147,17 +147,28 @@ impl Auth {
     }
 }
 
-/// The key in `Authorization: Bearer <key>`.
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+/// The schemes of a dialect's `Authorization` header; the first one is the document's.
+fn schemes(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Make => &["Token", "Bearer"],
+        Dialect::Assisters | Dialect::AgentHub | Dialect::Native => &["Bearer"],
+    }
+}
+
+/// The key in `Authorization: <scheme> <key>`.
+fn key_of<'a>(headers: &'a HeaderMap, schemes: &[&str]) -> Result<&'a str, ApiError> {
+    let scheme = schemes.first().copied().unwrap_or_default();
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        let message = "an API key is needed: send it in one header, Authorization: Bearer <key>";
+        let message = format!("an API key is needed: send it in one header, Authorization: {scheme} <key>");
         return Err(ApiError::new(Kind::InvalidApiKey, message));
     };
     let key = value.to_str().ok().and_then(|text| text.split_once(' '));
-    let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
-    key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES)
-        .ok_or_else(|| ApiError::new(Kind::InvalidApiKey, "the Authorization header must read: Bearer <key>"))
+    let is_known = |found: &str| schemes.iter().any(|known| found.eq_ignore_ascii_case(known));
+    let key = key.filter(|(found, _)| is_known(found)).map(|(_, key)| key.trim());
+    key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES).ok_or_else(|| {
+        ApiError::new(Kind::InvalidApiKey, format!("the Authorization header must read: {scheme} <key>"))
+    })
 }
 
 fn no_such_key() -> ApiError {

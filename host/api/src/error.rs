@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use vivarium_agents::AgentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId};
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{StartError, TrialError};
@@ -15,14 +16,22 @@ use vivarium_store::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Assisters,
+    Make,
+    AgentHub,
     Native,
 }
 
 impl Dialect {
     /// The dialect whose document has paths like this one.
     pub(crate) fn of_path(path: &str) -> Self {
-        let assisters = path.starts_with("/v1/agent") || path.starts_with("/v1/rate-limit");
-        if assisters { Self::Assisters } else { Self::Native }
+        let is_under =
+            |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match path {
+            _ if is_under("/v1/agent") || is_under("/v1/rate-limit") => Self::Assisters,
+            _ if is_under("/api/v2") || is_under("/ai-agents") => Self::Make,
+            _ if is_under("/api") => Self::AgentHub,
+            _ => Self::Native,
+        }
     }
 }
 
@@ -43,6 +52,8 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     IdempotencyConflict,
     RunHasEnded,
+    SessionBusy,
+    Conflict,
     RateLimited,
     TenantBusy,
     InvalidPlugin,
@@ -81,6 +92,8 @@ impl Kind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, REQUEST, "method_not_allowed"),
             Self::IdempotencyConflict => (StatusCode::CONFLICT, REQUEST, "idempotency_conflict"),
             Self::RunHasEnded => (StatusCode::CONFLICT, REQUEST, "run_has_ended"),
+            Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
+            Self::Conflict => (StatusCode::CONFLICT, REQUEST, "conflict"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
             Self::TenantBusy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tenant_busy"),
             Self::InvalidPlugin => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_plugin"),
@@ -201,6 +214,8 @@ impl From<StartError> for ApiError {
             StartError::UnknownModel(_) => Self::invalid_from("model", &error),
             StartError::MaxCycles { .. } => Self::invalid_from("maxCycles", &error),
             StartError::OutputSchema(_) => Self::invalid_from("outputSchema", &error),
+            StartError::SessionBusy => Self::new(Kind::SessionBusy, error.to_string()),
+            StartError::Session(_) => Self::invalid_from("sessionId", &error),
             StartError::IdempotencyConflict => Self {
                 param: Some("Idempotency-Key".into()),
                 ..Self::new(Kind::IdempotencyConflict, "this Idempotency-Key was used with another body")
@@ -210,6 +225,22 @@ impl From<StartError> for ApiError {
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
             StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
             StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::NotFound | AgentError::NoSuchVersion(_) | AgentError::NoSuchTeam(_) => {
+                Self::new(Kind::NotFound, error.to_string())
+            }
+            AgentError::NameTaken(_) => Self::new(Kind::Conflict, error.to_string()).about("name"),
+            AgentError::Changed { .. } => Self::new(Kind::Conflict, error.to_string()).about("version"),
+            AgentError::Full(_) => Self::new(Kind::Conflict, error.to_string()),
+            AgentError::Invalid { field, .. } => Self::new(Kind::InvalidParameter, error.to_string()).about(field),
+            AgentError::Registry(error) => error.into(),
+            AgentError::Store(error) => error.into(),
         }
     }
 }
@@ -309,16 +340,110 @@ struct NativeDetails<'a> {
     param: &'a str,
 }
 
+/// <https://developers.make.com/api-documentation>: a detail, the status in words, a code.
+#[derive(Serialize)]
+struct MakeError<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    message: &'a str,
+    code: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suberrors: Option<[MakeSuberror<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct MakeSuberror<'a> {
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct AgentHubError<'a> {
+    message: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<[AgentHubDetail<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct AgentHubDetail<'a> {
+    field: &'a str,
+    message: &'a str,
+}
+
+impl Kind {
+    /// The status in the make dialect: a model that does not answer is a dependency that failed.
+    fn make_status(self) -> StatusCode {
+        match self {
+            Self::ModelUnavailable => StatusCode::FAILED_DEPENDENCY,
+            other => other.form().0,
+        }
+    }
+
+    /// The code in the agent-hub dialect.
+    fn agent_hub_code(self) -> &'static str {
+        match (self, self.form().0) {
+            (Self::ModelUnavailable, _) => "PROVIDER_ERROR",
+            (_, StatusCode::UNAUTHORIZED) => "UNAUTHORIZED",
+            (_, StatusCode::FORBIDDEN) => "FORBIDDEN",
+            (_, StatusCode::NOT_FOUND) => "NOT_FOUND",
+            (_, StatusCode::CONFLICT) => "CONFLICT",
+            (_, StatusCode::TOO_MANY_REQUESTS) => "RATE_LIMITED",
+            (_, status) if status.is_server_error() => "INTERNAL_ERROR",
+            _ => "VALIDATION_ERROR",
+        }
+    }
+}
+
+fn make_error<'a>(kind: Kind, message: &'a str, param: Option<&str>) -> MakeError<'a> {
+    let status = kind.make_status();
+    let words = status.canonical_reason().unwrap_or("Error");
+    match kind {
+        Kind::InvalidApiKey | Kind::ApiKeyRevoked => {
+            MakeError { detail: None, message: "Access denied.", code: "IM001".into(), suberrors: None }
+        }
+        Kind::ScopeMissing => {
+            MakeError { detail: Some(message), message: "Access denied.", code: "IM002".into(), suberrors: None }
+        }
+        _ => MakeError {
+            detail: Some(message),
+            message: words,
+            code: format!("SC{}", status.as_u16()).into(),
+            suberrors: param.map(|_| [MakeSuberror { message }]),
+        },
+    }
+}
+
+impl ApiError {
+    /// The body in the make dialect, for an error within a stream.
+    pub(crate) fn make_body(&self) -> serde_json::Value {
+        serde_json::to_value(make_error(self.kind, &self.message, self.param.as_deref())).unwrap_or_default()
+    }
+
+    /// The code in the agent-hub dialect, for an error within a stream.
+    pub(crate) fn agent_hub_code(&self) -> &'static str {
+        self.kind.agent_hub_code()
+    }
+}
+
 impl IntoResponse for DialectError {
     fn into_response(self) -> Response {
         let Self { error, dialect } = self;
-        let (status, kind, code) = error.kind.form();
+        let (mut status, kind, code) = error.kind.form();
         let message = error.message.as_str();
         let (param, run_id) = (error.param.as_deref(), error.run);
         let mut response = match dialect {
             Dialect::Assisters => {
                 (status, Json(Body { error: &AssistersError { message, r#type: kind, code, param, run_id } }))
                     .into_response()
+            }
+            Dialect::Make => {
+                status = error.kind.make_status();
+                (status, Json(make_error(error.kind, message, param))).into_response()
+            }
+            Dialect::AgentHub => {
+                let details = param.map(|field| [AgentHubDetail { field, message }]);
+                let code = error.kind.agent_hub_code();
+                (status, Json(Body { error: &AgentHubError { message, code, details } })).into_response()
             }
             Dialect::Native => {
                 let details = param.map(|param| NativeDetails { param });
@@ -333,7 +458,8 @@ impl IntoResponse for DialectError {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let scheme = if dialect == Dialect::Make { "Token" } else { "Bearer" };
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
     }

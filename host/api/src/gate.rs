@@ -29,7 +29,7 @@ pub(crate) struct Gate {
 
 /// 401, then 403, then the handler; what is left of the allowance on every answer.
 pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let caller = match gate.state.0.auth.caller(request.headers()).await {
+    let caller = match gate.state.0.auth.caller(request.headers(), gate.dialect).await {
         Ok(caller) => caller,
         Err(error) => {
             let mut response = error.within(gate.dialect).into_response();

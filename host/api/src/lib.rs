@@ -3,6 +3,7 @@
 //!
 //! This crate knows no wasm and no model. It is given [`Runs`] to start and follow, and a [`Store`] to read.
 
+mod agent_hub;
 mod assisters;
 mod attend;
 mod auth;
@@ -11,6 +12,7 @@ mod error;
 mod gate;
 mod installs;
 mod limits;
+mod make;
 mod native;
 mod outer;
 mod query;
@@ -25,6 +27,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use vivarium_agents::Agents;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
 use vivarium_store::Store;
@@ -44,6 +47,8 @@ pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sy
 pub struct ApiConfig {
     /// Starts, follows and ends runs.
     pub runs: Runs,
+    /// Agents and teams.
+    pub agents: Agents,
     /// Plugins, grants and secrets.
     pub registry: Registry,
     /// Keys, tenants and logs.
@@ -68,6 +73,7 @@ pub struct ApiState(Arc<Inner>);
 
 struct Inner {
     runs: Runs,
+    agents: Agents,
     registry: Registry,
     installs: Installs,
     max_component_bytes: usize,
@@ -85,6 +91,7 @@ impl ApiState {
     pub fn new(config: ApiConfig) -> Self {
         let ApiConfig {
             runs,
+            agents,
             registry,
             store,
             readiness,
@@ -97,6 +104,7 @@ impl ApiState {
         let auth = Auth::new(Arc::clone(&store), limits);
         Self(Arc::new(Inner {
             runs,
+            agents,
             registry,
             installs: Installs::new(),
             max_component_bytes,
@@ -114,6 +122,8 @@ impl ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .merge(assisters::routes(&state))
+        .merge(make::routes(&state))
+        .merge(agent_hub::routes(&state))
         .merge(native::routes(&state))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(outer::outer))

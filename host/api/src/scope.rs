@@ -17,12 +17,6 @@ impl Caller {
         if self.may(scope) {
             return Ok(());
         }
-        let name = match scope {
-            Scope::Runs => "runs",
-            Scope::Plugins => "plugins",
-            Scope::Secrets => "secrets",
-            Scope::Admin => "admin",
-        };
-        Err(ApiError::new(Kind::ScopeMissing, format!("this needs a key with the scope {name}")))
+        Err(ApiError::new(Kind::ScopeMissing, format!("this needs a key with the scope {}", scope.name())))
     }
 }

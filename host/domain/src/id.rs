@@ -216,9 +216,48 @@ uuid_id!(
     RunId, "a run id"
 );
 uuid_id!(
+    /// A stored agent, in all its versions.
+    AgentId, "an agent id"
+);
+uuid_id!(
+    /// A document of a tenant's.
+    DocumentId, "a document id"
+);
+uuid_id!(
     /// An API key's public name; says nothing of the key itself.
     KeyId, "a key id"
 );
+
+/// A team's number within its tenant, from 1. The first team is every tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TeamId(std::num::NonZeroU32);
+
+impl TeamId {
+    /// The team of this number; none for 0.
+    #[must_use]
+    pub fn new(number: u32) -> Option<Self> {
+        std::num::NonZeroU32::new(number).map(Self)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Default for TeamId {
+    fn default() -> Self {
+        Self(std::num::NonZeroU32::MIN)
+    }
+}
+
+impl fmt::Display for TeamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 #[cfg(test)]
 mod tests {

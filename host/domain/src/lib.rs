@@ -1,6 +1,7 @@
 //! The words of the house as plain types: ids, events, runs, sessions, what is said to a model and what a plugin says
 //! of itself. No I/O, no clock, no tokio: every other crate may know this one, and it knows none of them.
 
+mod agent;
 mod event;
 mod grant;
 mod id;
@@ -12,10 +13,14 @@ mod run;
 mod session;
 mod source;
 mod tenant;
+mod webhook;
 
+pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
 pub use event::{Event, EventBody, HostCall, ToolOutcome, ToolUsage};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
-pub use id::{ContentHash, IdError, KeyId, RunId, SecretName, SessionId, TenantId, ToolName};
+pub use id::{
+    AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
+};
 pub use manifest::{Instances, Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
 pub use model::{
     Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,
@@ -23,10 +28,11 @@ pub use model::{
 };
 pub use model_error::ModelError;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
-pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunStatus};
-pub use session::{Session, SessionMessage};
+pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunSettings, RunStatus};
+pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};
 pub use tenant::{ApiKey, Scope, Tenant, Tier};
+pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
 
 /// The instant of an event or a record: UTC, written as ISO 8601.
 pub use jiff::Timestamp;

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::id::{ContentHash, RunId, SessionId};
-use crate::model::{ModelName, Usage};
+use crate::agent::{AgentRef, AgentTool, OutputFormat};
+use crate::id::{ContentHash, DocumentId, RunId, SessionId};
+use crate::model::{Message, ModelName, Usage};
+use crate::session::KeptAttachment;
 
 /// Where a run is: `queued → running ⇄ waiting → completed | failed | cancelled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,6 +100,50 @@ pub struct RunFailure {
     pub message: String,
 }
 
+/// What a run was told besides its input: an agent's configuration and what the client said over it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunSettings {
+    /// Instructions for the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// The tools that it may use; none: all that the tenant has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<AgentTool>>,
+    /// How many earlier turns of the session it is given; none: as many as the host gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_turns: Option<u32>,
+    /// The most tokens that the model writes in one answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// After so many seconds it is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// What the answer must be.
+    #[serde(skip_serializing_if = "OutputFormat::is_text")]
+    pub output: OutputFormat,
+    /// Documents that its corpus tools search, besides the host's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<DocumentId>,
+    /// Turns that the client put in front of its input, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Message>,
+    /// The files that came with the input.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<KeptAttachment>,
+    /// The client's own notes.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl RunSettings {
+    /// It was told nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A run's record: what lists show. Its story is in its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,10 +160,19 @@ pub struct Run {
     pub model: ModelName,
     /// The conversation that it belongs to.
     pub session_id: SessionId,
+    /// It leaves nothing in any session: `session_id` names its files and nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stateless: bool,
+    /// The agent that it is a run of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentRef>,
     /// What the client asked for.
     pub input: String,
     /// The bound on its cycles.
     pub max_cycles: u32,
+    /// What it was told besides.
+    #[serde(default, skip_serializing_if = "RunSettings::is_empty")]
+    pub settings: RunSettings,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it ended.

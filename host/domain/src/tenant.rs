@@ -37,12 +37,37 @@ pub struct Tenant {
 pub enum Scope {
     /// Make and read runs.
     Runs,
+    /// Read agents.
+    #[serde(rename = "agents:read", alias = "ai-agents:read")]
+    AgentsRead,
+    /// Make, change and delete agents, and run them through the make dialect.
+    #[serde(rename = "agents:write", alias = "ai-agents:write")]
+    AgentsWrite,
     /// Install, grant and remove the tenant's plugins.
     Plugins,
     /// Set and remove the tenant's secrets.
     Secrets,
     /// Everything, tenants included: an operator's.
     Admin,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Runs, Self::AgentsRead, Self::AgentsWrite, Self::Plugins, Self::Secrets, Self::Admin];
+
+    /// Its name, on the wire and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::AgentsRead => "agents:read",
+            Self::AgentsWrite => "agents:write",
+            Self::Plugins => "plugins",
+            Self::Secrets => "secrets",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// An API key. The key itself is shown once and kept nowhere; it is found by its SHA-256.

@@ -283,7 +283,7 @@ impl Execution {
         let messages = std::iter::once(Message::user(self.run.input.clone()))
             .chain(appended)
             .chain(std::iter::once(Message::assistant(outcome.answer.clone())))
-            .map(|message| SessionMessage { run_id: self.run.id, at, message })
+            .map(|message| SessionMessage { run_id: self.run.id, at, message, attachments: Vec::new() })
             .collect();
         Write::AppendMessages { session: self.run.session_id.clone(), messages }
     }

@@ -15,6 +15,6 @@ mod tools;
 
 pub use approvals::Decision;
 pub use log::{Item, LoggedEvent, Reader};
-pub use request::{Idempotency, RunRequest, StartError, Started};
+pub use request::{Attachment, Idempotency, RunRequest, StartError, Started, Webhook};
 pub use service::{RecoveryReport, Runs, RunsConfig};
 pub use tools::{ToolInfo, ToolTrial, TrialError};

@@ -1,25 +1,132 @@
 //! What is asked of this crate, and what it answers at once.
 
-use vivarium_domain::{ContentHash, ModelName, RunId, SessionId};
+use vivarium_domain::{
+    Agent, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, Message, ModelName, OutputFormat,
+    RunId, SessionId, WebhookForm,
+};
 use vivarium_store::StoreError;
 
-/// What a client asks for.
+/// A file that comes with the input, as a model can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// As the client named it.
+    pub file_name: String,
+    /// The type that it came as.
+    pub media_type: String,
+    /// Whether `content` is text (UTF-8) or an image.
+    pub kind: AttachmentKind,
+    /// The extracted text, or the image's bytes.
+    pub content: bytes::Bytes,
+}
+
+/// Where to tell of the run's end, and in whose words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// A checked `https:` or `http:` URL.
+    pub url: String,
+    /// Whose words.
+    pub form: WebhookForm,
+}
+
+/// What a client asks for. [`RunRequest::new`] and [`RunRequest::of_agent`] make one to be changed.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
     /// The mode's name.
     pub mode: String,
     /// The question or the task.
     pub input: String,
+    /// The agent that it is a run of.
+    pub agent: Option<AgentRef>,
+    /// Instructions for the model.
+    pub instructions: Option<String>,
     /// Who answers; none: the host's default model.
     pub model: Option<ModelName>,
+    /// The tools that it may use; none: all that the tenant has.
+    pub tools: Option<Vec<AgentTool>>,
     /// The conversation to continue, or the id of a new one; none: a new one with an id of our choice.
     pub session_id: Option<SessionId>,
+    /// The title of a new session; none: made from the input.
+    pub session_title: Option<String>,
+    /// For how many seconds without a message a new session is kept; none: for ever.
+    pub session_ttl_seconds: Option<u64>,
+    /// Nothing of it is kept as a session. Not together with `session_id`.
+    pub stateless: bool,
+    /// How many earlier turns of the session it is given; none: as many as the host gives.
+    pub history_turns: Option<u32>,
+    /// Turns that the client puts in front of its input, oldest first: of users and assistants, text alone.
+    pub earlier: Vec<Message>,
+    /// Files that come with the input.
+    pub attachments: Vec<Attachment>,
+    /// Documents that its corpus tools search, besides the host's own.
+    pub contexts: Vec<DocumentId>,
     /// The bound on cycles, from 1; none: the mode's default.
     pub max_cycles: Option<u32>,
-    /// JSON Schema that the answer must satisfy.
-    pub output_schema: Option<serde_json::Value>,
+    /// The most tokens that the model writes in one answer.
+    pub max_output_tokens: Option<u32>,
+    /// After so many seconds it is ended.
+    pub timeout_seconds: Option<u32>,
+    /// What the answer must be.
+    pub output: OutputFormat,
+    /// What becomes of it if a run of its session is under way.
+    pub when_busy: BusyPolicy,
+    /// The client's own notes.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Where to tell of its end.
+    pub webhook: Option<Webhook>,
     /// Makes the request safe to repeat.
     pub idempotency: Option<Idempotency>,
+}
+
+impl RunRequest {
+    /// A run of this mode, of no agent, in a new session.
+    #[must_use]
+    pub fn new(mode: impl Into<String>, input: impl Into<String>) -> Self {
+        Self {
+            mode: mode.into(),
+            input: input.into(),
+            agent: None,
+            instructions: None,
+            model: None,
+            tools: None,
+            session_id: None,
+            session_title: None,
+            session_ttl_seconds: None,
+            stateless: false,
+            history_turns: None,
+            earlier: Vec::new(),
+            attachments: Vec::new(),
+            contexts: Vec::new(),
+            max_cycles: None,
+            max_output_tokens: None,
+            timeout_seconds: None,
+            output: OutputFormat::Text,
+            when_busy: BusyPolicy::Enqueue,
+            metadata: serde_json::Map::new(),
+            webhook: None,
+            idempotency: None,
+        }
+    }
+
+    /// A run of this agent, with all that it is configured with, in a new session.
+    #[must_use]
+    pub fn of_agent(agent: &Agent, input: impl Into<String>) -> Self {
+        let config = &agent.config;
+        Self {
+            agent: Some(agent.into()),
+            instructions: Some(config.prompt.clone()).filter(|prompt| !prompt.is_empty()),
+            model: config.model.clone(),
+            tools: config.tools.clone(),
+            session_ttl_seconds: config.session_ttl_seconds,
+            history_turns: config.history_turns,
+            contexts: config.contexts.clone(),
+            max_cycles: config.max_cycles,
+            max_output_tokens: config.max_output_tokens,
+            timeout_seconds: config.timeout_seconds,
+            output: config.output.clone(),
+            when_busy: config.when_busy,
+            ..Self::new(config.mode.clone(), input)
+        }
+    }
 }
 
 /// A client's idempotency key and what it came with.
@@ -62,6 +169,12 @@ pub enum StartError {
         /// The most.
         max: u32,
     },
+    /// A run of the session is under way, and the request does not want to wait.
+    #[error("a run of this session is under way; wait for its end, or cancel it")]
+    SessionBusy,
+    /// The session is with another agent, or is not there.
+    #[error("{0}")]
+    Session(String),
     /// The schema for the answer is no JSON Schema.
     #[error("the output schema is no valid JSON Schema: {0}")]
     OutputSchema(String),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jsonschema::Validator;
 use tokio::sync::Notify;
 use vivarium_domain::{
-    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp, Usage,
+    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunSettings, RunStatus, SessionId, TenantId, Timestamp,
+    Usage,
 };
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, ModeEntry, Registry, RegistryError};
@@ -290,7 +291,7 @@ impl Runs {
             .models
             .resolve(request.model.as_ref())
             .map_err(|error| StartError::UnknownModel(error.to_string()))?;
-        let output_schema = request.output_schema.as_ref().map(compile_schema).transpose()?;
+        let output_schema = request.output.schema().as_ref().map(compile_schema).transpose()?;
         let new_session = request.session_id.is_none();
         let session_id = request.session_id.clone().map_or_else(new_session_id, Ok)?;
         let run = self.new_run(request, &mode, model, session_id, max_cycles);
@@ -329,8 +330,11 @@ impl Runs {
             plugin: mode.plugin.plugin.digest(),
             model,
             session_id,
+            stateless: request.stateless,
+            agent: request.agent,
             input: request.input.clone(),
             max_cycles,
+            settings: RunSettings::default(),
             created_at: Timestamp::now(),
             ended_at: None,
             outcome: None,

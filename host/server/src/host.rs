@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, Readiness};
 use vivarium_domain::{IdError, ModelInfo, ModelName};
 use vivarium_egress::Egress;
@@ -129,8 +130,10 @@ impl Host {
         let keys = Keys::new(Arc::clone(&store));
         let first_key = keys.first(config.admin_key.as_ref()).await?;
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
+            agents,
             registry: registry.clone(),
             store: Arc::clone(&store),
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),

@@ -30,6 +30,7 @@ pub(crate) struct Prepared {
 enum Check {
     IdempotencyKeyUnused { key: Bytes, text: String },
     NextEvent { log: Bytes, run: RunId, seq: u64 },
+    NotBuilt(Condition),
 }
 
 enum Step {
@@ -83,6 +84,10 @@ fn check(tenant: &TenantId, condition: Condition) -> Check {
         Condition::IdempotencyKeyUnused(text) => {
             Check::IdempotencyKeyUnused { key: Key::of(tenant).client_text(&text).into_bytes(), text }
         }
+        Condition::AgentVersion { .. }
+        | Condition::AgentNameFree(_)
+        | Condition::SessionExists(_)
+        | Condition::SessionAbsent(_) => Check::NotBuilt(condition),
         Condition::NextEvent { run, seq } => Check::NextEvent { log: Key::of(tenant).run(run).into_bytes(), run, seq },
     }
 }
@@ -166,6 +171,14 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
         | Write::AppendMessages { .. }
         | Write::PutIdempotency { .. }
         | Write::PutTenant(_)
+        | Write::PutAgent(_)
+        | Write::DeleteAgent(_)
+        | Write::EnsureSession(_)
+        | Write::ChangeSession { .. }
+        | Write::PutTeam(_)
+        | Write::PutDocument(_)
+        | Write::DeleteDocument(_)
+        | Write::PutDelivery(_)
         | Write::PutApiKey { .. } => {}
     }
     Ok(())
@@ -269,6 +282,7 @@ impl<'a> Resolver<'a> {
             Check::NextEvent { log, run, seq } => {
                 (self.is_next_event(batch, log, *seq)?, Condition::NextEvent { run: *run, seq: *seq })
             }
+            Check::NotBuilt(condition) => (false, condition.clone()),
         };
         if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
     }
@@ -287,9 +301,9 @@ impl<'a> Resolver<'a> {
             }
             Step::Messages { tenant, session, first_at, last_at, messages } => {
                 let key = Key::of(&tenant).session(&session);
-                let fresh = Session { id: session, created_at: first_at, updated_at: last_at, messages: 0 };
+                let fresh = Session::new(session, first_at);
                 let mut session = self.session(batch, key.as_slice())?.unwrap_or(fresh);
-                session.updated_at = session.updated_at.max(last_at);
+                session.touch(last_at);
                 let mut rest = messages.as_slice();
                 while !rest.is_empty() {
                     let at = key.clone().number(session.messages).into_bytes();

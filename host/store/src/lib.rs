@@ -49,8 +49,9 @@ pub use sled_store::SledStore;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    ApiKey, ContentHash, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, SecretName,
-    Session, SessionId, SessionMessage, Tenant, TenantId, Timestamp,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DocumentId, InstalledRecord, PluginGrant,
+    PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session, SessionId, SessionMessage, Team, TeamId,
+    Tenant, TenantId, Timestamp,
 };
 
 /// Why the store did not do what was asked.
@@ -83,6 +84,20 @@ pub enum Condition {
         /// The number.
         seq: u64,
     },
+    /// The agent is there in this version; 0: there is no such agent. Holds for every [`Write::PutAgent`] by itself, with
+    /// the version before the one that is written.
+    AgentVersion {
+        /// The agent.
+        agent: AgentId,
+        /// The version.
+        version: u64,
+    },
+    /// No other agent of the tenant has this name. Holds for every [`Write::PutAgent`] by itself.
+    AgentNameFree(String),
+    /// There is such a session. Holds for every [`Write::ChangeSession`] by itself.
+    SessionExists(SessionId),
+    /// There is no such session.
+    SessionAbsent(SessionId),
 }
 
 /// The first request that came with an idempotency key.
@@ -110,6 +125,29 @@ pub enum Write {
         /// The events.
         events: Vec<Bytes>,
     },
+    /// Makes an agent, or its next version; the versions before stay.
+    PutAgent(Box<Agent>),
+    /// Removes an agent and all its versions. Its sessions and runs stay.
+    DeleteAgent(AgentId),
+    /// Makes the session if there is none of its id. One that is there is left as it is, but for the time of its last use.
+    EnsureSession(Box<Session>),
+    /// Changes a session.
+    ChangeSession {
+        /// The session.
+        session: SessionId,
+        /// Its new title, if it gets one; none: it has none from now on.
+        title: Option<Option<String>>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Creates or replaces a team.
+    PutTeam(Team),
+    /// Creates or replaces a document's record; its text is a blob.
+    PutDocument(Box<CorpusDocument>),
+    /// Removes a document's record.
+    DeleteDocument(DocumentId),
+    /// Creates or replaces the record of a delivery, by its run.
+    PutDelivery(Box<Delivery>),
     /// Appends to a session's history; makes the session if there is none.
     AppendMessages {
         /// The session.
@@ -190,8 +228,54 @@ pub struct RunFilter {
     pub status: Option<RunStatus>,
     /// Only those of this session.
     pub session: Option<SessionId>,
+    /// Only those of this agent.
+    pub agent: Option<AgentId>,
     /// Only those made before this one.
     pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T, C> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins; none: this is the last one. There may be a next page even where this one is short: a
+    /// page looks through a bounded number of records.
+    pub next: Option<C>,
+}
+
+/// Which agents to list.
+#[derive(Debug, Clone, Default)]
+pub struct AgentFilter {
+    /// Only those of this team.
+    pub team: Option<TeamId>,
+    /// Only those made before this one.
+    pub before: Option<AgentId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Where a page of sessions begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionStart {
+    /// With the newest.
+    #[default]
+    Newest,
+    /// After so many of the newest.
+    Skip(u64),
+    /// Where a page before it said that the next one begins.
+    Cursor(u64),
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Only those with this agent.
+    pub agent: Option<AgentId>,
+    /// Where the page begins.
+    pub start: SessionStart,
     /// At most so many.
     pub limit: usize,
 }
@@ -208,7 +292,97 @@ pub trait Store: Send + Sync + 'static {
     fn run(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<Option<Run>, StoreError>>;
 
     /// Runs, newest first.
-    fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Vec<Run>, StoreError>>;
+    fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Page<Run, RunId>, StoreError>>;
+
+    /// One agent, in its current version.
+    fn agent(&self, tenant: &TenantId, agent: AgentId) -> BoxFuture<'_, Result<Option<Agent>, StoreError>>;
+
+    /// The agent of this name.
+    fn agent_by_name(&self, tenant: &TenantId, name: &str) -> BoxFuture<'_, Result<Option<Agent>, StoreError>>;
+
+    /// Agents in their current versions, newest first.
+    fn agents(&self, tenant: &TenantId, filter: AgentFilter)
+    -> BoxFuture<'_, Result<Page<Agent, AgentId>, StoreError>>;
+
+    /// An agent as it was in one version.
+    fn agent_version(
+        &self,
+        tenant: &TenantId,
+        agent: AgentId,
+        version: u64,
+    ) -> BoxFuture<'_, Result<Option<Agent>, StoreError>>;
+
+    /// An agent's versions below `before` (none: all), newest first, the current one included.
+    fn agent_versions(
+        &self,
+        tenant: &TenantId,
+        agent: AgentId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Agent, u64>, StoreError>>;
+
+    /// Sessions, those first that were made last.
+    fn sessions(
+        &self,
+        tenant: &TenantId,
+        filter: SessionFilter,
+    ) -> BoxFuture<'_, Result<Page<Session, u64>, StoreError>>;
+
+    /// How many sessions there are: all, or those with an agent.
+    fn count_sessions(&self, tenant: &TenantId, agent: Option<AgentId>) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Messages of a session from number `first` on, oldest first, at most `limit`.
+    fn messages_from(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        first: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>>;
+
+    /// Removes a session, its messages with their attachments, its runs and their events. On disk when the future is done.
+    /// False: there is no such session.
+    fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Sessions whose time was over at `now`, at most `limit`.
+    fn expired_sessions(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(TenantId, SessionId)>, StoreError>>;
+
+    /// The tenant's teams, by number; without the team that every tenant has, unless it was written.
+    fn teams(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<Team>, StoreError>>;
+
+    /// One document's record.
+    fn document(
+        &self,
+        tenant: &TenantId,
+        document: DocumentId,
+    ) -> BoxFuture<'_, Result<Option<CorpusDocument>, StoreError>>;
+
+    /// The records of a collection's documents made before `before`, newest first.
+    fn documents(
+        &self,
+        tenant: &TenantId,
+        corpus: &str,
+        before: Option<DocumentId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<CorpusDocument, DocumentId>, StoreError>>;
+
+    /// The delivery of a run's end.
+    fn delivery(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
+
+    /// Deliveries of runs made before `before`, newest first.
+    fn deliveries(
+        &self,
+        tenant: &TenantId,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Delivery, RunId>, StoreError>>;
+
+    /// All deliveries that are pending: what start-up must go on with.
+    fn pending_deliveries(&self) -> BoxFuture<'_, Result<Vec<(TenantId, Delivery)>, StoreError>>;
 
     /// A run's events with numbers above `after`, in order, at most `limit`: number and JSON.
     fn events(

@@ -11,8 +11,9 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    ApiKey, ContentHash, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, Session,
-    SessionId, SessionMessage, Tenant, TenantId,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DocumentId, InstalledRecord, PluginGrant,
+    PluginName, Run, RunId, RunStatus, SealedSecret, Session, SessionId, SessionMessage, Team, Tenant, TenantId,
+    Timestamp,
 };
 
 use crate::batch::{Prepared, from_json, list_of, prepare};
@@ -23,7 +24,7 @@ use crate::settle::{Settler, Trouble};
 use crate::table::{Key, Place, Range, Table, last_run, split_tenant};
 use crate::view::{Direction, PIECE, View};
 use crate::writer::{Counters, Writer};
-use crate::{Batch, IdempotencyRecord, RunFilter, Store, StoreError};
+use crate::{AgentFilter, Batch, IdempotencyRecord, Page, RunFilter, SessionFilter, Store, StoreError};
 
 /// The store of one host: sled's trees behind a journal. Only one may be open on a folder; a second is refused.
 ///
@@ -165,10 +166,10 @@ impl SledStore {
         }
     }
 
-    async fn list_runs(&self, tenant: TenantId, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+    async fn list_runs(&self, tenant: TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
         let mut found = Vec::new();
         if filter.limit == 0 {
-            return Ok(found);
+            return Ok(Page { items: found, next: None });
         }
         // The smallest index that holds all that can match.
         let (table, prefix) = match (&filter.session, filter.status) {
@@ -189,7 +190,8 @@ impl SledStore {
             Ok(if found.len() < filter.limit { Walk::On } else { Walk::Stop })
         })
         .await?;
-        Ok(found)
+        let next = found.last().filter(|_| found.len() == filter.limit).map(|run| run.id);
+        Ok(Page { items: found, next })
     }
 
     /// The run that an index names. None: it was written between the index's piece and now, and is no longer in it.
@@ -338,8 +340,116 @@ impl Store for SledStore {
         ready(self.record(Table::Runs, Key::of(tenant).run(run).as_slice())).boxed()
     }
 
-    fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Vec<Run>, StoreError>> {
+    fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Page<Run, RunId>, StoreError>> {
         self.list_runs(tenant.clone(), filter).boxed()
+    }
+
+    fn agent(&self, _tenant: &TenantId, _agent: AgentId) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn agent_by_name(&self, _tenant: &TenantId, _name: &str) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn agents(
+        &self,
+        _tenant: &TenantId,
+        _filter: AgentFilter,
+    ) -> BoxFuture<'_, Result<Page<Agent, AgentId>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn agent_version(
+        &self,
+        _tenant: &TenantId,
+        _agent: AgentId,
+        _version: u64,
+    ) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn agent_versions(
+        &self,
+        _tenant: &TenantId,
+        _agent: AgentId,
+        _before: Option<u64>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Agent, u64>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn sessions(
+        &self,
+        _tenant: &TenantId,
+        _filter: SessionFilter,
+    ) -> BoxFuture<'_, Result<Page<Session, u64>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn count_sessions(&self, _tenant: &TenantId, _agent: Option<AgentId>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn messages_from(
+        &self,
+        _tenant: &TenantId,
+        _session: &SessionId,
+        _first: u64,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn delete_session(&self, _tenant: &TenantId, _session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn expired_sessions(
+        &self,
+        _now: Timestamp,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(TenantId, SessionId)>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn teams(&self, _tenant: &TenantId) -> BoxFuture<'_, Result<Vec<Team>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn document(
+        &self,
+        _tenant: &TenantId,
+        _document: DocumentId,
+    ) -> BoxFuture<'_, Result<Option<CorpusDocument>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn documents(
+        &self,
+        _tenant: &TenantId,
+        _corpus: &str,
+        _before: Option<DocumentId>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Page<CorpusDocument, DocumentId>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn delivery(&self, _tenant: &TenantId, _run: RunId) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn deliveries(
+        &self,
+        _tenant: &TenantId,
+        _before: Option<RunId>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Delivery, RunId>, StoreError>> {
+        ready(Err(not_built())).boxed()
+    }
+
+    fn pending_deliveries(&self) -> BoxFuture<'_, Result<Vec<(TenantId, Delivery)>, StoreError>> {
+        ready(Err(not_built())).boxed()
     }
 
     fn events(
@@ -477,6 +587,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| StoreError::Unavailable(format!("the thread {name} can not be started: {error}")))
+}
+
+fn not_built() -> StoreError {
+    StoreError::Unavailable("not built yet".to_owned())
 }
 
 /// Runs what reads or writes whole files on a thread that may block.

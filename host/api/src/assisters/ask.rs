@@ -73,13 +73,10 @@ impl Ask {
     pub(super) fn into_request(self, idempotency: Option<Idempotency>) -> RunRequest {
         let max_cycles = self.max_cycles.unwrap_or(if self.mode == "chat" { 1 } else { 5 });
         RunRequest {
-            mode: self.mode,
-            input: self.query,
-            model: None,
             session_id: self.session_id,
             max_cycles: Some(max_cycles),
-            output_schema: None,
             idempotency,
+            ..RunRequest::new(self.mode, self.query)
         }
     }
 }

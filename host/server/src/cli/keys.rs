@@ -16,7 +16,7 @@ pub(super) enum Key {
         #[arg(long, default_value = "")]
         name: String,
         /// What it may do.
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "runs")]
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "runs,agents:read,agents:write")]
         scope: Vec<ScopeName>,
         #[command(flatten)]
         of: Of,
@@ -48,6 +48,12 @@ pub(super) struct Of {
 pub(super) enum ScopeName {
     /// Make and read runs.
     Runs,
+    /// Read agents.
+    #[value(name = "agents:read", alias = "ai-agents:read")]
+    AgentsRead,
+    /// Make, change, delete and run agents.
+    #[value(name = "agents:write", alias = "ai-agents:write")]
+    AgentsWrite,
     /// Install, grant and remove the tenant's plugins.
     Plugins,
     /// Set and remove the tenant's secrets.
@@ -102,6 +108,8 @@ impl From<ScopeName> for Scope {
     fn from(name: ScopeName) -> Self {
         match name {
             ScopeName::Runs => Self::Runs,
+            ScopeName::AgentsRead => Self::AgentsRead,
+            ScopeName::AgentsWrite => Self::AgentsWrite,
             ScopeName::Plugins => Self::Plugins,
             ScopeName::Secrets => Self::Secrets,
             ScopeName::Admin => Self::Admin,
@@ -139,7 +147,7 @@ impl Key {
             Self::List { of } => {
                 let (keys, tenant) = of.open().await?;
                 for key in keys.of(&tenant).await.map_err(Failure::failed)? {
-                    let scopes: Vec<&str> = key.scopes.iter().copied().map(scope_name).collect();
+                    let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::name).collect();
                     let revoked = key.revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
                     result(format_args!(
                         "{}\t{}\t{}\t{revoked}\t{}",
@@ -160,15 +168,6 @@ impl Key {
             }
         }
         Ok(())
-    }
-}
-
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Runs => "runs",
-        Scope::Plugins => "plugins",
-        Scope::Secrets => "secrets",
-        Scope::Admin => "admin",
     }
 }
 

@@ -52,15 +52,7 @@ impl Run {
         progress.now(&format!("asking {}", host.default_model));
 
         let tenant = default_tenant().map_err(Failure::failed)?;
-        let request = RunRequest {
-            mode,
-            input: question,
-            model: None,
-            session_id: None,
-            max_cycles,
-            output_schema: None,
-            idempotency: None,
-        };
+        let request = RunRequest { max_cycles, ..RunRequest::new(mode, question) };
         let started = host.runs.start(&tenant, request).await.map_err(wrong_use_or_failure)?;
         let ended = tokio::select! {
             ended = follow(&host, &tenant, started.run_id, &progress) => ended,

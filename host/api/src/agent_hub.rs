@@ -1,0 +1,26 @@
+//! The agent-hub dialect: assistants, sessions and their messages.
+
+use axum::Router;
+use axum::response::Response;
+
+use crate::ApiState;
+use crate::error::{ApiError, Dialect};
+
+pub(crate) fn routes(_state: &ApiState) -> Router<ApiState> {
+    Router::new()
+}
+
+/// An error in this dialect.
+pub(crate) struct AgentHubError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for AgentHubError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for AgentHubError {
+    fn into_response(self) -> Response {
+        self.0.within(Dialect::AgentHub).into_response()
+    }
+}

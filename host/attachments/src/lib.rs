@@ -1,0 +1,1 @@
+//! Files that come with a message: fetched, checked, and turned into what a model can read.

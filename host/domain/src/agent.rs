@@ -1,0 +1,219 @@
+//! Agents: stored configurations of a mode. One model for all dialects; every change keeps the version before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::grant::Approval;
+use crate::id::{AgentId, DocumentId, KeyId, TeamId, ToolName};
+use crate::model::ModelName;
+
+/// A tool that an agent may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentTool {
+    /// The tool's name.
+    pub name: ToolName,
+    /// Whether a person is asked before a call. The stricter of this and the plugin's grant counts.
+    #[serde(default)]
+    pub approval: Approval,
+}
+
+/// What a run's answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OutputFormat {
+    /// Text for a person.
+    #[default]
+    Text,
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that satisfies a schema.
+    JsonSchema {
+        /// JSON Schema, draft 2020-12 unless it says otherwise.
+        schema: serde_json::Value,
+    },
+}
+
+impl OutputFormat {
+    /// The schema that the answer must satisfy; none for text.
+    #[must_use]
+    pub fn schema(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Text => None,
+            Self::JsonObject => Some(serde_json::json!({"type": "object"})),
+            Self::JsonSchema { schema } => Some(schema.clone()),
+        }
+    }
+
+    /// It is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text)
+    }
+}
+
+/// What becomes of a message to a session in which a run is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusyPolicy {
+    /// It waits for its turn.
+    #[default]
+    Enqueue,
+    /// It is refused.
+    Reject,
+    /// The runs before it are cancelled.
+    Interrupt,
+}
+
+/// What an agent is: everything that a person can change about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentConfig {
+    /// 1 to 128 characters, unique within the tenant; usable in place of the id.
+    pub name: String,
+    /// For a person.
+    #[serde(default)]
+    pub description: String,
+    /// The mode that its runs execute.
+    #[serde(default = "chat")]
+    pub mode: String,
+    /// Who answers; none: the host's default model.
+    #[serde(default)]
+    pub model: Option<ModelName>,
+    /// Instructions for the model, in front of every conversation.
+    #[serde(default)]
+    pub prompt: String,
+    /// The tools that it may use; none: all that the tenant has.
+    #[serde(default)]
+    pub tools: Option<Vec<AgentTool>>,
+    /// How many earlier turns of a session (a client's message and all up to the next) a run is given; none: as many as
+    /// the host gives.
+    #[serde(default)]
+    pub history_turns: Option<u32>,
+    /// The most tokens that the model writes in one answer.
+    #[serde(default)]
+    pub max_output_tokens: Option<u32>,
+    /// The most cycles of reasoning in one run; none: the mode's default.
+    #[serde(default)]
+    pub max_cycles: Option<u32>,
+    /// After so many seconds a run is ended.
+    #[serde(default)]
+    pub timeout_seconds: Option<u32>,
+    /// What answers must be.
+    #[serde(default)]
+    pub output: OutputFormat,
+    /// Documents that its corpus tools search, besides the host's own.
+    #[serde(default)]
+    pub contexts: Vec<DocumentId>,
+    /// What becomes of a message to a busy session.
+    #[serde(default)]
+    pub when_busy: BusyPolicy,
+    /// Its sessions are deleted when nothing was said in them for so many seconds; none: they are kept.
+    #[serde(default)]
+    pub session_ttl_seconds: Option<u64>,
+    /// The team that it belongs to.
+    #[serde(default)]
+    pub team: TeamId,
+}
+
+fn chat() -> String {
+    "chat".to_owned()
+}
+
+impl AgentConfig {
+    /// An agent of this name in the mode `chat`, with defaults for all else.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            mode: chat(),
+            model: None,
+            prompt: String::new(),
+            tools: None,
+            history_turns: None,
+            max_output_tokens: None,
+            max_cycles: None,
+            timeout_seconds: None,
+            output: OutputFormat::Text,
+            contexts: Vec::new(),
+            when_busy: BusyPolicy::Enqueue,
+            session_ttl_seconds: None,
+            team: TeamId::default(),
+        }
+    }
+}
+
+/// An agent in one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its id, the same for all versions.
+    pub id: AgentId,
+    /// From 1; each change makes the next one.
+    pub version: u64,
+    /// When the agent was made.
+    pub created_at: Timestamp,
+    /// When this version was made.
+    pub updated_at: Timestamp,
+    /// The key that made this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<KeyId>,
+    /// What it is.
+    #[serde(flatten)]
+    pub config: AgentConfig,
+}
+
+/// Which agent, in which version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRef {
+    /// The agent.
+    pub id: AgentId,
+    /// The version.
+    pub version: u64,
+}
+
+impl From<&Agent> for AgentRef {
+    fn from(agent: &Agent) -> Self {
+        Self { id: agent.id, version: agent.version }
+    }
+}
+
+/// A part of a tenant, by which agents are grouped. Every tenant has the team 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Team {
+    /// Its number within the tenant.
+    pub id: TeamId,
+    /// What a person calls it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A document of a tenant's, for full-text search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CorpusDocument {
+    /// Its id.
+    pub id: DocumentId,
+    /// The collection that it is kept in.
+    pub corpus: String,
+    /// Its file name or title.
+    pub name: String,
+    /// For a person.
+    #[serde(default)]
+    pub description: String,
+    /// The type that it came as, such as `text/markdown`.
+    pub media_type: String,
+    /// The length of its text in bytes.
+    pub length_bytes: u64,
+    /// The blob that holds its text.
+    pub content: crate::id::ContentHash,
+    /// The owner's own notes.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// When it was added.
+    pub created_at: Timestamp,
+}

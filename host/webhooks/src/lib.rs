@@ -1,0 +1,1 @@
+//! Runs' ends, told to clients' own servers.

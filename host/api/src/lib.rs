@@ -27,6 +27,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 use vivarium_agents::Agents;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
@@ -120,14 +121,13 @@ impl ApiState {
 
 /// All routes of all dialects.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .merge(assisters::routes(&state))
+    let (router, _document) = OpenApiRouter::<ApiState>::new()
+        .merge(assisters::routes(&state).into())
         .merge(make::routes(&state))
         .merge(agent_hub::routes(&state))
-        .merge(native::routes(&state))
-        .fallback(not_found)
-        .layer(axum::middleware::from_fn(outer::outer))
-        .with_state(state)
+        .merge(native::routes(&state).into())
+        .split_for_parts();
+    router.fallback(not_found).layer(axum::middleware::from_fn(outer::outer)).with_state(state)
 }
 
 /// A path that nobody serves, in the form of the dialect that it looks like.

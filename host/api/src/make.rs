@@ -1,13 +1,13 @@
 //! The make dialect: AI agents of teams, run as a whole or step by step.
 
-use axum::Router;
 use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::ApiState;
 use crate::error::{ApiError, Dialect};
 
-pub(crate) fn routes(_state: &ApiState) -> Router<ApiState> {
-    Router::new()
+pub(crate) fn routes(_state: &ApiState) -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
 }
 
 /// An error in this dialect.

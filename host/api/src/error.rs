@@ -9,7 +9,7 @@ use serde::Serialize;
 use vivarium_agents::AgentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId};
 use vivarium_registry::{LoadError, RegistryError};
-use vivarium_runs::{StartError, TrialError};
+use vivarium_runs::{SessionError, StartError, TrialError};
 use vivarium_store::StoreError;
 
 /// Which document an answer follows.
@@ -241,6 +241,18 @@ impl From<AgentError> for ApiError {
             AgentError::Invalid { field, .. } => Self::new(Kind::InvalidParameter, error.to_string()).about(field),
             AgentError::Registry(error) => error.into(),
             AgentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound => Self::new(Kind::NotFound, error.to_string()),
+            SessionError::Exists(_) => Self::new(Kind::Conflict, error.to_string()).about("id"),
+            SessionError::Title => Self::new(Kind::InvalidParameter, error.to_string()).about("title"),
+            SessionError::Busy => Self::new(Kind::SessionBusy, error.to_string()),
+            SessionError::Store(error) => error.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! knows no HTTP.
 
 mod approvals;
+mod conversations;
 mod execute;
 mod host;
 mod ledger;
@@ -14,6 +15,7 @@ mod sessions;
 mod tools;
 
 pub use approvals::Decision;
+pub use conversations::{MAX_TITLE_CHARS, NewSession, SessionError};
 pub use log::{Item, LoggedEvent, Reader};
 pub use request::{Attachment, Idempotency, RunRequest, StartError, Started, Webhook};
 pub use service::{RecoveryReport, Runs, RunsConfig};

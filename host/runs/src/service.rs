@@ -13,9 +13,10 @@ use vivarium_domain::{
 };
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, ModeEntry, Registry, RegistryError};
-use vivarium_store::{Batch, Condition, IdempotencyRecord, Store, StoreError, Write};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, Page, RunFilter, Store, StoreError, Write};
 
 use crate::approvals::{Approvals, Decision};
+use crate::conversations::{SessionError, new_session_id};
 use crate::execute::{Control, Ending, Execution};
 use crate::log::{Reader, RunLog};
 use crate::queue::{FairQueue, Place, QueueLimits};
@@ -293,7 +294,10 @@ impl Runs {
             .map_err(|error| StartError::UnknownModel(error.to_string()))?;
         let output_schema = request.output.schema().as_ref().map(compile_schema).transpose()?;
         let new_session = request.session_id.is_none();
-        let session_id = request.session_id.clone().map_or_else(new_session_id, Ok)?;
+        let session_id = match &request.session_id {
+            Some(id) => id.clone(),
+            None => new_session_id()?,
+        };
         let run = self.new_run(request, &mode, model, session_id, max_cycles);
         let place = shared.sessions.join(tenant, &run.session_id).ok_or_else(|| {
             StartError::Overloaded("too many messages wait in this session; try again later".to_owned())
@@ -389,6 +393,45 @@ impl Runs {
             .await?
             .ok_or_else(|| StoreError::Corrupt(format!("the run {} of an idempotency key is not there", record.run)))?;
         Ok(Started { run_id: run.id, session_id: run.session_id, replayed: true })
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, tenant: &TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
+        self.0.store.runs(tenant, filter).await
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.toolbox.registry
+    }
+
+    /// Ends all runs of a session, and waits until they have ended.
+    pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<(), SessionError> {
+        let of_session = |(key, active): (&RunKey, &Active)| {
+            (key.0 == *tenant && active.run.session_id == *session).then(|| Arc::clone(&active.control))
+        };
+        let quiet = async {
+            loop {
+                let ended = self.0.ended.notified();
+                tokio::pin!(ended);
+                ended.as_mut().enable();
+                let under_way: Vec<Arc<Control>> = self.0.active().iter().filter_map(of_session).collect();
+                if under_way.is_empty() {
+                    return;
+                }
+                for control in under_way {
+                    control.end(Ending::Cancelled("its session is being deleted".to_owned()));
+                }
+                ended.await;
+            }
+        };
+        tokio::time::timeout(STOP_PATIENCE, quiet).await.map_err(|_| SessionError::Busy)
     }
 
     /// One run's record. None: no such run in this tenant.
@@ -493,10 +536,4 @@ fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
 fn compile_schema(schema: &serde_json::Value) -> Result<(String, Arc<Validator>), StartError> {
     let validator = jsonschema::validator_for(schema).map_err(|error| StartError::OutputSchema(error.to_string()))?;
     Ok((schema.to_string(), Arc::new(validator)))
-}
-
-fn new_session_id() -> Result<SessionId, StartError> {
-    let id = uuid::Uuid::now_v7().to_string();
-    // A UUID is always a session id.
-    id.parse().map_err(|error: vivarium_domain::IdError| StoreError::Corrupt(error.to_string()).into())
 }

@@ -29,6 +29,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use vivarium_agents::Agents;
+use vivarium_attachments::Attachments;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
 use vivarium_store::Store;
@@ -50,6 +51,8 @@ pub struct ApiConfig {
     pub runs: Runs,
     /// Agents and teams.
     pub agents: Agents,
+    /// Reads the files that come with messages.
+    pub attachments: Attachments,
     /// Plugins, grants and secrets.
     pub registry: Registry,
     /// Keys, tenants and logs.
@@ -75,6 +78,8 @@ pub struct ApiState(Arc<Inner>);
 struct Inner {
     runs: Runs,
     agents: Agents,
+    #[expect(dead_code, reason = "the dialect that takes files is being written")]
+    attachments: Attachments,
     registry: Registry,
     installs: Installs,
     max_component_bytes: usize,
@@ -93,6 +98,7 @@ impl ApiState {
         let ApiConfig {
             runs,
             agents,
+            attachments,
             registry,
             store,
             readiness,
@@ -106,6 +112,7 @@ impl ApiState {
         Self(Arc::new(Inner {
             runs,
             agents,
+            attachments,
             registry,
             installs: Installs::new(),
             max_component_bytes,

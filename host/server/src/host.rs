@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, Readiness};
+use vivarium_attachments::Attachments;
 use vivarium_domain::{IdError, ModelInfo, ModelName};
-use vivarium_egress::Egress;
+use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
 use vivarium_runs::{Runs, RunsConfig};
@@ -68,6 +69,9 @@ pub enum StartError {
     /// A built-in name is not one.
     #[error(transparent)]
     Id(#[from] IdError),
+    /// An exception for a private address is none.
+    #[error("dangerously_allow_private_addresses: {0}")]
+    Exception(#[from] PolicyError),
     /// A part of start-up broke off.
     #[error("start-up broke off: {0}")]
     BrokeOff(String),
@@ -110,10 +114,11 @@ impl Host {
         let (store, plugins, models) = tokio::join!(open_store(&config.data), load_plugins(config), models(config));
         let (store, models) = (store?, Arc::new(models?));
         let (sandbox, shared) = plugins?;
+        let egress = Arc::new(Egress::new());
         let rooms = Rooms {
             store: Arc::clone(&store),
             sandbox,
-            egress: Arc::new(Egress::new()),
+            egress: Arc::clone(&egress),
             corpus: corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>),
             vault: vault(config)?,
         };
@@ -134,6 +139,7 @@ impl Host {
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
+            attachments: Attachments::new(egress, exceptions(config)?, shared.documents),
             registry: registry.clone(),
             store: Arc::clone(&store),
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
@@ -219,6 +225,12 @@ fn runs_config(config: &Config) -> RunsConfig {
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
         ..RunsConfig::default()
     }
+}
+
+/// The operator's exceptions for what tenants let the host fetch.
+fn exceptions(config: &Config) -> Result<Vec<HostPort>, StartError> {
+    let places = config.dangerously_allow_private_addresses.iter().map(|place| place.parse());
+    Ok(places.collect::<Result<_, _>>()?)
 }
 
 fn registry_config(config: &Config) -> RegistryConfig {

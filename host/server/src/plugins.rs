@@ -11,13 +11,16 @@ use std::thread;
 use vivarium_domain::{HostRequest, Manifest, PluginGrant, PluginName, SecretUse};
 use vivarium_egress::{AllowedHost, HostPort, Injection};
 use vivarium_registry::{OperatorGift, OperatorSecret, SharedPlugin};
-use vivarium_sandbox::Sandbox;
+use vivarium_sandbox::{Plugin, Sandbox};
 
 use crate::config::{Config, PluginConfig};
 use crate::host::StartError;
 
 /// File name and bytes of each component in `plugins/dist` when this binary was built.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
+
+/// The plugin that reads documents for the host itself: no tenant sees it.
+const DOCUMENTS: &str = "vivarium/documents";
 
 /// A component before it is loaded.
 struct Component {
@@ -33,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) plugins: Vec<SharedPlugin>,
     /// What others get that the operator installs while the host runs.
     pub(crate) gifts: BTreeMap<PluginName, OperatorGift>,
+    /// The host's own reader of documents; none where this build holds none.
+    pub(crate) documents: Option<Arc<Plugin>>,
 }
 
 /// Loads the plugins, at once on all cores: what is not in the cache of compiled forms takes a second each.
@@ -48,11 +53,16 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
     });
     let mut gifts = gifts(config)?;
     let mut plugins = Vec::new();
+    let mut documents = None;
     for (component, loaded) in components.iter().zip(loaded) {
         let failed = |reason: String| StartError::Plugin { name: component.name.clone(), reason };
         let plugin = loaded.map_err(|_| failed("loading it panicked".to_owned()))?;
         let plugin = plugin.map_err(|error| failed(error.to_string()))?;
         let manifest = plugin.manifest();
+        if component.ours && manifest.name.as_str() == DOCUMENTS {
+            documents = Some(Arc::new(plugin));
+            continue;
+        }
         let hosts_are_set = config.plugins.get(manifest.name.as_str()).is_some_and(|given| given.hosts.is_some());
         let mut gift = gifts.remove(&manifest.name).unwrap_or_default();
         check_asked(manifest, &gift).map_err(failed)?;
@@ -69,7 +79,7 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
     for name in gifts.keys() {
         tracing::info!(plugin = %name, "the configuration gives this plugin something, and it is not among those of this start");
     }
-    Ok(Shared { plugins, gifts })
+    Ok(Shared { plugins, gifts, documents })
 }
 
 fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {

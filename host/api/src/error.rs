@@ -215,6 +215,7 @@ impl From<StartError> for ApiError {
             StartError::MaxCycles { .. } => Self::invalid_from("maxCycles", &error),
             StartError::OutputSchema(_) => Self::invalid_from("outputSchema", &error),
             StartError::SessionBusy => Self::new(Kind::SessionBusy, error.to_string()),
+            StartError::Images(_) => Self::invalid_from("attachments", &error),
             StartError::Session(_) => Self::invalid_from("sessionId", &error),
             StartError::IdempotencyConflict => Self {
                 param: Some("Idempotency-Key".into()),

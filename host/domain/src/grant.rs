@@ -67,8 +67,8 @@ pub enum FileAccess {
     Write,
 }
 
-/// Whether a tool may be called without asking a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Whether a tool may be called without asking a person. Ordered: the later one is the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Approval {
     /// Yes.

@@ -2,11 +2,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jsonschema::Validator;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{
@@ -14,17 +13,16 @@ use vivarium_domain::{
 };
 use vivarium_models::Provider;
 use vivarium_registry::{Catalog, ModeEntry};
-use vivarium_sandbox::{ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
+use vivarium_sandbox::{ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_store::{StoreError, Write};
 
 use crate::approvals::Approvals;
+use crate::history;
 use crate::host::RunHost;
 use crate::log::RunLog;
 use crate::service::Shared;
 use crate::sessions::Place;
-
-/// Messages of the session that a mode is given.
-const HISTORY_MESSAGES: usize = 60;
+use crate::structured::OutputSchema;
 
 /// Why a run is ended from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +66,7 @@ pub(crate) struct Execution {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) mode: ModeEntry,
     pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) output_schema: Option<(String, Arc<Validator>)>,
+    pub(crate) output_schema: Option<OutputSchema>,
     pub(crate) place: Place,
     /// The session is new: there is no history to read.
     pub(crate) new_session: bool,
@@ -164,21 +162,31 @@ impl Execution {
         let host = Arc::new(self.host());
         // This is the only place that sets it.
         let _ = host_slot.set(Arc::clone(&host));
-        let report = self.run_mode(Arc::clone(&host), history).await;
-        Ok(self.judge(report, &host))
+        let worked = async {
+            let report = self.run_mode(Arc::clone(&host), history).await;
+            self.judge(report, &host).await
+        };
+        let Some(seconds) = self.run.settings.timeout_seconds else { return Ok(worked.await) };
+        let ended = tokio::time::timeout(Duration::from_secs(seconds.into()), worked).await;
+        Ok(ended.unwrap_or_else(|_| {
+            let message = format!("the run took longer than the {seconds} s that it may take and was stopped");
+            Ended::failed(FailureCode::DeadlineExceeded, message)
+        }))
     }
 
-    /// The end of the conversation so far, beginning with a message of the user.
+    /// The conversation so far, what the client put in front of its input, and the files that came with it.
     async fn history(&self) -> Result<Vec<Message>, StoreError> {
-        if self.new_session {
-            return Ok(Vec::new());
+        let (store, session, settings) = (&*self.shared.store, &self.run.session_id, &self.run.settings);
+        let mut history = match self.new_session {
+            true => Vec::new(),
+            false => history::of_session(store, &self.tenant, session, settings.history_turns).await?,
+        };
+        history.extend(settings.earlier.iter().cloned());
+        let parts = history::parts_of(store, &self.tenant, session, &settings.attachments).await?;
+        if !parts.is_empty() {
+            history.push(Message::User { parts });
         }
-        let stored = self.shared.store.messages(&self.tenant, &self.run.session_id, HISTORY_MESSAGES).await?;
-        Ok(stored
-            .into_iter()
-            .map(|stored| stored.message)
-            .skip_while(|message| !matches!(message, Message::User { .. }))
-            .collect())
+        Ok(history)
     }
 
     fn host(&self) -> RunHost {
@@ -189,6 +197,13 @@ impl Execution {
             store: Arc::clone(&self.shared.store),
             session: self.run.session_id.clone(),
             catalog: Arc::clone(&self.catalog),
+            allowed: self
+                .run
+                .settings
+                .tools
+                .as_ref()
+                .map(|tools| tools.iter().map(|tool| (tool.name.clone(), tool.approval)).collect()),
+            max_output_tokens: self.run.settings.max_output_tokens,
             approvals: Arc::clone(&self.approvals),
             toolbox: Arc::clone(&self.shared.toolbox),
             provider: Arc::clone(&self.provider),
@@ -207,9 +222,9 @@ impl Execution {
         let call = ModeCall {
             mode: self.run.mode.clone(),
             input: self.run.input.clone(),
-            instructions: None,
+            instructions: self.run.settings.instructions.clone(),
             max_cycles: self.run.max_cycles,
-            output_schema: self.output_schema.as_ref().map(|(text, _)| text.clone()),
+            output_schema: self.output_schema.as_ref().map(|schema| schema.text.clone()),
             history,
             payer: self.tenant.as_str().into(),
         };
@@ -219,31 +234,44 @@ impl Execution {
     }
 
     /// What the mode's answer means for the run.
-    fn judge(&self, report: ModeReport, host: &RunHost) -> Ended {
-        let answer = match report.result {
+    async fn judge(&self, report: ModeReport, host: &RunHost) -> Ended {
+        let mut answer = match report.result {
             Ok(Ok(answer)) => answer,
             Ok(Err(ModeError::InvalidInput(text))) => return Ended::failed(FailureCode::InvalidInput, text),
             Ok(Err(ModeError::Model(text))) => return Ended::failed(FailureCode::ModelUnavailable, text),
             Ok(Err(ModeError::Failed(text))) => return Ended::failed(FailureCode::ModeFailed, text),
             Err(failure) => return Ended::failed(failure.code(), failure.to_string()),
         };
-        let output = match self.structured(answer.answer_json.as_deref()) {
+        let output = match self.structured(&mut answer, host).await {
             Ok(output) => output,
-            Err(message) => return Ended::failed(FailureCode::ModeFailed, message),
+            Err(ended) => return ended,
         };
         let citations = host.checked(&answer.citations);
         let outcome = Outcome { answer: answer.answer, output, citations };
         Ended::Completed(outcome, host.take_appended())
     }
 
-    /// The answer as JSON, where a schema was given: it must be there and satisfy it.
-    fn structured(&self, answer_json: Option<&str>) -> Result<Option<serde_json::Value>, String> {
-        let Some((_, validator)) = &self.output_schema else { return Ok(None) };
-        let json = answer_json.ok_or("the mode gave no structured answer, though a schema asks for one")?;
-        let value = serde_json::from_str(json).map_err(|error| format!("the structured answer is no JSON: {error}"))?;
-        validator
-            .validate(&value)
-            .map_err(|error| format!("the structured answer does not satisfy the schema: {error}"))?;
+    /// The answer as JSON, where a schema was given: it satisfies it, at the latest when the model was asked once more.
+    async fn structured(&self, answer: &mut ModeAnswer, host: &RunHost) -> Result<Option<serde_json::Value>, Ended> {
+        let Some(schema) = &self.output_schema else { return Ok(None) };
+        let json = answer.answer_json.as_deref().unwrap_or(&answer.answer);
+        let wrong = match schema.check(json) {
+            Ok(value) => return Ok(Some(value)),
+            Err(wrong) => wrong,
+        };
+        let repaired = schema.repair(host, json, &wrong).await;
+        let (json, value) = match repaired {
+            Ok(Ok(repaired)) => repaired,
+            Ok(Err(wrong)) => {
+                let message = format!("the answer is not the JSON that was asked for: {wrong}");
+                return Err(Ended::failed(FailureCode::ModeFailed, message));
+            }
+            Err(stop) => return Err(Ended::failed(FailureCode::Internal, stop.0)),
+        };
+        // Where the JSON is all that the mode said, the repaired one takes its place.
+        if answer.answer_json.as_deref().is_none_or(|json| json == answer.answer) {
+            answer.answer.clone_from(&json);
+        }
         Ok(Some(value))
     }
 
@@ -257,7 +285,9 @@ impl Execution {
             Ended::Completed(outcome, appended) => {
                 self.run.status = RunStatus::Completed;
                 self.run.outcome = Some(outcome.clone());
-                writes.push(self.session_write(&outcome, appended, now));
+                if !self.run.stateless {
+                    writes.push(self.session_write(&outcome, appended, now));
+                }
                 EventBody::RunCompleted { outcome, usage }
             }
             Ended::Failed(failure) => {
@@ -276,15 +306,30 @@ impl Execution {
         if let Err(error) = self.log.flush(writes).await {
             tracing::error!(run = %self.run.id, %error, "a run's end could not be written");
         }
+        if self.run.stateless {
+            self.clear_away().await;
+        }
         self.shared.forget(&self.tenant, self.run.id);
     }
 
+    /// What a stateless run leaves behind: nothing but its record and its log.
+    async fn clear_away(&self) {
+        for kept in &self.run.settings.attachments {
+            if let Err(error) = self.shared.store.delete_blob(&self.tenant, kept.content).await {
+                tracing::warn!(run = %self.run.id, %error, "a stateless run's file could not be removed");
+            }
+        }
+        drop(self.shared.toolbox.registry.scratch(&self.tenant, &self.run.session_id));
+    }
+
     fn session_write(&self, outcome: &Outcome, appended: Vec<Message>, at: Timestamp) -> Write {
-        let messages = std::iter::once(Message::user(self.run.input.clone()))
-            .chain(appended)
-            .chain(std::iter::once(Message::assistant(outcome.answer.clone())))
-            .map(|message| SessionMessage { run_id: self.run.id, at, message, attachments: Vec::new() })
-            .collect();
+        let of_run = |message| SessionMessage { run_id: self.run.id, at, message, attachments: Vec::new() };
+        let settings = &self.run.settings;
+        let attachments = settings.attachments.clone();
+        let input = SessionMessage { attachments, ..of_run(Message::user(self.run.input.clone())) };
+        let messages = settings.earlier.iter().cloned().map(of_run).chain(std::iter::once(input));
+        let answer = Message::assistant(outcome.answer.clone());
+        let messages = messages.chain(appended.into_iter().chain(std::iter::once(answer)).map(of_run)).collect();
         Write::AppendMessages { session: self.run.session_id.clone(), messages }
     }
 }

@@ -1,5 +1,6 @@
 //! A run, as its mode sees it: every answer is recorded in the run's log before it is given.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,9 +9,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use vivarium_domain::{
-    Approval, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse, HostCall, Message, ModelError,
-    ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition, ToolOutcome, Usage,
-    Visibility,
+    Abilities, Approval, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse, HostCall, Message,
+    ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
+    ToolName, ToolOutcome, Usage, Visibility,
 };
 use vivarium_models::{Call, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
@@ -35,6 +36,10 @@ pub(crate) struct RunHost {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: SessionId,
     pub(crate) catalog: Arc<Catalog>,
+    /// The tools that this run may use; none: all of the catalog.
+    pub(crate) allowed: Option<BTreeMap<ToolName, Approval>>,
+    /// A bound on each answer of the model.
+    pub(crate) max_output_tokens: Option<u32>,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) provider: Arc<dyn Provider>,
@@ -72,7 +77,37 @@ impl RunHost {
         lock(&self.ledger).check(citations)
     }
 
-    async fn ask(&self, request: GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
+    /// What the run's model can do.
+    pub(crate) fn model_abilities(&self) -> Abilities {
+        self.provider.describe(self.model.model()).abilities
+    }
+
+    /// A tool of this run, with the stricter of what its grant and its agent say about approval.
+    fn tool(&self, name: &str) -> Option<ToolEntry> {
+        let mut entry = self.catalog.tool(name)?.clone();
+        if let Some(allowed) = &self.allowed {
+            entry.approval = entry.approval.max(*allowed.get(&entry.manifest.name)?);
+        }
+        (entry.approval != Approval::Never).then_some(entry)
+    }
+
+    /// The names of this run's tools, for a sentence.
+    fn tool_names(&self) -> String {
+        if self.allowed.is_none() {
+            return self.catalog.tool_names();
+        }
+        let named = self.catalog.tools().map(|entry| entry.manifest.name.as_str());
+        let names: Vec<&str> = named.filter(|name| self.tool(name).is_some()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        mut request: GenerateRequest,
+    ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
+        if let Some(most) = self.max_output_tokens {
+            request.max_output_tokens = Some(request.max_output_tokens.map_or(most, |asked| asked.min(most)));
+        }
         let call = self.model_calls.fetch_add(1, Relaxed) + 1;
         let request_json = serde_json::to_vec(&request).map_err(|error| HostStop(error.to_string()))?;
         let request_hash = ContentHash::of(&request_json);
@@ -125,7 +160,7 @@ impl RunHost {
     /// Records that a call will be made.
     fn intend(&self, mut call: ToolCall) -> IntendedCall {
         let number = self.tool_calls.fetch_add(1, Relaxed) + 1;
-        let entry = self.catalog.tool(&call.name).cloned();
+        let entry = self.tool(&call.name);
         let too_long = call.arguments_json.len() > MAX_ARGUMENT_BYTES;
         if too_long {
             call.arguments_json.clear();
@@ -141,7 +176,7 @@ impl RunHost {
         let entry = match entry {
             Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
             Some(entry) => Ok(entry),
-            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.catalog.tool_names())),
+            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
         };
         IntendedCall { call, entry, idempotency_key }
     }
@@ -275,7 +310,10 @@ impl ModeHost for RunHost {
     }
 
     fn tools(&self) -> Vec<ToolDefinition> {
-        let tools = self.catalog.definitions().to_vec();
+        let mut tools = self.catalog.definitions().to_vec();
+        if self.allowed.is_some() {
+            tools.retain(|tool| self.tool(tool.name.as_str()).is_some());
+        }
         self.answered(HostCall::ToolsList(tools.iter().map(|tool| tool.name.to_string()).collect()));
         tools
     }

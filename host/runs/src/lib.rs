@@ -5,6 +5,7 @@
 mod approvals;
 mod conversations;
 mod execute;
+mod history;
 mod host;
 mod ledger;
 mod log;
@@ -12,6 +13,7 @@ mod queue;
 mod request;
 mod service;
 mod sessions;
+mod structured;
 mod tools;
 
 pub use approvals::Decision;

@@ -175,6 +175,9 @@ pub enum StartError {
     /// The session is with another agent, or is not there.
     #[error("{0}")]
     Session(String),
+    /// The model reads no images.
+    #[error("the model {0} reads no images; choose one that does, or leave the image out")]
+    Images(ModelName),
     /// The schema for the answer is no JSON Schema.
     #[error("the output schema is no valid JSON Schema: {0}")]
     OutputSchema(String),

@@ -2,26 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use jsonschema::Validator;
 use tokio::sync::Notify;
 use vivarium_domain::{
-    EventBody, FailureCode, ModelName, Run, RunFailure, RunId, RunSettings, RunStatus, SessionId, TenantId, Timestamp,
-    Usage,
+    AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, EventBody, FailureCode, KeptAttachment, ModelName, Run,
+    RunFailure, RunId, RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, ModeEntry, Registry, RegistryError};
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Page, RunFilter, Store, StoreError, Write};
 
 use crate::approvals::{Approvals, Decision};
-use crate::conversations::{SessionError, new_session_id};
+use crate::conversations::{SessionError, new_session_id, title_of};
 use crate::execute::{Control, Ending, Execution};
+use crate::history;
 use crate::log::{Reader, RunLog};
 use crate::queue::{FairQueue, Place, QueueLimits};
 use crate::request::{RunRequest, StartError, Started};
-use crate::sessions::SessionLines;
+use crate::sessions::{NoTurn, SessionLines};
+use crate::structured::OutputSchema;
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
 /// How long a run may take to stop after it was told to.
@@ -63,7 +64,7 @@ impl Default for RunsConfig {
             tenant_share_percent: 75,
             max_tool_calls: 256,
             tool_call_patience: Duration::from_secs(10),
-            max_cycles: 8,
+            max_cycles: 100,
         }
     }
 }
@@ -101,9 +102,19 @@ pub(crate) struct Shared {
     accepted: AtomicUsize,
     closing: AtomicBool,
     ended: Notify,
+    on_webhook: OnceLock<WebhookAsked>,
 }
 
+/// Told of a run whose end somebody wants to be told of.
+type WebhookAsked = Box<dyn Fn(&TenantId, RunId) + Send + Sync>;
+
 impl Shared {
+    fn webhook_asked(&self, tenant: &TenantId, run: RunId) {
+        if let Some(told) = self.on_webhook.get() {
+            told(tenant, run);
+        }
+    }
+
     /// Waits for one of the places of running runs. None: in vain, which takes longer than any client waits.
     pub(crate) async fn place(&self, tenant: &TenantId) -> Option<Place> {
         self.places.place(tenant, LONGEST_WAIT).await.ok()
@@ -144,6 +155,15 @@ impl Shared {
     }
 }
 
+impl From<NoTurn> for StartError {
+    fn from(no_turn: NoTurn) -> Self {
+        match no_turn {
+            NoTurn::Busy => Self::SessionBusy,
+            NoTurn::TooLong => Self::Overloaded("too many messages wait in this session; try again later".to_owned()),
+        }
+    }
+}
+
 impl Runs {
     /// Runs over this store, with these models and plugins.
     #[must_use]
@@ -172,6 +192,7 @@ impl Runs {
             accepted: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             ended: Notify::new(),
+            on_webhook: OnceLock::new(),
             config,
         }))
     }
@@ -210,6 +231,12 @@ impl Runs {
         let append = Write::AppendEvents { run: run.id, first_seq: event.seq, events: vec![json.into()] };
         let batch = Batch { conditions: Vec::new(), writes: vec![append, Write::PutRun(Box::new(run))] };
         self.0.store.commit(tenant, batch).await
+    }
+
+    /// Sets who is told of each run whose end somebody wants to be told of, when it is accepted. The first one counts.
+    pub fn on_webhook(&self, told: impl Fn(&TenantId, RunId) + Send + Sync + 'static) {
+        // A second one is a mistake of the wiring, and loses.
+        let _ = self.0.on_webhook.set(Box::new(told));
     }
 
     /// The tools that a tenant can use, by name.
@@ -258,9 +285,14 @@ impl Runs {
             return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
-        let prepared = self.prepare(tenant, &request, catalog)?;
+        let session = self.session_of(tenant, &request).await?;
+        let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
+        let prepared = self.prepare(tenant, &request, catalog, &session, attachments)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
-        let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request));
+        let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
+        if request.webhook.is_some() {
+            shared.webhook_asked(tenant, prepared.run.id);
+        }
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
         tokio::spawn(prepared.run_when(committed, accepted, request.idempotency.is_some()));
@@ -279,8 +311,38 @@ impl Runs {
         }
     }
 
+    /// The session of a request: the one that it names, if it is there, or a new one.
+    async fn session_of(&self, tenant: &TenantId, request: &RunRequest) -> Result<SessionOf, StartError> {
+        let Some(id) = &request.session_id else {
+            return Ok(SessionOf { id: new_session_id()?, found: None });
+        };
+        let found = self.0.store.session(tenant, id).await?;
+        let found = match found {
+            Some(session) if session.is_expired(Timestamp::now()) => {
+                // Its time is over: what begins now is another session of the same id.
+                self.delete_session(tenant, id).await.or_else(gone_is_fine)?;
+                None
+            }
+            found => found,
+        };
+        let with = found.as_ref().and_then(|session| session.agent_id);
+        if let (Some(with), Some(agent)) = (with, request.agent)
+            && with != agent.id
+        {
+            return Err(StartError::Session(format!("the session {id} is with another agent")));
+        }
+        Ok(SessionOf { id: id.clone(), found })
+    }
+
     /// Checks a request and gives the run its places.
-    fn prepare(&self, tenant: &TenantId, request: &RunRequest, catalog: Arc<Catalog>) -> Result<Execution, StartError> {
+    fn prepare(
+        &self,
+        tenant: &TenantId,
+        request: &RunRequest,
+        catalog: Arc<Catalog>,
+        session: &SessionOf,
+        attachments: Vec<KeptAttachment>,
+    ) -> Result<Execution, StartError> {
         let shared = &self.0;
         let mode = catalog.mode(&request.mode).cloned().ok_or_else(|| unknown_mode(&catalog, request))?;
         let max = shared.config.max_cycles;
@@ -292,16 +354,19 @@ impl Runs {
             .models
             .resolve(request.model.as_ref())
             .map_err(|error| StartError::UnknownModel(error.to_string()))?;
-        let output_schema = request.output.schema().as_ref().map(compile_schema).transpose()?;
-        let new_session = request.session_id.is_none();
-        let session_id = match &request.session_id {
-            Some(id) => id.clone(),
-            None => new_session_id()?,
-        };
-        let run = self.new_run(request, &mode, model, session_id, max_cycles);
-        let place = shared.sessions.join(tenant, &run.session_id).ok_or_else(|| {
-            StartError::Overloaded("too many messages wait in this session; try again later".to_owned())
-        })?;
+        if request.attachments.iter().any(|file| file.kind == AttachmentKind::Image)
+            && !provider.describe(model.model()).abilities.images
+        {
+            return Err(StartError::Images(model));
+        }
+        let output_schema = request.output.schema().as_ref().map(OutputSchema::new).transpose();
+        let output_schema = output_schema.map_err(StartError::OutputSchema)?;
+        let settings = settings(request, attachments);
+        let run = self.new_run(request, &mode, model, session.id.clone(), max_cycles, settings);
+        if request.when_busy == BusyPolicy::Interrupt {
+            self.interrupt(tenant, &run.session_id);
+        }
+        let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
         let (log, control, approvals) = self.admit(tenant, &run)?;
         Ok(Execution {
             shared: Arc::clone(shared),
@@ -315,8 +380,23 @@ impl Runs {
             provider,
             output_schema,
             place,
-            new_session,
+            new_session: session.found.is_none(),
         })
+    }
+
+    /// Ends the runs of a session that are under way or wait: a newer message takes their place.
+    fn interrupt(&self, tenant: &TenantId, session: &SessionId) {
+        for control in self.controls_of(tenant, session) {
+            control.end(Ending::Cancelled("a newer message of its session took its place".to_owned()));
+        }
+    }
+
+    fn controls_of(&self, tenant: &TenantId, session: &SessionId) -> Vec<Arc<Control>> {
+        let active = self.0.active();
+        let of_session = |(key, active): (&RunKey, &Active)| {
+            (key.0 == *tenant && active.run.session_id == *session).then(|| Arc::clone(&active.control))
+        };
+        active.iter().filter_map(of_session).collect()
     }
 
     fn new_run(
@@ -326,6 +406,7 @@ impl Runs {
         model: ModelName,
         session_id: SessionId,
         max_cycles: u32,
+        settings: RunSettings,
     ) -> Run {
         Run {
             id: RunId::new(),
@@ -338,7 +419,7 @@ impl Runs {
             agent: request.agent,
             input: request.input.clone(),
             max_cycles,
-            settings: RunSettings::default(),
+            settings,
             created_at: Timestamp::now(),
             ended_at: None,
             outcome: None,
@@ -413,15 +494,12 @@ impl Runs {
 
     /// Ends all runs of a session, and waits until they have ended.
     pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<(), SessionError> {
-        let of_session = |(key, active): (&RunKey, &Active)| {
-            (key.0 == *tenant && active.run.session_id == *session).then(|| Arc::clone(&active.control))
-        };
         let quiet = async {
             loop {
                 let ended = self.0.ended.notified();
                 tokio::pin!(ended);
                 ended.as_mut().enable();
-                let under_way: Vec<Arc<Control>> = self.0.active().iter().filter_map(of_session).collect();
+                let under_way = self.controls_of(tenant, session);
                 if under_way.is_empty() {
                     return;
                 }
@@ -517,9 +595,38 @@ impl Runs {
     }
 }
 
+/// A request's session, and what is there of it.
+struct SessionOf {
+    id: SessionId,
+    found: Option<Session>,
+}
+
+/// A session that is gone already needs no deleting.
+fn gone_is_fine(error: SessionError) -> Result<(), StartError> {
+    match error {
+        SessionError::NotFound => Ok(()),
+        SessionError::Store(error) => Err(error.into()),
+        other => Err(StartError::Session(other.to_string())),
+    }
+}
+
 /// The first thing that is written of a run.
-fn first_batch(run: &Run, request: &RunRequest) -> Batch {
+fn first_batch(run: &Run, request: &RunRequest, session: &SessionOf) -> Batch {
     let mut batch = Batch { conditions: Vec::new(), writes: vec![Write::PutRun(Box::new(run.clone()))] };
+    if !run.stateless {
+        batch.writes.extend(session_writes(run, request, session));
+    }
+    if let Some(webhook) = &request.webhook {
+        batch.writes.push(Write::PutDelivery(Box::new(Delivery {
+            run_id: run.id,
+            url: webhook.url.clone(),
+            form: webhook.form,
+            status: DeliveryStatus::Pending,
+            attempts: Vec::new(),
+            next_attempt_at: None,
+            created_at: run.created_at,
+        })));
+    }
     if let Some(idempotency) = &request.idempotency {
         let record =
             IdempotencyRecord { request_hash: idempotency.request_hash, run: run.id, created_at: run.created_at };
@@ -529,11 +636,39 @@ fn first_batch(run: &Run, request: &RunRequest) -> Batch {
     batch
 }
 
-fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
-    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available: catalog.mode_names() }
+/// A session is there as soon as its first run is. One that was made without a title gets it from its first message.
+fn session_writes(run: &Run, request: &RunRequest, session: &SessionOf) -> Vec<Write> {
+    let title = || title_of(&request.input);
+    let mut fresh = Session {
+        agent_id: request.agent.map(|agent| agent.id),
+        title: request.session_title.clone().or_else(title),
+        ttl_seconds: request.session_ttl_seconds,
+        ..Session::new(session.id.clone(), run.created_at)
+    };
+    fresh.touch(run.created_at);
+    let mut writes = vec![Write::EnsureSession(Box::new(fresh))];
+    if session.found.as_ref().is_some_and(|found| found.title.is_none() && found.messages == 0) {
+        writes.push(Write::ChangeSession { session: session.id.clone(), title: Some(title()), at: run.created_at });
+    }
+    writes
 }
 
-fn compile_schema(schema: &serde_json::Value) -> Result<(String, Arc<Validator>), StartError> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| StartError::OutputSchema(error.to_string()))?;
-    Ok((schema.to_string(), Arc::new(validator)))
+/// What a run is told besides its input.
+fn settings(request: &RunRequest, attachments: Vec<KeptAttachment>) -> RunSettings {
+    RunSettings {
+        instructions: request.instructions.clone(),
+        tools: request.tools.clone(),
+        history_turns: request.history_turns,
+        max_output_tokens: request.max_output_tokens,
+        timeout_seconds: request.timeout_seconds,
+        output: request.output.clone(),
+        contexts: request.contexts.clone(),
+        earlier: request.earlier.clone(),
+        attachments,
+        metadata: request.metadata.clone(),
+    }
+}
+
+fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
+    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available: catalog.mode_names() }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vivarium_domain::{SessionId, TenantId};
+use vivarium_domain::{BusyPolicy, SessionId, TenantId};
 
 /// How many runs of one session may wait for the one that is running.
 const MAX_WAITING: usize = 32;
@@ -15,6 +15,15 @@ struct Line {
     /// One permit, given out in the order of asking.
     turn: Arc<Semaphore>,
     members: usize,
+}
+
+/// Why there is no place in a session's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// A run is under way, and the new one does not want to wait.
+    Busy,
+    /// The line is too long.
+    TooLong,
 }
 
 /// The lines in front of all busy sessions.
@@ -30,20 +39,28 @@ pub(crate) struct Place {
 }
 
 impl SessionLines {
-    /// Takes a place in the line; none where the line is too long.
-    pub(crate) fn join(self: &Arc<Self>, tenant: &TenantId, session: &SessionId) -> Option<Place> {
+    /// Takes a place in the line.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        session: &SessionId,
+        policy: BusyPolicy,
+    ) -> Result<Place, NoTurn> {
         let key = (tenant.clone(), session.clone());
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
+        if line.members > 0 && policy == BusyPolicy::Reject {
+            return Err(NoTurn::Busy);
+        }
         if line.members > MAX_WAITING {
-            return None;
+            return Err(NoTurn::TooLong);
         }
         line.members += 1;
         let turn = Arc::clone(&line.turn);
         // Taken at once where the session is free, so that the order is the order of joining.
         let permit = Arc::clone(&turn).try_acquire_owned().ok();
         drop(lines);
-        Some(Place { lines: Arc::clone(self), key, turn, permit })
+        Ok(Place { lines: Arc::clone(self), key, turn, permit })
     }
 }
 
@@ -81,9 +98,9 @@ mod tests {
     async fn runs_of_one_session_take_turns() {
         let lines = Arc::new(SessionLines::default());
         let (tenant, session) = ids();
-        let mut first = lines.join(&tenant, &session).unwrap();
+        let mut first = lines.join(&tenant, &session, BusyPolicy::Enqueue).unwrap();
         first.turn().await;
-        let mut second = lines.join(&tenant, &session).unwrap();
+        let mut second = lines.join(&tenant, &session, BusyPolicy::Enqueue).unwrap();
         assert!(futures::poll!(std::pin::pin!(second.turn())).is_pending());
         drop(first);
         second.turn().await;
@@ -92,10 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_want_to_wait_is_refused_while_a_run_is_under_way() {
+        let lines = Arc::new(SessionLines::default());
+        let (tenant, session) = ids();
+        let first = lines.join(&tenant, &session, BusyPolicy::Reject).unwrap();
+        assert_eq!(lines.join(&tenant, &session, BusyPolicy::Reject).err(), Some(NoTurn::Busy));
+        drop(first);
+        assert!(lines.join(&tenant, &session, BusyPolicy::Reject).is_ok());
+    }
+
+    #[test]
     fn a_sessions_line_is_bounded() {
         let lines = Arc::new(SessionLines::default());
         let (tenant, session) = ids();
-        let places: Vec<_> = std::iter::from_fn(|| lines.join(&tenant, &session)).take(1000).collect();
+        let places: Vec<_> =
+            std::iter::from_fn(|| lines.join(&tenant, &session, BusyPolicy::Enqueue).ok()).take(1000).collect();
         assert_eq!(places.len(), MAX_WAITING + 1);
     }
 }

@@ -86,10 +86,11 @@ pub fn generate_json<T: JsonSchema + DeserializeOwned>(
     serde_json::from_str(&text).map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
-/// Asks the model for JSON that satisfies `schema`, and gives the JSON's text.
+/// Asks the model for JSON that satisfies `schema`, and gives the JSON's text, or all its words where there is no JSON in
+/// them: hand it on as `answer-json`. The host checks it, and has the model correct what is wrong.
 ///
 /// # Errors
-/// When the model does not answer, or its answer holds no JSON.
+/// When the model does not answer.
 pub fn generate_by_schema(
     host: &mut impl Host,
     abilities: Abilities,
@@ -104,9 +105,7 @@ pub fn generate_by_schema(
         request.messages.insert(0, Message::system(words));
     }
     let text = host.generate(&request)?.text;
-    let json = json_in(&text).ok_or_else(|| JsonError::Malformed("there is no JSON in it".to_owned()))?;
-    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| JsonError::Malformed(error.to_string()))?;
-    Ok(json.to_owned())
+    Ok(json_in(&text).unwrap_or(&text).to_owned())
 }
 
 /// The JSON within a model's words: models like to put it into a code fence, or a sentence before it.

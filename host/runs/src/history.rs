@@ -1,0 +1,233 @@
+//! What a mode is told of the conversation before its input: as many turns as it may have, with the files that came with
+//! them, in a form that every provider accepts.
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use vivarium_domain::{
+    AttachmentKind, Image, KeptAttachment, Message, Part, SessionId, SessionMessage, TenantId, ToolCall, ToolMessage,
+};
+use vivarium_store::{Store, StoreError};
+
+use crate::request::Attachment;
+
+/// Messages of the session that are looked at.
+const HISTORY_MESSAGES: usize = 60;
+
+/// What stands in the place of an answer that never came.
+const NO_ANSWER: &str = "interrupted: the run ended before this call was answered";
+
+/// The end of a conversation, beginning with a message of the user.
+pub(crate) async fn of_session(
+    store: &dyn Store,
+    tenant: &TenantId,
+    session: &SessionId,
+    turns: Option<u32>,
+) -> Result<Vec<Message>, StoreError> {
+    if turns == Some(0) {
+        return Ok(Vec::new());
+    }
+    let mut stored = store.messages(tenant, session, HISTORY_MESSAGES).await?;
+    let begin = first_of_turns(&stored, turns);
+    stored.drain(..begin);
+    let told = try_join_all(stored.into_iter().map(|stored| told(store, tenant, session, stored))).await?;
+    Ok(repaired(told))
+}
+
+/// Where the last `turns` turns begin: a turn is a message of the user's and all up to the next one.
+fn first_of_turns(messages: &[SessionMessage], turns: Option<u32>) -> usize {
+    let begins = messages.iter().enumerate().rev().filter(|(_, stored)| matches!(stored.message, Message::User { .. }));
+    let most = turns.map_or(usize::MAX, |turns| usize::try_from(turns).unwrap_or(usize::MAX));
+    begins.take(most).last().map_or(messages.len(), |(at, _)| at)
+}
+
+async fn told(
+    store: &dyn Store,
+    tenant: &TenantId,
+    session: &SessionId,
+    stored: SessionMessage,
+) -> Result<Message, StoreError> {
+    let SessionMessage { mut message, attachments, .. } = stored;
+    if let Message::User { parts } = &mut message {
+        parts.extend(parts_of(store, tenant, session, &attachments).await?);
+    }
+    Ok(message)
+}
+
+/// The files of a message as a model reads them.
+pub(crate) async fn parts_of(
+    store: &dyn Store,
+    tenant: &TenantId,
+    session: &SessionId,
+    attachments: &[KeptAttachment],
+) -> Result<Vec<Part>, StoreError> {
+    let mut parts = Vec::new();
+    for kept in attachments {
+        let KeptAttachment { file_name, media_type, kind, .. } = kept;
+        let blob = store.blob(tenant, kept.content).await?;
+        let content = blob.as_deref().and_then(|blob| content_of(session, blob));
+        match (content, kind) {
+            (Some(text), AttachmentKind::Text) => parts.push(Part::Text(format!(
+                "[attached file {file_name:?}, {media_type}]\n{}\n[end of the attached file {file_name:?}]",
+                String::from_utf8_lossy(text)
+            ))),
+            (Some(image), AttachmentKind::Image) => {
+                parts.push(Part::Text(format!("[attached image {file_name:?}]")));
+                parts.push(Part::Image(Image { media_type: media_type.clone(), data: image.to_vec() }));
+            }
+            (None, _) => parts.push(Part::Text(format!("[the attached file {file_name:?} is no longer there]"))),
+        }
+    }
+    Ok(parts)
+}
+
+/// Keeps the files that come with a message. Each blob begins with its session's id, so that no other session has the same
+/// one, and it can go with its session.
+pub(crate) async fn keep(
+    store: &dyn Store,
+    tenant: &TenantId,
+    session: &SessionId,
+    attachments: &[Attachment],
+) -> Result<Vec<KeptAttachment>, StoreError> {
+    let kept = attachments.iter().map(async |file| {
+        let blob = Bytes::from([session.as_str().as_bytes(), b"\n", &file.content].concat());
+        Ok(KeptAttachment {
+            file_name: file.file_name.clone(),
+            media_type: file.media_type.clone(),
+            kind: file.kind,
+            length_bytes: file.content.len() as u64,
+            content: store.put_blob(tenant, blob).await?,
+        })
+    });
+    try_join_all(kept).await
+}
+
+fn content_of<'a>(session: &SessionId, blob: &'a [u8]) -> Option<&'a [u8]> {
+    blob.strip_prefix(session.as_str().as_bytes())?.strip_prefix(b"\n")
+}
+
+/// The conversation as providers accept it: it begins with the user, each call of a tool is answered right after it, and
+/// nothing is answered that was not called. A mode may have added less, and a window may have cut it.
+pub(crate) fn repaired(messages: Vec<Message>) -> Vec<Message> {
+    let mut whole = Vec::with_capacity(messages.len());
+    let mut open: Vec<ToolCall> = Vec::new();
+    for message in messages.into_iter().skip_while(|message| !matches!(message, Message::User { .. })) {
+        match message {
+            Message::Tool(answer) => {
+                if let Some(at) = open.iter().position(|call| call.id == answer.call_id) {
+                    open.remove(at);
+                    whole.push(Message::Tool(answer));
+                }
+            }
+            other => {
+                whole.extend(open.drain(..).map(unanswered));
+                if let Message::Assistant(said) = &other {
+                    open.clone_from(&said.tool_calls);
+                }
+                whole.push(other);
+            }
+        }
+    }
+    whole.extend(open.into_iter().map(unanswered));
+    whole
+}
+
+fn unanswered(call: ToolCall) -> Message {
+    Message::Tool(ToolMessage { call_id: call.id, name: call.name, content: NO_ANSWER.to_owned(), is_error: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use vivarium_domain::{AssistantMessage, RunId, Timestamp};
+
+    use super::*;
+
+    fn call(id: &str) -> ToolCall {
+        ToolCall { id: id.to_owned(), name: "look".to_owned(), arguments_json: "{}".to_owned() }
+    }
+
+    fn answer(id: &str) -> Message {
+        Message::Tool(ToolMessage {
+            call_id: id.to_owned(),
+            name: "look".to_owned(),
+            content: "seen".to_owned(),
+            is_error: false,
+        })
+    }
+
+    fn calling(ids: &[&str]) -> Message {
+        let tool_calls = ids.iter().map(|id| call(id)).collect();
+        Message::Assistant(AssistantMessage { text: String::new(), tool_calls })
+    }
+
+    /// What a provider refuses.
+    fn is_accepted(messages: &[Message]) -> bool {
+        let mut open = BTreeSet::new();
+        for message in messages {
+            match message {
+                Message::Tool(answer) => {
+                    if !open.remove(&answer.call_id) {
+                        return false;
+                    }
+                }
+                _ if !open.is_empty() => return false,
+                Message::Assistant(said) => open = said.tool_calls.iter().map(|call| call.id.clone()).collect(),
+                _ => {}
+            }
+        }
+        open.is_empty() && messages.first().is_none_or(|first| matches!(first, Message::User { .. }))
+    }
+
+    #[test]
+    fn a_call_without_an_answer_gets_one_and_an_answer_without_a_call_goes() {
+        let cut = vec![answer("0"), Message::user("q"), calling(&["1", "2"]), answer("2"), Message::user("again")];
+        let whole = repaired(cut);
+        assert!(is_accepted(&whole));
+        assert_eq!(whole.len(), 5);
+        assert_eq!(whole[3], unanswered(call("1")));
+        assert_eq!(repaired(vec![Message::user("q"), calling(&["1"])]).last(), Some(&unanswered(call("1"))));
+    }
+
+    #[test]
+    fn turns_are_counted_from_the_end() {
+        let stored = |message| SessionMessage {
+            run_id: RunId::new(),
+            at: Timestamp::UNIX_EPOCH,
+            message,
+            attachments: Vec::new(),
+        };
+        let messages: Vec<SessionMessage> = [
+            Message::assistant("the end of a turn that was cut"),
+            Message::user("1"),
+            calling(&["a"]),
+            answer("a"),
+            Message::assistant("one"),
+            Message::user("2"),
+            Message::assistant("two"),
+        ]
+        .map(stored)
+        .into();
+        assert_eq!(first_of_turns(&messages, None), 1);
+        assert_eq!(first_of_turns(&messages, Some(1)), 5);
+        assert_eq!(first_of_turns(&messages, Some(2)), 1);
+        assert_eq!(first_of_turns(&messages, Some(9)), 1);
+        assert_eq!(first_of_turns(&[], Some(1)), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_repaired_is_accepted_and_stays_as_it_is(kinds in proptest::collection::vec((0_u8..4, 0_u8..3), 0..30)) {
+            let messages: Vec<Message> = kinds.iter().map(|(kind, id)| match kind {
+                0 => Message::user("q"),
+                1 => calling(&[&id.to_string(), "x"]),
+                2 => answer(&id.to_string()),
+                _ => Message::assistant("a"),
+            }).collect();
+            let whole = repaired(messages);
+            prop_assert!(is_accepted(&whole), "{whole:?}");
+            prop_assert_eq!(repaired(whole.clone()), whole);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! host gives to a mode goes into the run's log first; the log is the journal, and readers follow it by number. This crate
 //! knows no HTTP.
 
+mod accept;
 mod approvals;
 mod conversations;
 mod execute;

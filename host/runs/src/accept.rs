@@ -1,0 +1,305 @@
+//! From a request to a run that is on disk: it is checked, gets its session, its places and its first record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use vivarium_domain::{
+    AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Run, RunId, RunSettings,
+    RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
+};
+use vivarium_registry::{Catalog, ModeEntry};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, StoreError, Write};
+
+use crate::approvals::Approvals;
+use crate::conversations::{SessionError, new_session_id, title_of};
+use crate::execute::{Control, Ending, Execution};
+use crate::history;
+use crate::log::RunLog;
+use crate::request::{RunRequest, StartError, Started};
+use crate::service::{Active, Runs};
+use crate::sessions::NoTurn;
+use crate::structured::OutputSchema;
+
+impl From<NoTurn> for StartError {
+    fn from(no_turn: NoTurn) -> Self {
+        match no_turn {
+            NoTurn::Busy => Self::SessionBusy,
+            NoTurn::TooLong => Self::Overloaded("too many messages wait in this session; try again later".to_owned()),
+        }
+    }
+}
+
+/// A request's session, and what is there of it.
+struct SessionOf {
+    id: SessionId,
+    found: Option<Session>,
+}
+
+impl Runs {
+    /// Accepts a run: it is on disk when this returns, and goes on by itself, whoever listens.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(&self, tenant: &TenantId, request: RunRequest) -> Result<Started, StartError> {
+        let shared = &self.0;
+        if let Some(idempotency) = &request.idempotency
+            && let Some(record) = shared.store.idempotency(tenant, &idempotency.key).await?
+        {
+            return self.replayed(tenant, &record, idempotency.request_hash).await;
+        }
+        let catalog = shared.toolbox.registry.catalog(tenant).await?;
+        let session = self.session_of(tenant, &request).await?;
+        let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
+        let prepared = self.prepare(tenant, &request, catalog, &session, attachments)?;
+        let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
+        let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
+        if request.webhook.is_some() {
+            shared.webhook_asked(tenant, prepared.run.id);
+        }
+        // On a task of its own: a client that leaves now does not leave a run that nobody drives.
+        let (accepted, acknowledged) = tokio::sync::oneshot::channel();
+        tokio::spawn(prepared.run_when(committed, accepted, request.idempotency.is_some()));
+        let result =
+            acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
+        match (result, &request.idempotency) {
+            (Ok(()), _) => Ok(started),
+            (Err(StoreError::ConditionFailed(Condition::IdempotencyKeyUnused(key))), Some(idempotency)) => {
+                // Another request with this key was faster.
+                let record = shared.store.idempotency(tenant, &key).await?.ok_or_else(|| {
+                    StoreError::Corrupt("an idempotency key is taken, but stands for nothing".to_owned())
+                })?;
+                self.replayed(tenant, &record, idempotency.request_hash).await
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// The session of a request: the one that it names, if it is there, or a new one.
+    async fn session_of(&self, tenant: &TenantId, request: &RunRequest) -> Result<SessionOf, StartError> {
+        let Some(id) = &request.session_id else {
+            return Ok(SessionOf { id: new_session_id()?, found: None });
+        };
+        let found = self.0.store.session(tenant, id).await?;
+        let found = match found {
+            Some(session) if session.is_expired(Timestamp::now()) => {
+                // Its time is over: what begins now is another session of the same id.
+                self.delete_session(tenant, id).await.or_else(gone_is_fine)?;
+                None
+            }
+            found => found,
+        };
+        let with = found.as_ref().and_then(|session| session.agent_id);
+        if let (Some(with), Some(agent)) = (with, request.agent)
+            && with != agent.id
+        {
+            return Err(StartError::Session(format!("the session {id} is with another agent")));
+        }
+        Ok(SessionOf { id: id.clone(), found })
+    }
+
+    /// Checks a request and gives the run its places.
+    fn prepare(
+        &self,
+        tenant: &TenantId,
+        request: &RunRequest,
+        catalog: Arc<Catalog>,
+        session: &SessionOf,
+        attachments: Vec<KeptAttachment>,
+    ) -> Result<Execution, StartError> {
+        let shared = &self.0;
+        let mode = catalog.mode(&request.mode).cloned().ok_or_else(|| unknown_mode(&catalog, request))?;
+        let max = shared.config.max_cycles;
+        let max_cycles = request.max_cycles.unwrap_or_else(|| mode.manifest.default_max_cycles.clamp(1, max));
+        if !(1..=max).contains(&max_cycles) {
+            return Err(StartError::MaxCycles { max });
+        }
+        let (provider, model) = shared
+            .models
+            .resolve(request.model.as_ref())
+            .map_err(|error| StartError::UnknownModel(error.to_string()))?;
+        if request.attachments.iter().any(|file| file.kind == AttachmentKind::Image)
+            && !provider.describe(model.model()).abilities.images
+        {
+            return Err(StartError::Images(model));
+        }
+        let output_schema = request.output.schema().as_ref().map(OutputSchema::new).transpose();
+        let output_schema = output_schema.map_err(StartError::OutputSchema)?;
+        let settings = settings(request, attachments);
+        let run = self.new_run(request, &mode, model, session.id.clone(), max_cycles, settings);
+        if request.when_busy == BusyPolicy::Interrupt {
+            self.interrupt(tenant, &run.session_id);
+        }
+        let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
+        let (log, control, approvals) = self.admit(tenant, &run)?;
+        Ok(Execution {
+            shared: Arc::clone(shared),
+            tenant: tenant.clone(),
+            run,
+            log,
+            control,
+            approvals,
+            catalog,
+            mode,
+            provider,
+            output_schema,
+            place,
+            new_session: session.found.is_none(),
+        })
+    }
+
+    /// Ends the runs of a session that are under way or wait: a newer message takes their place.
+    fn interrupt(&self, tenant: &TenantId, session: &SessionId) {
+        for control in self.controls_of(tenant, session) {
+            control.end(Ending::Cancelled("a newer message of its session took its place".to_owned()));
+        }
+    }
+
+    fn new_run(
+        &self,
+        request: &RunRequest,
+        mode: &ModeEntry,
+        model: ModelName,
+        session_id: SessionId,
+        max_cycles: u32,
+        settings: RunSettings,
+    ) -> Run {
+        Run {
+            id: RunId::new(),
+            status: RunStatus::Queued,
+            mode: request.mode.clone(),
+            plugin: mode.plugin.plugin.digest(),
+            model,
+            session_id,
+            stateless: request.stateless,
+            agent: request.agent,
+            input: request.input.clone(),
+            max_cycles,
+            settings,
+            created_at: Timestamp::now(),
+            ended_at: None,
+            outcome: None,
+            failure: None,
+            usage: Usage::default(),
+            last_seq: 0,
+        }
+    }
+
+    /// Takes the run among the active ones, if there is room.
+    #[expect(clippy::type_complexity, reason = "three things that are made together and go separate ways")]
+    fn admit(&self, tenant: &TenantId, run: &Run) -> Result<(Arc<RunLog>, Arc<Control>, Arc<Approvals>), StartError> {
+        let shared = &self.0;
+        let room = shared.config.max_running + shared.config.max_queued;
+        let log = Arc::new(RunLog::new(tenant.clone(), run.id, Arc::clone(&shared.store)));
+        let control = Arc::new(Control::default());
+        let approvals = Arc::new(Approvals::default());
+        let active = Active {
+            run: run.clone(),
+            log: Arc::clone(&log),
+            control: Arc::clone(&control),
+            approvals: Arc::clone(&approvals),
+        };
+        let mut all = shared.active();
+        // Looked at under the lock: `drain` sets it and then looks at what is active.
+        if shared.closing.load(Ordering::Acquire) {
+            return Err(StartError::ShuttingDown);
+        }
+        if shared.accepted.load(Ordering::Relaxed) >= room {
+            return Err(StartError::Overloaded(format!("{room} runs are under way; try again later")));
+        }
+        let share = shared.config.share_of(room);
+        if !shared.enter(tenant, share) {
+            return Err(StartError::TenantOverloaded(share));
+        }
+        shared.accepted.fetch_add(1, Ordering::Relaxed);
+        all.insert((tenant.clone(), run.id), active);
+        Ok((log, control, approvals))
+    }
+
+    async fn replayed(
+        &self,
+        tenant: &TenantId,
+        record: &IdempotencyRecord,
+        request_hash: vivarium_domain::ContentHash,
+    ) -> Result<Started, StartError> {
+        if record.request_hash != request_hash {
+            return Err(StartError::IdempotencyConflict);
+        }
+        let run = self
+            .get(tenant, record.run)
+            .await?
+            .ok_or_else(|| StoreError::Corrupt(format!("the run {} of an idempotency key is not there", record.run)))?;
+        Ok(Started { run_id: run.id, session_id: run.session_id, replayed: true })
+    }
+}
+
+/// A session that is gone already needs no deleting.
+fn gone_is_fine(error: SessionError) -> Result<(), StartError> {
+    match error {
+        SessionError::NotFound => Ok(()),
+        SessionError::Store(error) => Err(error.into()),
+        other => Err(StartError::Session(other.to_string())),
+    }
+}
+
+/// The first thing that is written of a run.
+fn first_batch(run: &Run, request: &RunRequest, session: &SessionOf) -> Batch {
+    let mut batch = Batch { conditions: Vec::new(), writes: vec![Write::PutRun(Box::new(run.clone()))] };
+    if !run.stateless {
+        batch.writes.extend(session_writes(run, request, session));
+    }
+    if let Some(webhook) = &request.webhook {
+        batch.writes.push(Write::PutDelivery(Box::new(Delivery {
+            run_id: run.id,
+            url: webhook.url.clone(),
+            form: webhook.form,
+            status: DeliveryStatus::Pending,
+            attempts: Vec::new(),
+            next_attempt_at: None,
+            created_at: run.created_at,
+        })));
+    }
+    if let Some(idempotency) = &request.idempotency {
+        let record =
+            IdempotencyRecord { request_hash: idempotency.request_hash, run: run.id, created_at: run.created_at };
+        batch.conditions.push(Condition::IdempotencyKeyUnused(idempotency.key.clone()));
+        batch.writes.push(Write::PutIdempotency { key: idempotency.key.clone(), record });
+    }
+    batch
+}
+
+/// A session is there as soon as its first run is. One that was made without a title gets it from its first message.
+fn session_writes(run: &Run, request: &RunRequest, session: &SessionOf) -> Vec<Write> {
+    let title = || title_of(&request.input);
+    let mut fresh = Session {
+        agent_id: request.agent.map(|agent| agent.id),
+        title: request.session_title.clone().or_else(title),
+        ttl_seconds: request.session_ttl_seconds,
+        ..Session::new(session.id.clone(), run.created_at)
+    };
+    fresh.touch(run.created_at);
+    let mut writes = vec![Write::EnsureSession(Box::new(fresh))];
+    if session.found.as_ref().is_some_and(|found| found.title.is_none() && found.messages == 0) {
+        writes.push(Write::ChangeSession { session: session.id.clone(), title: Some(title()), at: run.created_at });
+    }
+    writes
+}
+
+/// What a run is told besides its input.
+fn settings(request: &RunRequest, attachments: Vec<KeptAttachment>) -> RunSettings {
+    RunSettings {
+        instructions: request.instructions.clone(),
+        tools: request.tools.clone(),
+        history_turns: request.history_turns,
+        max_output_tokens: request.max_output_tokens,
+        timeout_seconds: request.timeout_seconds,
+        output: request.output.clone(),
+        contexts: request.contexts.clone(),
+        earlier: request.earlier.clone(),
+        attachments,
+        metadata: request.metadata.clone(),
+    }
+}
+
+fn unknown_mode(catalog: &Catalog, request: &RunRequest) -> StartError {
+    StartError::UnknownMode { name: request.mode.chars().take(80).collect(), available: catalog.mode_names() }
+}

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use vivarium_domain::{EventBody, Usage};
-use vivarium_runs::{Item, Reader};
+use vivarium_runs::{Item, Reader, Started};
 use vivarium_store::StoreError;
 
+use crate::ApiState;
 use crate::auth::Caller;
+use crate::error::ApiError;
 
 /// Follows a run for a request, and charges the key when the run ends, whether or not anybody still listens.
 pub(crate) struct Attended {
@@ -32,6 +34,16 @@ impl Attended {
         }
         Ok(item)
     }
+}
+
+/// Follows a run that was just started for a caller, from its first event. Nobody pays twice for a run that an idempotency
+/// key has found.
+pub(crate) async fn attend(state: &ApiState, caller: &Arc<Caller>, started: &Started) -> Result<Attended, ApiError> {
+    let run = started.run_id;
+    tracing::Span::current().record("run", tracing::field::display(run));
+    let reader = state.0.runs.follow(&caller.tenant, run, 0).await?.ok_or_else(ApiError::internal)?;
+    let payer = (!started.replayed).then(|| Arc::clone(caller));
+    Ok(Attended::new(reader, payer))
 }
 
 impl Drop for Attended {

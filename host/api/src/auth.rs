@@ -3,6 +3,7 @@
 //! can steer. The tenant comes from the key alone.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -64,12 +65,14 @@ struct Remembered {
 pub(crate) struct Auth {
     store: Arc<dyn Store>,
     limits: TierLimits,
+    /// Requests of the agent-hub dialect, where they are not the tier's.
+    agent_hub: Option<NonZeroU32>,
     known: RwLock<HashMap<ContentHash, Remembered>>,
 }
 
 impl Auth {
-    pub(crate) fn new(store: Arc<dyn Store>, limits: TierLimits) -> Self {
-        Self { store, limits, known: RwLock::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, limits: TierLimits, agent_hub: Option<NonZeroU32>) -> Self {
+        Self { store, limits, agent_hub, known: RwLock::default() }
     }
 
     /// Who sends these headers.
@@ -106,7 +109,7 @@ impl Auth {
                 tenant: tenant.id,
                 tier: tenant.tier,
                 scopes: key.scopes,
-                limits: KeyLimits::new(self.limits.of(tenant.tier)),
+                limits: KeyLimits::new(self.limits.of(tenant.tier), self.agent_hub),
                 revoked: CancellationToken::new(),
             })
         });

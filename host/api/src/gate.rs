@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use utoipa_axum::router::OpenApiRouter;
 use vivarium_domain::{Scope, Tier};
 
 use crate::ApiState;
@@ -27,17 +29,19 @@ pub(crate) struct Gate {
     pub(crate) scope: Option<Scope>,
 }
 
-/// 401, then 403, then the handler; what is left of the allowance on every answer.
+/// 401, then 429 where the dialect counts every request, then 403, then the handler; what is left of the allowance on every answer.
 pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let caller = match gate.state.0.auth.caller(request.headers(), gate.dialect).await {
         Ok(caller) => caller,
         Err(error) => {
             let mut response = error.within(gate.dialect).into_response();
-            limits::tell_nothing(&mut response);
+            limits::tell_nothing(&mut response, gate.dialect);
             return response;
         }
     };
-    let mut response = if caller.tier < gate.least {
+    let mut response = if let Err(error) = caller.limits.enter(gate.dialect) {
+        error.within(gate.dialect).into_response()
+    } else if caller.tier < gate.least {
         let message =
             format!("this endpoint needs the {} tier; this key's tier is {}", name(gate.least), name(caller.tier));
         ApiError::new(Kind::TierTooLow, message).within(gate.dialect).into_response()
@@ -47,8 +51,21 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request).await
     };
-    caller.limits.tell(&mut response);
+    caller.limits.tell(&mut response, gate.dialect);
     response
+}
+
+/// These routes behind a gate, with the dialect's answer to other methods.
+pub(crate) fn guarded(routes: OpenApiRouter<ApiState>, gate: Gate) -> OpenApiRouter<ApiState> {
+    let dialect = gate.dialect;
+    let method_not_allowed = move |method: Method| async move {
+        let message = format!("this path does not take {method}; the Allow header says what it takes");
+        ApiError::new(Kind::MethodNotAllowed, message).within(dialect).into_response()
+    };
+    let (routes, document) = routes.split_for_parts();
+    let routes =
+        routes.method_not_allowed_fallback(method_not_allowed).route_layer(from_fn_with_state(gate, self::gate));
+    OpenApiRouter::with_openapi(document).merge(routes.into())
 }
 
 fn name(tier: Tier) -> &'static str {

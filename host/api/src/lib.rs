@@ -19,6 +19,7 @@ mod query;
 mod scope;
 mod sse;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,9 @@ pub struct ApiConfig {
     pub shutdown: CancellationToken,
     /// What each tier may do in a minute.
     pub limits: TierLimits,
+    /// How many requests a key may make in a minute in the agent-hub dialect; none: as many as its tier's may start runs,
+    /// but 100 in any case.
+    pub agent_hub_requests_per_minute: Option<NonZeroU32>,
     /// The largest request body.
     pub max_body_bytes: usize,
     /// The largest component that is uploaded.
@@ -104,11 +108,12 @@ impl ApiState {
             readiness,
             shutdown,
             limits,
+            agent_hub_requests_per_minute,
             max_body_bytes,
             max_component_bytes,
             body_timeout,
         } = config;
-        let auth = Auth::new(Arc::clone(&store), limits);
+        let auth = Auth::new(Arc::clone(&store), limits, agent_hub_requests_per_minute);
         Self(Arc::new(Inner {
             runs,
             agents,

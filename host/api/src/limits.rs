@@ -1,6 +1,7 @@
-//! How much a key may do in a minute: requests (RPM) and its runs' tokens (TPM).
+//! How much a key may do in a minute: requests that start runs (RPM), its runs' tokens (TPM), and, in the agent-hub dialect,
+//! requests of any kind.
 //!
-//! Both are the generic cell rate algorithm in one atomic number, the moment at which the whole allowance is there
+//! All are the generic cell rate algorithm in one atomic number, the moment at which the whole allowance is there
 //! again. That is written out here, in place of a library, because tokens are charged when a run *ends*: the charge may
 //! go beyond what is left (the debt is then waited off), and every answer, a refused one too, tells what is left
 //! without taking any.
@@ -14,9 +15,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::Tier;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Dialect};
 
 const MINUTE_NS: u64 = 60_000_000_000;
+
+/// What every key may at least do in the agent-hub dialect, in which each request counts: the document's number.
+const AGENT_HUB_REQUESTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// What one key may do in a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,14 +142,18 @@ pub(crate) struct KeyLimits {
     start: Instant,
     requests: Bucket,
     tokens: Bucket,
+    agent_hub: Bucket,
 }
 
 impl KeyLimits {
-    pub(crate) fn new(limit: RateLimit) -> Self {
+    /// `agent_hub`: how many requests it may make in the agent-hub dialect; none: as many as may start runs, but 100 in any
+    /// case.
+    pub(crate) fn new(limit: RateLimit, agent_hub: Option<NonZeroU32>) -> Self {
         Self {
             start: Instant::now(),
             requests: Bucket::new(limit.requests_per_minute),
             tokens: Bucket::new(limit.tokens_per_minute),
+            agent_hub: Bucket::new(agent_hub.unwrap_or(limit.requests_per_minute.max(AGENT_HUB_REQUESTS))),
         }
     }
 
@@ -153,7 +161,18 @@ impl KeyLimits {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Takes one request, if there is one and the key's tokens are not overspent.
+    /// Takes what a request costs whatever it asks for, where the dialect counts them all.
+    pub(crate) fn enter(&self, dialect: Dialect) -> Result<(), ApiError> {
+        match dialect {
+            Dialect::AgentHub => {
+                let limit = self.agent_hub.limit.get();
+                self.agent_hub.take(self.now()).map_err(|wait| refused("requests", limit, wait))
+            }
+            Dialect::Assisters | Dialect::Make | Dialect::Native => Ok(()),
+        }
+    }
+
+    /// Takes one request that starts a run, if there is one and the key's tokens are not overspent.
     pub(crate) fn take_request(&self) -> Result<(), ApiError> {
         let now = self.now();
         let tokens = self.tokens.level(now);
@@ -177,13 +196,19 @@ impl KeyLimits {
     /// Whether nothing is used: the record says nothing that a new one would not.
     pub(crate) fn is_full(&self) -> bool {
         let now = self.now();
-        [&self.requests, &self.tokens].iter().all(|bucket| bucket.level(now).full_in.is_zero())
+        [&self.requests, &self.tokens, &self.agent_hub].iter().all(|bucket| bucket.level(now).full_in.is_zero())
     }
 
-    /// Tells the client what is left.
-    pub(crate) fn tell<B>(&self, response: &mut Response<B>) {
+    /// Tells the client what is left, in the dialect's headers.
+    pub(crate) fn tell<B>(&self, response: &mut Response<B>, dialect: Dialect) {
         let now = self.now();
-        tell(response, self.requests.level(now), self.tokens.level(now));
+        match dialect {
+            Dialect::AgentHub => tell(response, PLAIN, self.agent_hub.level(now)),
+            Dialect::Assisters | Dialect::Make | Dialect::Native => {
+                tell(response, RPM, self.requests.level(now));
+                tell(response, TPM, self.tokens.level(now));
+            }
+        }
     }
 }
 
@@ -196,32 +221,41 @@ fn ceil_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
+const RPM: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-rpm"),
+    HeaderName::from_static("x-ratelimit-remaining-rpm"),
+    HeaderName::from_static("x-ratelimit-reset-rpm"),
+];
+const TPM: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tpm"),
+    HeaderName::from_static("x-ratelimit-remaining-tpm"),
+    HeaderName::from_static("x-ratelimit-reset-tpm"),
+];
+/// The agent-hub dialect's.
+const PLAIN: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
 /// A client without a valid key may do nothing, and is told so in the same headers.
-pub(crate) fn tell_nothing<B>(response: &mut Response<B>) {
+pub(crate) fn tell_nothing<B>(response: &mut Response<B>, dialect: Dialect) {
     let nothing = Level { limit: 0, remaining: 0, full_in: Duration::ZERO };
-    tell(response, nothing, nothing);
+    match dialect {
+        Dialect::AgentHub => tell(response, PLAIN, nothing),
+        Dialect::Assisters | Dialect::Make | Dialect::Native => {
+            tell(response, RPM, nothing);
+            tell(response, TPM, nothing);
+        }
+    }
 }
 
-fn tell<B>(response: &mut Response<B>, requests: Level, tokens: Level) {
-    const RPM: [HeaderName; 3] = [
-        HeaderName::from_static("x-ratelimit-limit-rpm"),
-        HeaderName::from_static("x-ratelimit-remaining-rpm"),
-        HeaderName::from_static("x-ratelimit-reset-rpm"),
-    ];
-    const TPM: [HeaderName; 3] = [
-        HeaderName::from_static("x-ratelimit-limit-tpm"),
-        HeaderName::from_static("x-ratelimit-remaining-tpm"),
-        HeaderName::from_static("x-ratelimit-reset-tpm"),
-    ];
-    let unix_seconds = Timestamp::now().as_second();
-    for (names, level) in [(RPM, requests), (TPM, tokens)] {
-        let [limit, remaining, reset] = names;
-        let reset_at = unix_seconds.saturating_add_unsigned(ceil_seconds(level.full_in));
-        let headers = response.headers_mut();
-        headers.insert(limit, HeaderValue::from(level.limit));
-        headers.insert(remaining, HeaderValue::from(level.remaining));
-        headers.insert(reset, HeaderValue::from(reset_at));
-    }
+fn tell<B>(response: &mut Response<B>, [limit, remaining, reset]: [HeaderName; 3], level: Level) {
+    let reset_at = Timestamp::now().as_second().saturating_add_unsigned(ceil_seconds(level.full_in));
+    let headers = response.headers_mut();
+    headers.insert(limit, HeaderValue::from(level.limit));
+    headers.insert(remaining, HeaderValue::from(level.remaining));
+    headers.insert(reset, HeaderValue::from(reset_at));
 }
 
 #[cfg(test)]
@@ -260,12 +294,28 @@ mod tests {
     #[test]
     fn a_key_without_tokens_is_told_when_to_come_back() {
         let limit = |n| NonZeroU32::new(n).unwrap();
-        let limits = KeyLimits::new(RateLimit { requests_per_minute: limit(10), tokens_per_minute: limit(60_000) });
+        let limits =
+            KeyLimits::new(RateLimit { requests_per_minute: limit(10), tokens_per_minute: limit(60_000) }, None);
         assert!(limits.take_request().is_ok());
         limits.charge_tokens(65_000);
         let refused = limits.take_request().unwrap_err();
         assert_eq!(refused.code(), "rate_limit_exceeded");
         assert_eq!(refused.message(), "this key's 60000 tokens a minute are used up; try again in 5 s");
+    }
+
+    #[test]
+    fn the_agent_hub_counts_every_request_and_lets_every_key_make_a_hundred() {
+        let limit = |n| NonZeroU32::new(n).unwrap();
+        let of_tier = |n| RateLimit { requests_per_minute: limit(n), tokens_per_minute: limit(1) };
+        for (of_tier, set, expected) in
+            [(of_tier(10), None, 100), (of_tier(600), None, 600), (of_tier(600), Some(limit(2)), 2)]
+        {
+            let limits = KeyLimits::new(of_tier, set);
+            let taken = (0..1000).take_while(|_| limits.enter(Dialect::AgentHub).is_ok()).count();
+            // What comes back meanwhile is none of it.
+            assert!((expected..expected + 10).contains(&taken), "{taken}");
+            assert!(limits.enter(Dialect::Native).is_ok());
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
@@ -22,11 +22,25 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How a dialect shows a run's items.
 pub(crate) trait View: Send + 'static {
+    /// Looks up what must be known before the item is shown.
+    fn prepare(&mut self, _item: &Item) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// What the client sees of an item; nothing: an empty text.
     fn show(&mut self, item: Item) -> Vec<u8>;
 
     /// What the client sees when the stream ends before its run does.
     fn cut_short(&mut self, error: ApiError) -> Vec<u8>;
+}
+
+/// The client takes a stream of events.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|range| {
+        let essence = range.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
 }
 
 /// What ends a stream before its run.
@@ -72,6 +86,7 @@ impl<V: View> Open<V> {
         loop {
             match self.next().await {
                 Next::Item(item) => {
+                    self.view.prepare(&item).await;
                     let piece = self.view.show(item);
                     if !piece.is_empty() {
                         return Some((piece.into(), Some(self)));
@@ -119,5 +134,20 @@ pub(crate) fn write_json_event(out: &mut Vec<u8>, id: Option<u64>, name: Option<
         Ok(json) => write_event(out, id, name, &json),
         // The views are plain structs of texts and numbers; if one ever is not, its event is missing and this says so.
         Err(error) => tracing::error!(%error, "an event could not be written as JSON"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_for_who_asks_for_one() {
+        let accept = |value: &'static str| {
+            accepts_events(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
+        };
+        assert!(accept("application/json, Text/Event-Stream;q=0.9"));
+        assert!(!accept("*/*"));
+        assert!(!accept("text/event-streams"));
     }
 }

@@ -4,6 +4,7 @@ mod limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,6 +131,9 @@ pub struct Config {
     pub dangerously_allow_private_addresses: Vec<String>,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
+    /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
+    /// start runs, but 100 in any case.
+    pub agent_hub_requests_per_minute: Option<NonZeroU32>,
     /// What keys may do in a minute, by tier.
     pub limits: TierLimits,
     /// What a tool's call may use where neither its grant nor its manifest says anything.
@@ -172,6 +176,7 @@ impl Default for Config {
             secrets_key_file: None,
             dangerously_allow_private_addresses: Vec::new(),
             drain_seconds: 20,
+            agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
             tool_limits: LimitsTable(tool_defaults()),
             mode_limits: LimitsTable(mode_defaults()),
@@ -256,7 +261,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 25] = [
+    pub const KEYS: [&str; 26] = [
         "listen",
         "data",
         "corpus",
@@ -276,6 +281,7 @@ impl Config {
         "compile_seconds",
         "secrets_key_file",
         "drain_seconds",
+        "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
         "limits",
         "tool_limits",
@@ -346,6 +352,8 @@ impl Config {
             dangerously_allow_private_addresses: reader
                 .take("dangerously_allow_private_addresses", default.dangerously_allow_private_addresses),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
+            agent_hub_requests_per_minute: reader
+                .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
             limits: reader.take("limits", default.limits),
             tool_limits: reader.take_limits("tool_limits", default.tool_limits),
             mode_limits: reader.take_limits("mode_limits", default.mode_limits),

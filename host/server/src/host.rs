@@ -145,6 +145,7 @@ impl Host {
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
             shutdown: shutdown.clone(),
             limits: config.limits,
+            agent_hub_requests_per_minute: config.agent_hub_requests_per_minute,
             max_body_bytes: config.max_body_bytes,
             max_component_bytes: config.max_component_bytes,
             body_timeout: config.request_timeout(),

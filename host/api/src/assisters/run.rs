@@ -12,7 +12,7 @@ use super::AssistersError;
 use super::answer::{Answer, RunIds};
 use super::ask::{Ask, idempotency};
 use crate::ApiState;
-use crate::attend::Attended;
+use crate::attend::{Attended, attend};
 use crate::auth::Caller;
 use crate::body::json_bytes;
 use crate::error::ApiError;
@@ -42,11 +42,8 @@ pub(super) async fn start(
     request: RunRequest,
 ) -> Result<(RunIds, Attended), ApiError> {
     let started = state.0.runs.start(&caller.tenant, request).await?;
-    let run = started.run_id;
-    tracing::Span::current().record("run", tracing::field::display(run));
-    let reader = state.0.runs.follow(&caller.tenant, run, 0).await?.ok_or_else(ApiError::internal)?;
-    let payer = (!started.replayed).then(|| Arc::clone(caller));
-    Ok((RunIds { run, session: started.session_id }, Attended::new(reader, payer)))
+    let run = attend(state, caller, &started).await?;
+    Ok((RunIds { run: started.run_id, session: started.session_id }, run))
 }
 
 /// Reads the run's log to its end.

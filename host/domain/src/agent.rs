@@ -1,14 +1,18 @@
 //! Agents: stored configurations of a mode. One model for all dialects; every change keeps the version before.
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::Timestamp;
 use crate::grant::Approval;
 use crate::id::{AgentId, DocumentId, KeyId, TeamId, ToolName};
 use crate::model::ModelName;
+use crate::schema;
 
 /// A tool that an agent may use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentTool {
     /// The tool's name.
@@ -20,7 +24,7 @@ pub struct AgentTool {
 
 /// What a run's answer must be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case", from = "OutputFormatForm")]
 pub enum OutputFormat {
     /// Text for a person.
     #[default]
@@ -32,6 +36,44 @@ pub enum OutputFormat {
         /// JSON Schema, draft 2020-12 unless it says otherwise.
         schema: serde_json::Value,
     },
+}
+
+/// What an answer must be.
+// serde lets a variant without braces pass with unknown fields.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum OutputFormatForm {
+    /// Text for a person.
+    Text {},
+    /// Any JSON object.
+    JsonObject {},
+    /// JSON that satisfies a schema.
+    JsonSchema {
+        /// JSON Schema, draft 2020-12 unless it says otherwise.
+        schema: serde_json::Value,
+    },
+}
+
+impl From<OutputFormatForm> for OutputFormat {
+    fn from(form: OutputFormatForm) -> Self {
+        match form {
+            OutputFormatForm::Text {} => Self::Text,
+            OutputFormatForm::JsonObject {} => Self::JsonObject,
+            OutputFormatForm::JsonSchema { schema } => Self::JsonSchema { schema },
+        }
+    }
+}
+
+impl PartialSchema for OutputFormat {
+    fn schema() -> RefOr<Schema> {
+        schema::closed(OutputFormatForm::schema())
+    }
+}
+
+impl ToSchema for OutputFormat {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        OutputFormatForm::schemas(schemas);
+    }
 }
 
 impl OutputFormat {
@@ -53,7 +95,7 @@ impl OutputFormat {
 }
 
 /// What becomes of a message to a session in which a run is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BusyPolicy {
     /// It waits for its turn.
@@ -66,50 +108,66 @@ pub enum BusyPolicy {
 }
 
 /// What an agent is: everything that a person can change about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentConfig {
     /// 1 to 128 characters, unique within the tenant; usable in place of the id.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+        example = "my-assistant"
+    )]
     pub name: String,
     /// For a person.
     #[serde(default)]
+    #[schema(max_length = 4000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     pub description: String,
     /// The mode that its runs execute.
     #[serde(default = "chat")]
+    #[schema(default = "chat", min_length = 1, max_length = 64, pattern = "^[a-zA-Z0-9_-]+$")]
     pub mode: String,
     /// Who answers; none: the host's default model.
     #[serde(default)]
     pub model: Option<ModelName>,
     /// Instructions for the model, in front of every conversation.
     #[serde(default)]
+    #[schema(max_length = 200000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     pub prompt: String,
     /// The tools that it may use; none: all that the tenant has.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub tools: Option<Vec<AgentTool>>,
     /// How many earlier turns of a session (a client's message and all up to the next) a run is given; none: as many as
     /// the host gives.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 1000)]
     pub history_turns: Option<u32>,
     /// The most tokens that the model writes in one answer.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000000)]
     pub max_output_tokens: Option<u32>,
     /// The most cycles of reasoning in one run; none: the mode's default.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 100)]
     pub max_cycles: Option<u32>,
     /// After so many seconds a run is ended.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 86400)]
     pub timeout_seconds: Option<u32>,
     /// What answers must be.
     #[serde(default)]
     pub output: OutputFormat,
     /// Documents that its corpus tools search, besides the host's own.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub contexts: Vec<DocumentId>,
     /// What becomes of a message to a busy session.
     #[serde(default)]
     pub when_busy: BusyPolicy,
     /// Its sessions are deleted when nothing was said in them for so many seconds; none: they are kept.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 316224000)]
     pub session_ttl_seconds: Option<u64>,
     /// The team that it belongs to.
     #[serde(default)]
@@ -145,7 +203,7 @@ impl AgentConfig {
 }
 
 /// An agent in one of its versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
     /// Its id, the same for all versions.
@@ -165,7 +223,7 @@ pub struct Agent {
 }
 
 /// Which agent, in which version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentRef {
     /// The agent.
@@ -181,7 +239,7 @@ impl From<&Agent> for AgentRef {
 }
 
 /// A part of a tenant, by which agents are grouped. Every tenant has the team 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Team {
     /// Its number within the tenant.
@@ -193,7 +251,7 @@ pub struct Team {
 }
 
 /// A document of a tenant's, for full-text search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CorpusDocument {
     /// Its id.
@@ -216,4 +274,19 @@ pub struct CorpusDocument {
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_format_takes_no_field_that_it_does_not_know() {
+        let read = |json: &str| serde_json::from_str::<OutputFormat>(json);
+        assert_eq!(read(r#"{"type":"text"}"#).unwrap(), OutputFormat::Text);
+        assert_eq!(serde_json::to_string(&OutputFormat::JsonObject).unwrap(), r#"{"type":"json_object"}"#);
+        for unknown in [r#"{"type":"text","schema":{}}"#, r#"{"type":"json_schema","schema":{},"strict":true}"#] {
+            assert!(read(unknown).unwrap_err().to_string().starts_with("unknown field"), "{unknown}");
+        }
+    }
 }

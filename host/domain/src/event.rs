@@ -2,6 +2,7 @@
 //! saw them, so that a run can be replayed.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::id::{ContentHash, SessionId};
@@ -11,7 +12,7 @@ use crate::run::{CheckedCitation, Outcome, RunFailure};
 use crate::source::Source;
 
 /// One entry of a run's log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its number: from 1, without gaps.
     pub seq: u64,
@@ -23,7 +24,7 @@ pub struct Event {
 }
 
 /// What a tool call came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ToolOutcome {
     /// The content for the model.
@@ -33,7 +34,7 @@ pub enum ToolOutcome {
 }
 
 /// What a guest call used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolUsage {
     /// From start to end, host time included.
@@ -52,7 +53,7 @@ pub struct ToolUsage {
 }
 
 /// A host call whose answer is small and has no event of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "call", content = "answer", rename_all = "camelCase")]
 pub enum HostCall {
     /// `model.describe`: the model's info as JSON.
@@ -76,11 +77,11 @@ pub enum HostCall {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type")]
 pub enum EventBody {
     /// The run's mode has started.
-    #[serde(rename = "run.started")]
+    #[serde(rename = "run.started", rename_all = "camelCase")]
     RunStarted {
         /// The mode's name.
         mode: String,
@@ -98,13 +99,13 @@ pub enum EventBody {
         max_cycles: u32,
     },
     /// What the client should see of the work.
-    #[serde(rename = "step")]
+    #[serde(rename = "step", rename_all = "camelCase")]
     Step {
         /// A short sentence.
         message: String,
     },
     /// A model is being asked.
-    #[serde(rename = "model.started")]
+    #[serde(rename = "model.started", rename_all = "camelCase")]
     ModelStarted {
         /// Numbers the run's model calls from 1.
         call: u32,
@@ -114,7 +115,7 @@ pub enum EventBody {
         request_hash: ContentHash,
     },
     /// A model has answered, or has not.
-    #[serde(rename = "model.completed")]
+    #[serde(rename = "model.completed", rename_all = "camelCase")]
     ModelCompleted {
         /// The call's number.
         call: u32,
@@ -128,7 +129,7 @@ pub enum EventBody {
         duration_ms: u64,
     },
     /// A tool is about to be called: the intent, on disk before the call.
-    #[serde(rename = "tool.started")]
+    #[serde(rename = "tool.started", rename_all = "camelCase")]
     ToolStarted {
         /// The call's id.
         call_id: String,
@@ -143,7 +144,7 @@ pub enum EventBody {
         idempotency_key: String,
     },
     /// A tool call waits for a person's approval.
-    #[serde(rename = "approval.requested")]
+    #[serde(rename = "approval.requested", rename_all = "camelCase")]
     ApprovalRequested {
         /// The call's id: what a decision names.
         call_id: String,
@@ -153,7 +154,7 @@ pub enum EventBody {
         arguments_json: String,
     },
     /// A person has decided about a tool call.
-    #[serde(rename = "approval.given")]
+    #[serde(rename = "approval.given", rename_all = "camelCase")]
     ApprovalGiven {
         /// The call's id.
         call_id: String,
@@ -164,7 +165,7 @@ pub enum EventBody {
         reason: Option<String>,
     },
     /// A tool wanted what it is not granted.
-    #[serde(rename = "grant.denied")]
+    #[serde(rename = "grant.denied", rename_all = "camelCase")]
     GrantDenied {
         /// The tool call's id.
         call_id: String,
@@ -176,7 +177,7 @@ pub enum EventBody {
         message: String,
     },
     /// A tool has answered, or has failed.
-    #[serde(rename = "tool.completed")]
+    #[serde(rename = "tool.completed", rename_all = "camelCase")]
     ToolCompleted {
         /// The call's id.
         call_id: String,
@@ -191,7 +192,7 @@ pub enum EventBody {
         usage: ToolUsage,
     },
     /// A document came into the run's ledger.
-    #[serde(rename = "source.added")]
+    #[serde(rename = "source.added", rename_all = "camelCase")]
     SourceAdded {
         /// The ledger's entry.
         source: Source,
@@ -200,7 +201,7 @@ pub enum EventBody {
     #[serde(rename = "host.answered")]
     HostAnswered(HostCall),
     /// The run ended with an answer.
-    #[serde(rename = "run.completed")]
+    #[serde(rename = "run.completed", rename_all = "camelCase")]
     RunCompleted {
         /// The answer.
         outcome: Outcome,
@@ -208,7 +209,7 @@ pub enum EventBody {
         usage: Usage,
     },
     /// The run ended without an answer.
-    #[serde(rename = "run.failed")]
+    #[serde(rename = "run.failed", rename_all = "camelCase")]
     RunFailed {
         /// Why.
         failure: RunFailure,
@@ -216,7 +217,7 @@ pub enum EventBody {
         usage: Usage,
     },
     /// The run was ended by a client or the operator.
-    #[serde(rename = "run.cancelled")]
+    #[serde(rename = "run.cancelled", rename_all = "camelCase")]
     RunCancelled {
         /// Why.
         reason: String,

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::id::{SecretName, ToolName};
 
@@ -28,17 +31,35 @@ impl HostRequest {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+impl PartialSchema for HostRequest {
+    fn schema() -> RefOr<Schema> {
+        HostRequestForm::schema()
+    }
+}
+
+impl ToSchema for HostRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        HostRequestForm::schemas(schemas);
+    }
+}
+
+/// A host that a plugin asks for, or is granted: `example.com`, `*.example.com` (its subdomains) or `*` (every public host),
+/// with `:port` where it is not 80 or 443.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum HostRequestForm {
+    /// The host, with every method.
     Host(String),
+    /// The host, with these methods.
     WithMethods(HostWithMethods),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct HostWithMethods {
+    /// The host.
     host: String,
+    /// The methods, in capitals.
     methods: Vec<String>,
 }
 
@@ -58,7 +79,7 @@ impl From<HostRequest> for HostRequestForm {
 }
 
 /// What may be done with the files of a workspace. Ordered: the later one includes the former.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FileAccess {
     /// Look at them.
@@ -68,7 +89,7 @@ pub enum FileAccess {
 }
 
 /// Whether a tool may be called without asking a person. Ordered: the later one is the stricter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Approval {
     /// Yes.
@@ -82,7 +103,7 @@ pub enum Approval {
 
 /// The limits of a plugin's calls. In a manifest: what it would like; in a grant: what it gets; in the configuration:
 /// defaults and maxima. None: the next one in this order decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginLimits {
     /// From start to end of one call, in milliseconds, host time included.
@@ -170,7 +191,7 @@ impl PluginLimits {
 
 /// What a plugin is allowed within one tenant. The default allows nothing. What a plugin can do is what its manifest asks
 /// for *and* its grant allows.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginGrant {
     /// Hosts that it may reach.

@@ -5,7 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
+
+use crate::schema;
 
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,9 +27,10 @@ impl IdError {
     }
 }
 
-/// A text newtype that is checked by `$check` wherever it is made, also from JSON.
+/// A text newtype that is checked by `$check` wherever it is made, also from JSON. `$pattern` and `$most` say the same in the
+/// words of JSON Schema, and `$example` is one.
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $pattern:literal, $most:literal, $example:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -37,6 +43,14 @@ macro_rules! text_id {
                 &self.0
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                schema::text(concat!($what, ": ", $expected, "."), $pattern, 1..=$most, $example)
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl TryFrom<String> for $name {
             type Error = IdError;
@@ -76,6 +90,7 @@ macro_rules! text_id {
 text_id!(
     /// Who is isolated from whom. Every stored key begins with it, so it holds no separator of theirs.
     TenantId, "a tenant id", "1 to 64 of a-z, 0-9, '-' and '_'",
+    "^[a-z0-9_-]+$", 64, "acme",
     |text| matches!(text.len(), 1..=64)
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 );
@@ -83,12 +98,14 @@ text_id!(
 text_id!(
     /// A conversation. The client may choose it.
     SessionId, "a session id", "1 to 128 visible ASCII characters",
+    "^[!-~]+$", 128, "session-7",
     |text| matches!(text.len(), 1..=128) && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
 text_id!(
     /// The name by which a model calls a tool.
     ToolName, "a tool's name", "1 to 64 of a-z, A-Z, 0-9, '-' and '_'",
+    "^[a-zA-Z0-9_-]+$", 64, "web_search",
     |text| matches!(text.len(), 1..=64)
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 );
@@ -96,6 +113,7 @@ text_id!(
 text_id!(
     /// The name of a tenant's secret: its handle.
     SecretName, "a secret's name", "1 to 64 of a-z, A-Z, 0-9, '.', '-' and '_'",
+    "^[a-zA-Z0-9._-]+$", 64, "github",
     |text| matches!(text.len(), 1..=64)
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 );
@@ -149,6 +167,15 @@ impl FromStr for ContentHash {
     }
 }
 
+impl PartialSchema for ContentHash {
+    fn schema() -> RefOr<Schema> {
+        let example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        schema::text("SHA-256, in hexadecimal digits.", "^[0-9a-fA-F]+$", 64..=64, example)
+    }
+}
+
+impl ToSchema for ContentHash {}
+
 impl Serialize for ContentHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -168,6 +195,14 @@ macro_rules! uuid_id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                schema::uuid(concat!($what, ": a UUIDv7, later ones sort later."))
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl $name {
             /// A new id, later than those made before it in this process.
@@ -246,6 +281,14 @@ impl TeamId {
         self.0.get()
     }
 }
+
+impl PartialSchema for TeamId {
+    fn schema() -> RefOr<Schema> {
+        schema::number("A team's number within its tenant, from 1.", 1, u32::MAX)
+    }
+}
+
+impl ToSchema for TeamId {}
 
 impl Default for TeamId {
     fn default() -> Self {

@@ -10,6 +10,7 @@ mod model;
 mod model_error;
 mod plugin;
 mod run;
+mod schema;
 mod session;
 mod source;
 mod tenant;

@@ -4,9 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::grant::{FileAccess, HostRequest, PluginLimits};
 use crate::id::{SecretName, ToolName};
+use crate::schema;
 
 /// Why a manifest is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +46,15 @@ impl FromStr for PluginName {
     }
 }
 
+impl PartialSchema for PluginName {
+    fn schema() -> RefOr<Schema> {
+        let description = "A plugin's name: owner/name.";
+        schema::text(description, "^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$", 3..=129, "acme/weather")
+    }
+}
+
+impl ToSchema for PluginName {}
+
 impl TryFrom<String> for PluginName {
     type Error = ManifestError;
     fn try_from(text: String) -> Result<Self, ManifestError> {
@@ -62,7 +75,7 @@ impl fmt::Display for PluginName {
 }
 
 /// A mode that a plugin provides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModeManifest {
     /// The name that clients use.
@@ -76,7 +89,7 @@ pub struct ModeManifest {
 }
 
 /// A tool that a plugin provides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolManifest {
     /// The name that models use.
@@ -105,7 +118,7 @@ pub struct ToolManifest {
 }
 
 /// What a plugin asks for. Nothing is granted by being asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requests {
     /// Hosts that it wants to reach.
@@ -132,7 +145,7 @@ pub struct Requests {
 }
 
 /// Whether a call gets an instance of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Instances {
     /// Each call gets a new one.

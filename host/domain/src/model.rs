@@ -4,8 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::id::ToolName;
+use crate::schema;
 
 /// A model and who serves it, written `provider/model`: `openai/gpt-5`, `embedded/extractive`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,6 +54,15 @@ impl FromStr for ModelName {
             .ok_or_else(|| format!("a model is written provider/model, such as openai/gpt-5, not {text:?}"))
     }
 }
+
+impl PartialSchema for ModelName {
+    fn schema() -> RefOr<Schema> {
+        let description = "A model and who serves it, written provider/model.";
+        schema::text(description, r"^[^/]+/[\s\S]+$", 3..=200, "openai/gpt-5")
+    }
+}
+
+impl ToSchema for ModelName {}
 
 impl TryFrom<String> for ModelName {
     type Error = String;
@@ -97,7 +110,7 @@ pub struct ModelInfo {
 }
 
 /// An image in a message.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
@@ -113,7 +126,7 @@ impl fmt::Debug for Image {
 }
 
 /// A part of a user's message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Part {
     /// Text.
@@ -123,7 +136,7 @@ pub enum Part {
 }
 
 /// One call of a tool that a model (or a mode) asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolCall {
     /// Names the call within the conversation; the result refers to it.
@@ -135,7 +148,7 @@ pub struct ToolCall {
 }
 
 /// What the model said earlier.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssistantMessage {
     /// Its text.
@@ -146,7 +159,7 @@ pub struct AssistantMessage {
 }
 
 /// The answer to one tool call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolMessage {
     /// The call that this answers.
@@ -161,7 +174,7 @@ pub struct ToolMessage {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "role", rename_all = "camelCase")]
 pub enum Message {
     /// Instructions.
@@ -242,7 +255,7 @@ pub struct Passage {
 }
 
 /// A quote that backs an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Citation {
     /// The source's id in the run's ledger.
@@ -289,7 +302,7 @@ pub struct GenerateRequest {
 }
 
 /// Why the model stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FinishReason {
     /// It was done.
@@ -304,7 +317,7 @@ pub enum FinishReason {
 }
 
 /// Tokens of one or more model calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Tokens read, cached ones included.
@@ -329,7 +342,7 @@ impl std::ops::AddAssign for Usage {
 }
 
 /// A model's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateResponse {
     /// Its text.

@@ -1,6 +1,7 @@
 //! What is kept of installed plugins and of secrets.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::id::{ContentHash, KeyId, SecretName};
@@ -53,7 +54,7 @@ impl InstalledRecord {
 }
 
 /// Where the host puts a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretUse {
     /// The host that gets it: one, exactly.

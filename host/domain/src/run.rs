@@ -1,6 +1,7 @@
 //! One execution of a mode.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::agent::{AgentRef, AgentTool, OutputFormat};
@@ -9,7 +10,7 @@ use crate::model::{Message, ModelName, Usage};
 use crate::session::KeptAttachment;
 
 /// Where a run is: `queued → running ⇄ waiting → completed | failed | cancelled`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// Accepted, and waiting for its turn.
@@ -35,7 +36,7 @@ impl RunStatus {
 }
 
 /// A quote and whether the host has found it in the stored text of its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedCitation {
     /// The source's id in the run's ledger.
@@ -47,7 +48,7 @@ pub struct CheckedCitation {
 }
 
 /// How a run ended well.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// The answer, in Markdown.
@@ -61,7 +62,7 @@ pub struct Outcome {
 }
 
 /// Why a run failed: a closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
     /// The mode said that it can not work on the input.
@@ -91,7 +92,7 @@ pub enum FailureCode {
 }
 
 /// Why a run failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFailure {
     /// The kind.
@@ -101,7 +102,7 @@ pub struct RunFailure {
 }
 
 /// What a run was told besides its input: an agent's configuration and what the client said over it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunSettings {
     /// Instructions for the model.
@@ -145,7 +146,7 @@ impl RunSettings {
 }
 
 /// A run's record: what lists show. Its story is in its events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Its id.

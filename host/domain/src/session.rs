@@ -1,13 +1,14 @@
 //! Conversations.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::id::{AgentId, ContentHash, RunId, SessionId};
 use crate::model::Message;
 
 /// A conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// Its id; the client may have chosen it.
@@ -68,7 +69,7 @@ impl Session {
 }
 
 /// What a file that came with a message is to a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AttachmentKind {
     /// Its text.
@@ -78,7 +79,7 @@ pub enum AttachmentKind {
 }
 
 /// A file that came with a message, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptAttachment {
     /// As the client named it.
@@ -94,7 +95,7 @@ pub struct KeptAttachment {
 }
 
 /// One message of a conversation, numbered from 0 without gaps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionMessage {
     /// The run that added it.

@@ -1,12 +1,13 @@
 //! Documents that a run has read, and the ledger's entries for them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::id::ContentHash;
 
 /// A document that a tool has read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     /// What a person calls it.
@@ -20,7 +21,7 @@ pub struct Document {
 }
 
 /// A document in a run's ledger; its text is kept under `content_hash`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// `s1`, `s2`, … in the order of arrival.

@@ -23,7 +23,7 @@ use crate::structured::OutputSchema;
 impl From<NoTurn> for StartError {
     fn from(no_turn: NoTurn) -> Self {
         match no_turn {
-            NoTurn::Busy => Self::SessionBusy,
+            NoTurn::Busy | NoTurn::Closed => Self::SessionBusy,
             NoTurn::TooLong => Self::Overloaded("too many messages wait in this session; try again later".to_owned()),
         }
     }

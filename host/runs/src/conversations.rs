@@ -25,7 +25,7 @@ pub enum SessionError {
     #[error("title must have 1 to {MAX_TITLE_CHARS} characters and no control characters")]
     Title,
     /// Its runs do not end.
-    #[error("a run of this session does not end; try again")]
+    #[error("the session is being deleted, or a run of it does not end; try again")]
     Busy,
     /// The store failed.
     #[error(transparent)]
@@ -146,7 +146,7 @@ impl Runs {
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::Busy`].
     pub async fn delete_session(&self, tenant: &TenantId, id: &SessionId) -> Result<(), SessionError> {
-        self.quieten(tenant, id).await?;
+        let _closed = self.quieten(tenant, id).await?;
         let deleted = self.store().delete_session(tenant, id).await?;
         drop(self.registry().scratch(tenant, id));
         if deleted { Ok(()) } else { Err(SessionError::NotFound) }

@@ -167,11 +167,8 @@ mod tests {
         let mut open = BTreeSet::new();
         for message in messages {
             match message {
-                Message::Tool(answer) => {
-                    if !open.remove(&answer.call_id) {
-                        return false;
-                    }
-                }
+                Message::Tool(answer) if open.remove(&answer.call_id) => {}
+                Message::Tool(_) => return false,
                 _ if !open.is_empty() => return false,
                 Message::Assistant(said) => open = said.tool_calls.iter().map(|call| call.id.clone()).collect(),
                 _ => {}

@@ -169,8 +169,8 @@ pub enum StartError {
         /// The most.
         max: u32,
     },
-    /// A run of the session is under way, and the request does not want to wait.
-    #[error("a run of this session is under way; wait for its end, or cancel it")]
+    /// A run of the session is under way and the request does not want to wait, or the session is being deleted.
+    #[error("a run of this session is under way, or the session is being deleted; try again when that has ended")]
     SessionBusy,
     /// The session is with another agent, or is not there.
     #[error("{0}")]

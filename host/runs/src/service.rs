@@ -18,7 +18,7 @@ use crate::conversations::SessionError;
 use crate::execute::{Control, Ending};
 use crate::log::{Reader, RunLog};
 use crate::queue::{FairQueue, Place, QueueLimits};
-use crate::sessions::SessionLines;
+use crate::sessions::{Closed, SessionLines};
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
 /// How long a run may take to stop after it was told to.
@@ -284,24 +284,17 @@ impl Runs {
         &self.0.toolbox.registry
     }
 
-    /// Ends all runs of a session, and waits until they have ended.
-    pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<(), SessionError> {
-        let quiet = async {
-            loop {
-                let ended = self.0.ended.notified();
-                tokio::pin!(ended);
-                ended.as_mut().enable();
-                let under_way = self.controls_of(tenant, session);
-                if under_way.is_empty() {
-                    return;
-                }
-                for control in under_way {
-                    control.end(Ending::Cancelled("its session is being deleted".to_owned()));
-                }
-                ended.await;
+    /// Closes a session to new runs, ends those that it has, and waits until they have ended. It stays closed until the
+    /// answer is dropped.
+    pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<Closed, SessionError> {
+        let closed = self.0.sessions.close(tenant, session).ok_or(SessionError::Busy)?;
+        let end_all = || {
+            for control in self.controls_of(tenant, session) {
+                control.end(Ending::Cancelled("its session is being deleted".to_owned()));
             }
         };
-        tokio::time::timeout(STOP_PATIENCE, quiet).await.map_err(|_| SessionError::Busy)
+        let quiet = tokio::time::timeout(STOP_PATIENCE, closed.quiet(end_all)).await;
+        quiet.map(|()| closed).map_err(|_| SessionError::Busy)
     }
 
     /// One run's record. None: no such run in this tenant.

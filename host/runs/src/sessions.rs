@@ -1,9 +1,9 @@
 //! One run at a time in a session: later messages wait in line, so that each sees the history that the one before it left.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use vivarium_domain::{BusyPolicy, SessionId, TenantId};
 
 /// How many runs of one session may wait for the one that is running.
@@ -24,11 +24,29 @@ pub(crate) enum NoTurn {
     Busy,
     /// The line is too long.
     TooLong,
+    /// The session is being deleted.
+    Closed,
 }
 
 /// The lines in front of all busy sessions.
 #[derive(Default)]
-pub(crate) struct SessionLines(Mutex<HashMap<Key, Line>>);
+pub(crate) struct SessionLines {
+    state: Mutex<Lines>,
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Lines {
+    busy: HashMap<Key, Line>,
+    /// Sessions that take no runs: they are being deleted.
+    closed: HashSet<Key>,
+}
+
+/// Keeps a session closed; dropping it opens the session again.
+pub(crate) struct Closed {
+    lines: Arc<SessionLines>,
+    key: Key,
+}
 
 /// A place in a session's line; leaving it lets the next one in.
 pub(crate) struct Place {
@@ -39,6 +57,17 @@ pub(crate) struct Place {
 }
 
 impl SessionLines {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // Only whole entries go in and out.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets no run join the session any more. None: somebody else has closed it.
+    pub(crate) fn close(self: &Arc<Self>, tenant: &TenantId, session: &SessionId) -> Option<Closed> {
+        let key = (tenant.clone(), session.clone());
+        let closed = self.lock().closed.insert(key.clone());
+        closed.then(|| Closed { lines: Arc::clone(self), key })
+    }
     /// Takes a place in the line.
     pub(crate) fn join(
         self: &Arc<Self>,
@@ -47,8 +76,12 @@ impl SessionLines {
         policy: BusyPolicy,
     ) -> Result<Place, NoTurn> {
         let key = (tenant.clone(), session.clone());
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
+        let mut lines = self.lock();
+        if lines.closed.contains(&key) {
+            return Err(NoTurn::Closed);
+        }
+        let line =
+            lines.busy.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
         if line.members > 0 && policy == BusyPolicy::Reject {
             return Err(NoTurn::Busy);
         }
@@ -76,13 +109,38 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get_mut(&self.key) {
+        let mut lines = self.lines.lock();
+        if let Some(line) = lines.busy.get_mut(&self.key) {
             line.members = line.members.saturating_sub(1);
             if line.members == 0 {
-                lines.remove(&self.key);
+                lines.busy.remove(&self.key);
             }
         }
+        drop(lines);
+        self.lines.left.notify_waiters();
+    }
+}
+
+impl Closed {
+    /// Waits until nobody is in the line. `each_time` somebody has left it, and at the beginning, is called.
+    pub(crate) async fn quiet(&self, mut each_time: impl FnMut()) {
+        loop {
+            let left = self.lines.left.notified();
+            tokio::pin!(left);
+            // From here on a leaving wakes us, so none is missed between the look and the wait.
+            left.as_mut().enable();
+            each_time();
+            if !self.lines.lock().busy.contains_key(&self.key) {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.lines.lock().closed.remove(&self.key);
     }
 }
 
@@ -105,7 +163,7 @@ mod tests {
         drop(first);
         second.turn().await;
         drop(second);
-        assert!(lines.0.lock().unwrap().is_empty(), "a quiet session holds no memory");
+        assert!(lines.lock().busy.is_empty(), "a quiet session holds no memory");
     }
 
     #[test]
@@ -116,6 +174,21 @@ mod tests {
         assert_eq!(lines.join(&tenant, &session, BusyPolicy::Reject).err(), Some(NoTurn::Busy));
         drop(first);
         assert!(lines.join(&tenant, &session, BusyPolicy::Reject).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_closed_session_is_quiet_when_its_last_run_has_left_and_takes_no_other() {
+        let lines = Arc::new(SessionLines::default());
+        let (tenant, session) = ids();
+        let run = lines.join(&tenant, &session, BusyPolicy::Enqueue).unwrap();
+        let closed = lines.close(&tenant, &session).unwrap();
+        assert!(lines.close(&tenant, &session).is_none());
+        assert_eq!(lines.join(&tenant, &session, BusyPolicy::Enqueue).err(), Some(NoTurn::Closed));
+        let mut run = Some(run);
+        // Ended at the first look, as a cancelled run would be.
+        closed.quiet(|| drop(run.take())).await;
+        drop(closed);
+        assert!(lines.join(&tenant, &session, BusyPolicy::Enqueue).is_ok());
     }
 
     #[test]

@@ -65,10 +65,21 @@ fn wrong_json(path: &str, reason: &str, of_data: bool) -> ApiError {
     if !of_data {
         return ApiError::new(Kind::InvalidRequest, format!("the body is not JSON: {reason}"));
     }
-    match path {
-        "." => ApiError::new(Kind::InvalidRequest, format!("the body is not as documented: {reason}")),
-        path => ApiError::new(Kind::InvalidParameter, format!("{path}: {reason}")).about(path.to_owned()),
+    let within = |field: &str| if path == "." { field.to_owned() } else { format!("{path}.{field}") };
+    if let Some(missing) = quoted_after("missing field ", reason) {
+        let missing = within(missing);
+        return ApiError::new(Kind::MissingParameter, format!("{missing} is required")).about(missing);
     }
+    match (path, quoted_after("unknown field ", reason)) {
+        (".", Some(unknown)) => ApiError::new(Kind::InvalidParameter, reason.to_owned()).about(unknown.to_owned()),
+        (".", None) => ApiError::new(Kind::InvalidRequest, format!("the body is not as documented: {reason}")),
+        (path, _) => ApiError::new(Kind::InvalidParameter, format!("{path}: {reason}")).about(path.to_owned()),
+    }
+}
+
+/// The name that serde puts into backquotes after these words.
+fn quoted_after<'a>(words: &str, reason: &'a str) -> Option<&'a str> {
+    reason.strip_prefix(words)?.strip_prefix('`')?.split_once('`').map(|(name, _)| name)
 }
 
 /// A client that names no type is believed to send JSON.

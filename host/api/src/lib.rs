@@ -8,8 +8,10 @@ mod assisters;
 mod attend;
 mod auth;
 mod body;
+mod connections;
 mod error;
 mod gate;
+mod idempotency;
 mod installs;
 mod limits;
 mod make;
@@ -17,6 +19,7 @@ mod native;
 mod outer;
 mod query;
 mod scope;
+mod segment;
 mod sse;
 
 use std::num::NonZeroU32;

@@ -170,7 +170,7 @@ pub struct AgentConfig {
     #[schema(minimum = 1, maximum = 316224000)]
     pub session_ttl_seconds: Option<u64>,
     /// The team that it belongs to.
-    #[serde(default)]
+    #[serde(default, rename = "teamId")]
     pub team: TeamId,
 }
 

@@ -1,10 +1,9 @@
 //! What a client asks for, from a body or a query string, checked field by field. Unknown fields are let through: the
 //! document does not say that there are none, and the vendor's client may grow.
 
-use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
-use vivarium_domain::{ContentHash, SessionId};
+use vivarium_domain::SessionId;
 use vivarium_runs::{Idempotency, RunRequest};
 
 use crate::error::{ApiError, Kind};
@@ -79,14 +78,6 @@ impl Ask {
             ..RunRequest::new(self.mode, self.query)
         }
     }
-}
-
-/// The `Idempotency-Key` header, with the hash of the body that it stands for.
-pub(super) fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| matches!(key.len(), 1..=255));
-    let key = key.ok_or_else(|| ApiError::invalid("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))?;
-    Ok(Some(Idempotency { key: key.to_owned(), request_hash: ContentHash::of(body) }))
 }
 
 fn text(param: &'static str, value: Option<Value>) -> Result<Option<String>, ApiError> {

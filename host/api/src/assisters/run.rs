@@ -10,13 +10,14 @@ use vivarium_runs::{Item, RunRequest};
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds};
-use super::ask::{Ask, idempotency};
+use super::ask::Ask;
 use crate::ApiState;
 use crate::attend::{Attended, attend};
 use crate::auth::Caller;
 use crate::body::json_bytes;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::idempotency::idempotency;
 
 /// Takes a question, starts its run, and answers with what the run came to. Who leaves does not stop the run; who comes
 /// back with the same `Idempotency-Key` and body gets it.
@@ -28,7 +29,7 @@ pub(super) async fn run(
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
     let ask = Ask::from_body(&body)?;
-    let idempotency = idempotency(&head.headers, &body)?;
+    let idempotency = idempotency(&head.headers, head.uri.path(), &body)?;
     let request = ask.into_request(idempotency);
     caller.limits.take_request()?;
     let (ids, run) = start(&state, &caller, request).await?;

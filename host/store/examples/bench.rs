@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vivarium_domain::{
-    ContentHash, Message, ModelName, Run, RunId, RunStatus, SessionId, SessionMessage, TenantId, Timestamp, Usage,
+    ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
+    Timestamp, Usage,
 };
 use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, Store, Write};
 
@@ -86,8 +87,11 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         plugin: ContentHash::of(b"plugin"),
         model: ModelName::new("openai", "gpt-5").unwrap(),
         session_id: session.clone(),
+        stateless: false,
+        agent: None,
         input: "What does the borrow checker do, and why?".to_owned(),
         max_cycles: 3,
+        settings: RunSettings::default(),
         created_at: Timestamp::now(),
         ended_at: None,
         outcome: None,
@@ -105,7 +109,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         writes: vec![Write::PutRun(Box::new(run.clone())), Write::PutIdempotency { key, record }, first],
     };
     let answered = Batch { conditions: Vec::new(), writes: vec![second] };
-    let message = |message| SessionMessage { run_id: run.id, at: run.created_at, message };
+    let message = |message| SessionMessage { run_id: run.id, at: run.created_at, message, attachments: Vec::new() };
     let messages = vec![message(Message::user(run.input.clone())), message(Message::assistant("It checks borrows."))];
     run.status = RunStatus::Completed;
     let writes = vec![third, Write::AppendMessages { session, messages }, Write::PutRun(Box::new(run))];

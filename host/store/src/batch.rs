@@ -1,47 +1,78 @@
-//! A batch, from what the caller said to what is written. Everything that does not depend on what the store holds is done
-//! by the caller's thread ([`prepare`]): serialising, hashing, checksums. The rest is done by the writer, one batch after
-//! the other ([`Resolver`]): conditions, the numbers of messages, the check that a log has no gaps.
-
-use std::collections::HashMap;
+//! The caller's share of a batch: everything that does not depend on what the store holds, such as serialising, hashing
+//! and checksums. What does depend on it is left to the writer, as steps ([`crate::resolve`]).
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vivarium_domain::{RunId, Session, SessionId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use vivarium_domain::{
+    Agent, AgentId, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Run, RunId, Session, SessionId,
+    SessionMessage, TeamId, TenantId, Timestamp,
+};
 
 use crate::record::{self, Op};
-use crate::table::{Key, Place, Range, Table, last_number};
-use crate::view::{Direction, View};
+use crate::table::{Key, Place, Table, last_number};
 use crate::{Batch, Condition, MAX_STATE_KEY, MAX_STATE_VALUE, StoreError, Write};
 
 /// The largest batch: far more than a run ever appends at once, and far below what a record's length field holds.
 const LARGEST_BATCH: usize = 64 << 20;
-/// How many runs' last numbers are kept at hand.
-const KNOWN_RUNS: usize = 1 << 16;
+
+/// About what a record without long texts takes, in bytes.
+const SMALL: usize = 1024;
 
 /// A batch as far as its caller could bring it.
 pub(crate) struct Prepared {
-    conditions: Vec<Check>,
-    steps: Vec<Step>,
+    pub(crate) conditions: Vec<Check>,
+    pub(crate) steps: Vec<Step>,
     pub(crate) bytes: usize,
 }
 
 /// A condition, and where to look.
-enum Check {
+pub(crate) enum Check {
     IdempotencyKeyUnused { key: Bytes, text: String },
     NextEvent { log: Bytes, run: RunId, seq: u64 },
-    NotBuilt(Condition),
+    AgentVersion { key: Bytes, agent: AgentId, version: u64 },
+    AgentNameFree { key: Bytes, name: String },
+    Session { key: Bytes, session: SessionId, exists: bool },
 }
 
-enum Step {
+/// A write, as far as it can be done without knowing what is stored.
+pub(crate) enum Step {
     /// Needs nothing of what is stored.
     Write(Op),
     /// The writes of an idempotency key, and its key for the conditions of later batches.
     Idempotency { key: Bytes, op: Op },
     /// The writes of some events, to be done if `first` is the log's next number.
     Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op> },
-    /// Messages that get their numbers from the session's record.
-    Messages { tenant: TenantId, session: SessionId, first_at: Timestamp, last_at: Timestamp, messages: Vec<Bytes> },
+    /// What happens to a session.
+    Session { tenant: TenantId, session: SessionId, change: SessionChange },
+    /// An agent's next version.
+    Agent(Box<NextAgent>),
+    /// The end of an agent.
+    AgentGone { tenant: TenantId, agent: AgentId },
+    /// A document's record; none: its end.
+    Document { tenant: TenantId, document: DocumentId, record: Option<Box<CorpusDocument>> },
+}
+
+/// What happens to a session.
+pub(crate) enum SessionChange {
+    /// It is made, or used.
+    Ensure(Box<Session>),
+    /// It is changed.
+    Change { title: Option<Option<String>>, at: Timestamp },
+    /// Messages, which get their numbers from the session's record.
+    Append { first_at: Timestamp, last_at: Timestamp, messages: Vec<Bytes> },
+    /// It goes out of all lists, and what it holds is about to be removed.
+    Close,
+}
+
+/// An agent's next version, and what the store must know of it.
+pub(crate) struct NextAgent {
+    pub(crate) tenant: TenantId,
+    pub(crate) agent: AgentId,
+    pub(crate) version: u64,
+    pub(crate) name: String,
+    pub(crate) team: TeamId,
+    pub(crate) ops: Vec<Op>,
 }
 
 /// Does the caller's share of a batch.
@@ -64,7 +95,23 @@ pub(crate) fn prepare(tenant: &TenantId, batch: Batch) -> Result<Prepared, Store
 impl Prepared {
     /// A batch without writes: goes to disk like any other.
     pub(crate) fn probe() -> Self {
-        Self { conditions: Vec::new(), steps: Vec::new(), bytes: 0 }
+        Self::of_steps(Vec::new())
+    }
+
+    /// Takes a session out of all lists, and marks it as one that is being removed.
+    pub(crate) fn closing(tenant: &TenantId, session: &SessionId) -> Self {
+        let change = SessionChange::Close;
+        Self::of_steps(vec![Step::Session { tenant: tenant.clone(), session: session.clone(), change }])
+    }
+
+    /// Writes that need nothing of what is stored.
+    pub(crate) fn of_ops(ops: Vec<Op>) -> Self {
+        Self::of_steps(ops.into_iter().map(Step::Write).collect())
+    }
+
+    fn of_steps(steps: Vec<Step>) -> Self {
+        let bytes = steps.iter().map(Step::bytes).sum();
+        Self { conditions: Vec::new(), steps, bytes }
     }
 }
 
@@ -74,52 +121,58 @@ impl Step {
         match self {
             Self::Write(op) | Self::Idempotency { op, .. } => of_op(op),
             Self::Events { ops, .. } => ops.iter().map(of_op).sum(),
-            Self::Messages { messages, .. } => messages.iter().map(|message| message.len() + 128).sum(),
+            Self::Agent(next) => next.ops.iter().map(of_op).sum(),
+            Self::Session { change: SessionChange::Append { messages, .. }, .. } => {
+                messages.iter().map(|message| message.len() + 128).sum()
+            }
+            Self::Document { record: Some(record), .. } => SMALL + record.metadata.len() * SMALL,
+            Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } => SMALL,
         }
     }
 }
 
 fn check(tenant: &TenantId, condition: Condition) -> Check {
+    let key = Key::of(tenant);
+    let session_is = |session: SessionId, exists| {
+        let key = Key::of(tenant).session(&session).into_bytes();
+        Check::Session { key, session, exists }
+    };
     match condition {
         Condition::IdempotencyKeyUnused(text) => {
-            Check::IdempotencyKeyUnused { key: Key::of(tenant).client_text(&text).into_bytes(), text }
+            Check::IdempotencyKeyUnused { key: key.client_text(&text).into_bytes(), text }
         }
-        Condition::AgentVersion { .. }
-        | Condition::AgentNameFree(_)
-        | Condition::SessionExists(_)
-        | Condition::SessionAbsent(_) => Check::NotBuilt(condition),
-        Condition::NextEvent { run, seq } => Check::NextEvent { log: Key::of(tenant).run(run).into_bytes(), run, seq },
+        Condition::NextEvent { run, seq } => Check::NextEvent { log: key.run(run).into_bytes(), run, seq },
+        Condition::AgentVersion { agent, version } => {
+            Check::AgentVersion { key: key.agent(agent).into_bytes(), agent, version }
+        }
+        Condition::AgentNameFree(name) => Check::AgentNameFree { key: key.client_text(&name).into_bytes(), name },
+        Condition::SessionExists(session) => session_is(session, true),
+        Condition::SessionAbsent(session) => session_is(session, false),
     }
 }
 
 fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Result<(), StoreError> {
     let mut ops = Vec::new();
+    let of_session =
+        |session: SessionId, change: SessionChange| Step::Session { tenant: tenant.clone(), session, change };
     match write {
-        Write::PutRun(run) => {
-            let key = Key::of(tenant).run(run.id).into_bytes();
-            record::put(&mut ops, Table::Runs, key.clone(), &json(&run)?);
-            let of_session = Key::of(tenant).session(&run.session_id).run(run.id).into_bytes();
-            record::put(&mut ops, Table::SessionRuns, of_session, b"");
-            if run.status.is_terminal() {
-                ops.push(Op::delete(Table::Unfinished, key));
-            } else {
-                record::put(&mut ops, Table::Unfinished, key, b"");
-            }
-        }
+        Write::PutRun(run) => prepare_run(tenant, &run, &mut ops)?,
         Write::AppendEvents { run, first_seq, events } => {
             steps.extend(prepare_events(tenant, run, first_seq, &events));
         }
+        Write::EnsureSession(session) => steps.push(of_session(session.id.clone(), SessionChange::Ensure(session))),
+        Write::ChangeSession { session, title, at } => {
+            steps.push(of_session(session, SessionChange::Change { title, at }));
+        }
         Write::AppendMessages { session, messages } => {
-            let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
-            let (first_at, last_at) = (first.at, last.at);
-            let messages =
-                messages.iter().map(|message| Ok(json(message)?.into())).collect::<Result<_, StoreError>>()?;
-            steps.push(Step::Messages { tenant: tenant.clone(), session, first_at, last_at, messages });
+            steps.extend(prepare_messages(&messages)?.map(|change| of_session(session, change)));
         }
         Write::PutIdempotency { key, record: value } => {
+            let of_run = Key::of(tenant).run(value.run).client_text(&key).into_bytes();
             let key = Key::of(tenant).client_text(&key).into_bytes();
             record::put(&mut ops, Table::Idempotency, key.clone(), &json(&value)?);
             steps.extend(ops.drain(..).map(|op| Step::Idempotency { key: key.clone(), op }));
+            record::put(&mut ops, Table::RunKeys, of_run, b"");
         }
         Write::PutTenant(value) => {
             own(tenant, &value.id, "a tenant's record")?;
@@ -131,9 +184,69 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             record::put(&mut ops, Table::ApiKeys, global, &json(&key)?);
             record::put(&mut ops, Table::TenantApiKeys, Key::of(tenant).hash(&hash).into_bytes(), b"");
         }
+        Write::PutAgent(agent) => steps.push(Step::Agent(Box::new(prepare_agent(tenant, &agent)?))),
+        Write::DeleteAgent(agent) => steps.push(Step::AgentGone { tenant: tenant.clone(), agent }),
+        Write::PutTeam(team) => {
+            record::put(&mut ops, Table::Teams, Key::of(tenant).team(team.id).into_bytes(), &json(&team)?);
+        }
+        Write::PutDocument(record) => {
+            steps.push(Step::Document { tenant: tenant.clone(), document: record.id, record: Some(record) });
+        }
+        Write::DeleteDocument(document) => {
+            steps.push(Step::Document { tenant: tenant.clone(), document, record: None });
+        }
+        Write::PutDelivery(delivery) => prepare_delivery(tenant, &delivery, &mut ops)?,
         other => prepare_plugin_write(tenant, other, &mut ops)?,
     }
     steps.extend(ops.into_iter().map(Step::Write));
+    Ok(())
+}
+
+fn prepare_run(tenant: &TenantId, run: &Run, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+    let key = Key::of(tenant).run(run.id).into_bytes();
+    record::put(ops, Table::Runs, key.clone(), &json(run)?);
+    // A run that leaves nothing in any session is found by itself alone, and no session's removal takes it away.
+    if !run.stateless {
+        let of_session = Key::of(tenant).session(&run.session_id).run(run.id).into_bytes();
+        record::put(ops, Table::SessionRuns, of_session, b"");
+    }
+    if let Some(agent) = &run.agent {
+        record::put(ops, Table::AgentRuns, Key::of(tenant).agent(agent.id).run(run.id).into_bytes(), b"");
+    }
+    if run.status.is_terminal() {
+        ops.push(Op::delete(Table::Unfinished, key));
+    } else {
+        record::put(ops, Table::Unfinished, key, b"");
+    }
+    Ok(())
+}
+
+fn prepare_messages(messages: &[SessionMessage]) -> Result<Option<SessionChange>, StoreError> {
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(None) };
+    let (first_at, last_at) = (first.at, last.at);
+    let messages = messages.iter().map(|message| Ok(json(message)?.into())).collect::<Result<_, StoreError>>()?;
+    Ok(Some(SessionChange::Append { first_at, last_at, messages }))
+}
+
+fn prepare_agent(tenant: &TenantId, agent: &Agent) -> Result<NextAgent, StoreError> {
+    if agent.version == 0 {
+        return Err(StoreError::Refused("an agent's versions begin with 1, this one has version 0".to_owned()));
+    }
+    let (mut ops, key, value) = (Vec::new(), Key::of(tenant).agent(agent.id), json(agent)?);
+    record::put(&mut ops, Table::AgentVersions, key.clone().number(agent.version).into_bytes(), &value);
+    record::put(&mut ops, Table::Agents, key.into_bytes(), &value);
+    let (name, team) = (agent.config.name.clone(), agent.config.team);
+    Ok(NextAgent { tenant: tenant.clone(), agent: agent.id, version: agent.version, name, team, ops })
+}
+
+fn prepare_delivery(tenant: &TenantId, delivery: &Delivery, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+    let key = Key::of(tenant).run(delivery.run_id).into_bytes();
+    record::put(ops, Table::Deliveries, key.clone(), &json(delivery)?);
+    if delivery.status == DeliveryStatus::Pending {
+        record::put(ops, Table::PendingDeliveries, key, b"");
+    } else {
+        ops.push(Op::delete(Table::PendingDeliveries, key));
+    }
     Ok(())
 }
 
@@ -194,7 +307,30 @@ fn prepare_events(tenant: &TenantId, run: RunId, first: u64, events: &[Bytes]) -
         number = number.saturating_add(count as u64);
         rest = rest.get(count..).unwrap_or_default();
     }
+    for blob in events.iter().filter_map(|event| blob_of(event)) {
+        record::put(&mut ops, Table::BlobUses, Key::of(tenant).hash(&blob).run(run).into_bytes(), b"");
+    }
     (!events.is_empty()).then(|| Step::Events { log: log.into_bytes(), run, first, count: events.len() as u64, ops })
+}
+
+/// The blob that an event refers to: the text of a source. The type is the third field of an event, and no client has a
+/// say in those before it: looking there spares reading every event as JSON.
+pub(crate) fn blob_of(event: &[u8]) -> Option<ContentHash> {
+    const TYPE: &[u8] = b"\"type\":\"source.added\"";
+    let beginning = event.get(..event.len().min(128))?;
+    if !beginning.windows(TYPE.len()).any(|window| window == TYPE) {
+        return None;
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        source: Text,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Text {
+        content_hash: ContentHash,
+    }
+    serde_json::from_slice::<Added>(event).ok().map(|added| added.source.content_hash)
 }
 
 /// A batch of one tenant writes nothing of another.
@@ -205,7 +341,7 @@ fn own(tenant: &TenantId, other: &TenantId, what: &str) -> Result<(), StoreError
     Err(StoreError::Refused(format!("a batch of tenant {tenant} can not write {what} of tenant {other}")))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value)
         .map_err(|error| StoreError::Refused(format!("a record can not be written as JSON: {error}")))
 }
@@ -214,135 +350,6 @@ fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
 pub(crate) fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], payload: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(payload)
         .map_err(|error| StoreError::Corrupt(format!("{}: the record does not read: {error}", Place(table, key))))
-}
-
-/// What the batches of a group so far have made true, though it is not readable yet.
-#[derive(Default)]
-struct Facts {
-    idempotency: HashMap<Bytes, ()>,
-    sessions: HashMap<Bytes, Session>,
-    last_events: HashMap<Bytes, u64>,
-}
-
-impl Facts {
-    fn absorb(&mut self, other: Self) {
-        self.idempotency.extend(other.idempotency);
-        self.sessions.extend(other.sessions);
-        self.last_events.extend(other.last_events);
-    }
-}
-
-/// Does the writer's share: one batch after the other, each seeing what those before it did.
-pub(crate) struct Resolver<'a> {
-    view: &'a View,
-    group: Facts,
-    /// The last numbers of logs that were written lately: the only fact that is asked for over and over.
-    known: HashMap<Bytes, u64>,
-}
-
-impl<'a> Resolver<'a> {
-    pub(crate) fn new(view: &'a View) -> Self {
-        Self { view, group: Facts::default(), known: HashMap::new() }
-    }
-
-    /// The writes of a batch, or why it can not be done. In that case it leaves no trace.
-    pub(crate) fn resolve(&mut self, prepared: Prepared) -> Result<Vec<Op>, StoreError> {
-        let mut batch = Facts::default();
-        for condition in &prepared.conditions {
-            self.check(&batch, condition)?;
-        }
-        let mut ops = Vec::with_capacity(prepared.steps.len());
-        for step in prepared.steps {
-            self.step(&mut batch, step, &mut ops)?;
-        }
-        self.group.absorb(batch);
-        Ok(ops)
-    }
-
-    /// The group is readable now.
-    pub(crate) fn published(&mut self) {
-        let Facts { last_events, .. } = std::mem::take(&mut self.group);
-        if self.known.len() > KNOWN_RUNS {
-            self.known.clear();
-        }
-        self.known.extend(last_events);
-    }
-
-    /// The group was not written.
-    pub(crate) fn forget(&mut self) {
-        self.group = Facts::default();
-    }
-
-    fn check(&self, batch: &Facts, condition: &Check) -> Result<(), StoreError> {
-        let (holds, condition) = match condition {
-            Check::IdempotencyKeyUnused { key, text } => {
-                let used = self.group.idempotency.contains_key(key) || self.view.contains(Table::Idempotency, key)?;
-                (!used, Condition::IdempotencyKeyUnused(text.clone()))
-            }
-            Check::NextEvent { log, run, seq } => {
-                (self.is_next_event(batch, log, *seq)?, Condition::NextEvent { run: *run, seq: *seq })
-            }
-            Check::NotBuilt(condition) => (false, condition.clone()),
-        };
-        if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
-    }
-
-    fn step(&self, batch: &mut Facts, step: Step, ops: &mut Vec<Op>) -> Result<(), StoreError> {
-        match step {
-            Step::Write(op) => ops.push(op),
-            Step::Idempotency { key, op } => {
-                batch.idempotency.insert(key, ());
-                ops.push(op);
-            }
-            Step::Events { log, run, first, count, ops: events } => {
-                self.check(batch, &Check::NextEvent { log: log.clone(), run, seq: first })?;
-                batch.last_events.insert(log, first.saturating_add(count - 1));
-                ops.extend(events);
-            }
-            Step::Messages { tenant, session, first_at, last_at, messages } => {
-                let key = Key::of(&tenant).session(&session);
-                let fresh = Session::new(session, first_at);
-                let mut session = self.session(batch, key.as_slice())?.unwrap_or(fresh);
-                session.touch(last_at);
-                let mut rest = messages.as_slice();
-                while !rest.is_empty() {
-                    let at = key.clone().number(session.messages).into_bytes();
-                    let (payload, count) = record::list::pack(rest);
-                    record::put(ops, Table::Messages, at, &payload);
-                    session.messages += count as u64;
-                    rest = rest.get(count..).unwrap_or_default();
-                }
-                let key = key.into_bytes();
-                record::put(ops, Table::Sessions, key.clone(), &json(&session)?);
-                batch.sessions.insert(key, session);
-            }
-        }
-        Ok(())
-    }
-
-    fn session(&self, batch: &Facts, key: &[u8]) -> Result<Option<Session>, StoreError> {
-        if let Some(session) = batch.sessions.get(key).or_else(|| self.group.sessions.get(key)) {
-            return Ok(Some(session.clone()));
-        }
-        let stored = self.view.get(Table::Sessions, key)?;
-        stored.map(|payload| from_json(Table::Sessions, key, &payload)).transpose()
-    }
-
-    fn is_next_event(&self, batch: &Facts, log: &Bytes, seq: u64) -> Result<bool, StoreError> {
-        let known = [&batch.last_events, &self.group.last_events, &self.known];
-        if let Some(last) = known.iter().find_map(|facts| facts.get(log)) {
-            return Ok(last.checked_add(1) == Some(seq));
-        }
-        // Most logs that are not known begin here, and a look for one key is cheaper than one for the last of many.
-        if seq == 1 {
-            let first = [log, 1_u64.to_be_bytes().as_slice()].concat();
-            return Ok(!self.view.contains(Table::Events, &first)?);
-        }
-        let stored = self.view.walk(Table::Events, &Range::prefix(log), Direction::Backward, 1)?.pop();
-        let Some((key, payload)) = stored else { return Ok(false) };
-        let (first, events) = list_of(Table::Events, &key, &payload)?;
-        Ok(first.checked_add(events.len() as u64) == Some(seq))
-    }
 }
 
 /// The events or messages of one record, and the first one's number.

@@ -2,16 +2,40 @@
 //! A file is written aside, synced and renamed, so that one that is there is whole. Tenants share nothing, not even equal
 //! bytes: otherwise one could tell from the time that a write takes what another has.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vivarium_domain::{ContentHash, TenantId};
 
 use crate::StoreError;
+
+/// For how long at least a blob that was put counts as about to be referred to.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// What was put lately: in this span of time, and in the one before.
+#[derive(Debug)]
+struct Fresh {
+    since: Instant,
+    now: HashSet<(TenantId, ContentHash)>,
+    before: HashSet<(TenantId, ContentHash)>,
+}
+
+impl Fresh {
+    fn turn(&mut self) {
+        let spans = self.since.elapsed().as_secs() / FRESH.as_secs();
+        if spans > 0 {
+            let now = std::mem::take(&mut self.now);
+            self.before = if spans == 1 { now } else { HashSet::new() };
+            self.since = Instant::now();
+        }
+    }
+}
 
 /// The folders. A clone is the same ones.
 #[derive(Debug, Clone)]
@@ -19,12 +43,19 @@ pub(crate) struct Blobs {
     blobs: PathBuf,
     incoming: PathBuf,
     next: Arc<AtomicU64>,
+    fresh: Arc<Mutex<Fresh>>,
 }
 
 impl Blobs {
     /// The blobs of the store in `folder`; and how many files a crash left half-written, which are gone now.
     pub(crate) fn open(folder: &Path) -> Result<(Self, u64), StoreError> {
-        let blobs = Self { blobs: folder.join("blobs"), incoming: folder.join("incoming"), next: Arc::default() };
+        let fresh = Fresh { since: Instant::now(), now: HashSet::new(), before: HashSet::new() };
+        let blobs = Self {
+            blobs: folder.join("blobs"),
+            incoming: folder.join("incoming"),
+            next: Arc::default(),
+            fresh: Arc::new(Mutex::new(fresh)),
+        };
         let swept = blobs.sweep().map_err(|error| unavailable(&blobs.incoming, &error))?;
         Ok((blobs, swept))
     }
@@ -52,6 +83,12 @@ impl Blobs {
     pub(crate) fn put(&self, tenant: &TenantId, bytes: &Bytes) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(bytes);
         let (folder, file) = self.path(tenant, hash);
+        {
+            // Before looking whether it is there: from here on nobody removes it as loose.
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.turn();
+            fresh.now.insert((tenant.clone(), hash));
+        }
         // What is there and whole is not written again; what is damaged is replaced.
         if !matches!(self.get(tenant, hash), Ok(Some(_))) {
             self.write(&folder, &file, bytes).map_err(|error| unavailable(&file, &error))?;
@@ -95,6 +132,30 @@ impl Blobs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(&file, &error)),
             _ => Ok(()),
         }
+    }
+}
+
+impl Blobs {
+    /// Removes those of these blobs that were not put lately. Gives those that are gone.
+    pub(crate) fn delete_stale(
+        &self,
+        tenant: &TenantId,
+        mut hashes: Vec<ContentHash>,
+    ) -> Result<Vec<ContentHash>, StoreError> {
+        let mut kept = Vec::new();
+        for hash in &hashes {
+            // Held while the file is removed: whoever puts it now finds it gone, and writes it.
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.turn();
+            let place = (tenant.clone(), *hash);
+            if fresh.now.contains(&place) || fresh.before.contains(&place) {
+                kept.push(*hash);
+            } else {
+                self.delete(tenant, *hash)?;
+            }
+        }
+        hashes.retain(|hash| !kept.contains(hash));
+        Ok(hashes)
     }
 }
 

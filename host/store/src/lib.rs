@@ -34,9 +34,13 @@
 mod batch;
 mod blobs;
 mod journal;
+mod lists;
 mod open;
+mod places;
 mod queue;
 mod record;
+mod remove;
+mod resolve;
 mod settle;
 mod sled_store;
 mod table;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::StoreError;
 use crate::blobs::{Blobs, sync_folder};
 use crate::journal::{self, Journal, Turn};
+use crate::remove;
 use crate::settle::{Disk, prepare};
 use crate::table::Table;
-use crate::view::{Trees, guarded};
+use crate::view::{Trees, View, guarded};
 
 /// The form of the whole store: which trees there are and what their keys look like. The form of a record is in it.
 const SCHEMA: u32 = 1;
@@ -50,13 +51,15 @@ pub struct OpenReport {
     pub dropped_torn_group: bool,
     /// Files that a crash left half-written, and that were removed.
     pub swept_files: u64,
+    /// Sessions whose removal a crash had interrupted, and that are gone now.
+    pub finished_removals: u64,
 }
 
 impl OpenReport {
     /// The last stop was a clean one.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.replayed_groups == 0 && !self.dropped_torn_group && self.swept_files == 0
+        self.replayed_groups == 0 && !self.dropped_torn_group && self.swept_files == 0 && self.finished_removals == 0
     }
 }
 
@@ -75,13 +78,16 @@ impl fmt::Display for OpenReport {
         if self.swept_files > 0 {
             write!(f, ", {} half-written files removed", self.swept_files)?;
         }
+        if self.finished_removals > 0 {
+            write!(f, ", {} half-removed sessions removed", self.finished_removals)?;
+        }
         Ok(())
     }
 }
 
 /// Everything that is open.
 pub(crate) struct Opened {
-    pub(crate) trees: Trees,
+    pub(crate) view: View,
     pub(crate) disk: Disk,
     pub(crate) blobs: Blobs,
     pub(crate) journal: Journal,
@@ -102,6 +108,9 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     let turns = read_turns(&journals)?;
     let mut report = OpenReport { created, swept_files, ..OpenReport::default() };
     let last = replay(&turns, &trees, &disk, &mut report)?;
+    let view = View::new(trees);
+    report.finished_removals = remove::finish(&view, &blobs)?;
+    disk.sync()?;
 
     let generation = turns.iter().map(|turn| turn.generation).max().unwrap_or(0) + 1;
     let file = prepare(&journals.join("0"), options.journal_bytes)?;
@@ -109,7 +118,7 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     for folder in [&journals, folder] {
         sync_folder(folder).map_err(failed)?;
     }
-    Ok(Opened { trees, disk, blobs, journal, generation, spare: journals.join("1"), report })
+    Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report })
 }
 
 fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, bool), StoreError> {

@@ -3,7 +3,8 @@
 //!
 //! sled keeps values of 128 KiB and more in files of their own and leaks them when they are overwritten; so no value is
 //! larger than 64 KiB. A larger payload is cut: the record itself says into how many parts, and they lie in a table of
-//! their own.
+//! their own. Whoever takes a record's place, or removes it, removes the parts that it leaves behind
+//! ([`left_behind`]).
 
 use bytes::{Bytes, BytesMut};
 
@@ -86,6 +87,25 @@ pub(crate) fn open(table: Table, key: &[u8], value: &Bytes) -> Result<Content, S
         }),
         _ => Err(corrupt("the record is of an unknown kind")),
     }
+}
+
+/// In how many parts a stored value lies; 0: it is whole, or does not read.
+pub(crate) fn parts_of(table: Table, key: &[u8], value: &[u8]) -> u32 {
+    if value.get(1) != Some(&CUT) {
+        return 0;
+    }
+    // Checked first: a number that the disk has changed must not send anybody after four billion parts.
+    match open(table, key, &Bytes::copy_from_slice(value)) {
+        Ok(Content::Cut { parts, .. }) => parts,
+        _ => 0,
+    }
+}
+
+/// The parts that `old` has left behind, now that `new` (none: nothing) is there in its place.
+pub(crate) fn left_behind(table: Table, key: &[u8], old: &[u8], new: Option<&[u8]>) -> impl Iterator<Item = Bytes> {
+    let had = parts_of(table, key, old);
+    let has = if had == 0 { 0 } else { new.map_or(0, |new| parts_of(table, key, new)) };
+    (has..had).map(move |part| part_key(table, key, part))
 }
 
 /// Checks a stored value and opens it, with its parts where it is cut.

@@ -12,16 +12,17 @@ use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
     Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DocumentId, InstalledRecord, PluginGrant,
-    PluginName, Run, RunId, RunStatus, SealedSecret, Session, SessionId, SessionMessage, Team, Tenant, TenantId,
-    Timestamp,
+    PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Team, Tenant, TenantId, Timestamp,
 };
 
-use crate::batch::{Prepared, from_json, list_of, prepare};
+use crate::batch::{Prepared, from_json, prepare};
 use crate::blobs::Blobs;
 use crate::open::{self, OpenReport, Opened, StoreOptions};
+use crate::places::Head;
 use crate::queue::{Queue, closed};
+use crate::remove::{Remover, UnderWay};
 use crate::settle::{Settler, Trouble};
-use crate::table::{Key, Place, Range, Table, last_run, split_tenant};
+use crate::table::{Key, Range, Table};
 use crate::view::{Direction, PIECE, View};
 use crate::writer::{Counters, Writer};
 use crate::{AgentFilter, Batch, IdempotencyRecord, Page, RunFilter, SessionFilter, Store, StoreError};
@@ -32,8 +33,9 @@ use crate::{AgentFilter, Batch, IdempotencyRecord, Page, RunFilter, SessionFilte
 /// hundred milliseconds after heavy load. Futures of `commit` may outlive it.
 pub struct SledStore {
     queue: Arc<Queue>,
-    view: Arc<View>,
+    pub(crate) view: Arc<View>,
     blobs: Blobs,
+    pub(crate) under_way: UnderWay,
     trouble: Trouble,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
@@ -69,9 +71,9 @@ impl SledStore {
     }
 
     fn start(opened: Opened, options: StoreOptions) -> Result<Self, StoreError> {
-        let Opened { trees, disk, blobs, journal, generation, spare, .. } = opened;
+        let Opened { view, disk, blobs, journal, generation, spare, .. } = opened;
         let journal_bytes = options.journal_bytes;
-        let view = Arc::new(View::new(trees));
+        let view = Arc::new(view);
         let (queue, counters, trouble) = (Arc::new(Queue::default()), Arc::default(), Trouble::default());
         let (jobs, jobs_taken) = mpsc::channel();
         let (free, free_taken) = mpsc::channel();
@@ -102,6 +104,7 @@ impl SledStore {
             queue,
             view,
             blobs,
+            under_way: UnderWay::default(),
             trouble,
             counters,
             writer: Some(writer),
@@ -122,6 +125,15 @@ impl SledStore {
         self.counters.batches.load(Ordering::Relaxed)
     }
 
+    fn remover(&self) -> Remover {
+        Remover {
+            queue: Arc::clone(&self.queue),
+            view: Arc::clone(&self.view),
+            blobs: self.blobs.clone(),
+            under_way: Arc::clone(&self.under_way),
+        }
+    }
+
     fn enqueue(&self, prepared: Result<Prepared, StoreError>) -> BoxFuture<'static, Result<(), StoreError>> {
         match prepared.and_then(|prepared| self.queue.push(prepared)) {
             Ok(receipt) => async move { receipt.await.unwrap_or_else(|_| Err(closed())) }.boxed(),
@@ -129,14 +141,14 @@ impl SledStore {
         }
     }
 
-    fn record<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(crate) fn record<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
         let payload = self.view.get(table, key)?;
         payload.map(|payload| from_json(table, key, &payload)).transpose()
     }
 
     /// Calls `each` with the records of a range, until it says stop. Yields between the pieces, so that a long walk does
     /// not hold up the worker that it runs on.
-    async fn walk(
+    pub(crate) async fn walk(
         &self,
         table: Table,
         mut range: Range,
@@ -165,168 +177,11 @@ impl SledStore {
             tokio::task::yield_now().await;
         }
     }
-
-    async fn list_runs(&self, tenant: TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
-        let mut found = Vec::new();
-        if filter.limit == 0 {
-            return Ok(Page { items: found, next: None });
-        }
-        // The smallest index that holds all that can match.
-        let (table, prefix) = match (&filter.session, filter.status) {
-            (Some(session), _) => (Table::SessionRuns, Key::of(&tenant).session(session)),
-            (None, Some(status)) if !status.is_terminal() => (Table::Unfinished, Key::of(&tenant)),
-            _ => (Table::Runs, Key::of(&tenant)),
-        };
-        let mut range = Range::prefix(prefix.as_slice());
-        if let Some(before) = filter.before {
-            range = range.before(prefix.run(before).as_slice());
-        }
-        self.walk(table, range, Direction::Backward, |key, payload| {
-            let run = match table {
-                Table::Runs => Some(from_json(table, &key, &payload)?),
-                _ => self.indexed_run(&tenant, table, &key)?,
-            };
-            found.extend(run.filter(|run: &Run| filter.status.is_none_or(|status| run.status == status)));
-            Ok(if found.len() < filter.limit { Walk::On } else { Walk::Stop })
-        })
-        .await?;
-        let next = found.last().filter(|_| found.len() == filter.limit).map(|run| run.id);
-        Ok(Page { items: found, next })
-    }
-
-    /// The run that an index names. None: it was written between the index's piece and now, and is no longer in it.
-    fn indexed_run(&self, tenant: &TenantId, table: Table, key: &[u8]) -> Result<Option<Run>, StoreError> {
-        let run =
-            last_run(key).ok_or_else(|| StoreError::Corrupt(format!("{}: there is no run", Place(table, key))))?;
-        self.record(Table::Runs, Key::of(tenant).run(run).as_slice())
-    }
-
-    async fn list_events(
-        &self,
-        tenant: TenantId,
-        run: RunId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Bytes)>, StoreError> {
-        let mut found = Vec::new();
-        let log = Key::of(&tenant).run(run);
-        let Some(mut next) = after.checked_add(1) else { return Ok(found) };
-        while found.len() < limit {
-            let begun = next;
-            let key = log.clone().number(next);
-            let piece = self.view.walk_list(Table::Events, log.as_slice(), key.as_slice(), limit - found.len())?;
-            for (key, payload) in piece {
-                let (first, events) = list_of(Table::Events, &key, &payload)?;
-                found.extend((first..).zip(events).skip_while(|(number, _)| *number < next).take(limit - found.len()));
-                next = found.last().map_or(next, |(number, _)| number.saturating_add(1));
-            }
-            if next == begun {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(found)
-    }
-
-    async fn last_messages(
-        &self,
-        tenant: TenantId,
-        session: SessionId,
-        limit: usize,
-    ) -> Result<Vec<SessionMessage>, StoreError> {
-        let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
-        }
-        let range = Range::prefix(Key::of(&tenant).session(&session).as_slice());
-        self.walk(Table::Messages, range, Direction::Backward, |key, payload| {
-            let (_, messages) = list_of(Table::Messages, &key, &payload)?;
-            for message in messages.iter().rev().take(limit - found.len()) {
-                found.push(from_json(Table::Messages, &key, message)?);
-            }
-            Ok(if found.len() < limit { Walk::On } else { Walk::Stop })
-        })
-        .await?;
-        found.reverse();
-        Ok(found)
-    }
-
-    async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<(ContentHash, ApiKey)>, StoreError> {
-        let mut found = Vec::new();
-        let range = Range::prefix(Key::of(&tenant).as_slice());
-        self.walk(Table::TenantApiKeys, range, Direction::Forward, |key, _| {
-            let no_hash = || StoreError::Corrupt(format!("{}: there is no hash", Place(Table::TenantApiKeys, &key)));
-            let hash = *key.last_chunk::<32>().ok_or_else(no_hash)?;
-            if let Some(record) = self.record(Table::ApiKeys, &hash)? {
-                found.push((ContentHash::from(hash), record));
-            }
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(found)
-    }
-
-    /// All records of a table that are this tenant's, by key.
-    async fn list_all<T: DeserializeOwned>(&self, table: Table, tenant: TenantId) -> Result<Vec<T>, StoreError> {
-        let mut found = Vec::new();
-        let range = Range::prefix(Key::of(&tenant).as_slice());
-        self.walk(table, range, Direction::Forward, |key, payload| {
-            found.push(from_json(table, &key, &payload)?);
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(found)
-    }
-
-    async fn list_state_keys(
-        &self,
-        space: Key,
-        prefix: String,
-        limit: usize,
-    ) -> Result<Vec<(String, usize)>, StoreError> {
-        let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
-        }
-        let start = space.as_slice().len();
-        let range = Range::prefix(space.last_text(&prefix).as_slice());
-        self.walk(Table::State, range, Direction::Forward, |key, payload| {
-            let name = key.get(start..).and_then(|name| std::str::from_utf8(name).ok());
-            let no_text = || StoreError::Corrupt(format!("{}: its name is no text", Place(Table::State, &key)));
-            found.push((name.ok_or_else(no_text)?.to_owned(), payload.len()));
-            Ok(if found.len() < limit { Walk::On } else { Walk::Stop })
-        })
-        .await?;
-        Ok(found)
-    }
-
-    async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {
-        let mut found = Vec::new();
-        self.walk(Table::Tenants, Range::prefix(b""), Direction::Forward, |key, payload| {
-            found.push(from_json(Table::Tenants, &key, &payload)?);
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(found)
-    }
-
-    async fn list_unfinished(&self) -> Result<Vec<(TenantId, Run)>, StoreError> {
-        let mut found = Vec::new();
-        self.walk(Table::Unfinished, Range::prefix(b""), Direction::Forward, |key, _| {
-            let no_tenant = || StoreError::Corrupt(format!("{}: there is no tenant", Place(Table::Unfinished, &key)));
-            let (tenant, _) = split_tenant(&key).ok_or_else(no_tenant)?;
-            let run = self.indexed_run(&tenant, Table::Unfinished, &key)?;
-            found.extend(run.filter(|run| !RunStatus::is_terminal(run.status)).map(|run| (tenant, run)));
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(found)
-    }
 }
 
 /// Whether a walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walk {
+pub(crate) enum Walk {
     On,
     Stop,
 }
@@ -337,119 +192,128 @@ impl Store for SledStore {
     }
 
     fn run(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<Option<Run>, StoreError>> {
-        ready(self.record(Table::Runs, Key::of(tenant).run(run).as_slice())).boxed()
+        ready(self.one_run(tenant, run)).boxed()
     }
 
     fn runs(&self, tenant: &TenantId, filter: RunFilter) -> BoxFuture<'_, Result<Page<Run, RunId>, StoreError>> {
         self.list_runs(tenant.clone(), filter).boxed()
     }
 
-    fn agent(&self, _tenant: &TenantId, _agent: AgentId) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn agent(&self, tenant: &TenantId, agent: AgentId) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
+        ready(self.record(Table::Agents, Key::of(tenant).agent(agent).as_slice())).boxed()
     }
 
-    fn agent_by_name(&self, _tenant: &TenantId, _name: &str) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn agent_by_name(&self, tenant: &TenantId, name: &str) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
+        ready(self.named_agent(tenant, name)).boxed()
     }
 
     fn agents(
         &self,
-        _tenant: &TenantId,
-        _filter: AgentFilter,
+        tenant: &TenantId,
+        filter: AgentFilter,
     ) -> BoxFuture<'_, Result<Page<Agent, AgentId>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_agents(tenant.clone(), filter).boxed()
     }
 
     fn agent_version(
         &self,
-        _tenant: &TenantId,
-        _agent: AgentId,
-        _version: u64,
+        tenant: &TenantId,
+        agent: AgentId,
+        version: u64,
     ) -> BoxFuture<'_, Result<Option<Agent>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        ready(self.record(Table::AgentVersions, Key::of(tenant).agent(agent).number(version).as_slice())).boxed()
     }
 
     fn agent_versions(
         &self,
-        _tenant: &TenantId,
-        _agent: AgentId,
-        _before: Option<u64>,
-        _limit: usize,
+        tenant: &TenantId,
+        agent: AgentId,
+        before: Option<u64>,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Page<Agent, u64>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_agent_versions(Key::of(tenant).agent(agent), before, limit).boxed()
     }
 
     fn sessions(
         &self,
-        _tenant: &TenantId,
-        _filter: SessionFilter,
+        tenant: &TenantId,
+        filter: SessionFilter,
     ) -> BoxFuture<'_, Result<Page<Session, u64>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_sessions(tenant.clone(), filter).boxed()
     }
 
-    fn count_sessions(&self, _tenant: &TenantId, _agent: Option<AgentId>) -> BoxFuture<'_, Result<u64, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn count_sessions(&self, tenant: &TenantId, agent: Option<AgentId>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let head = Head::read(&self.view, Key::of(tenant).session_list(agent).as_slice());
+        ready(head.map(|head| head.taken)).boxed()
     }
 
     fn messages_from(
         &self,
-        _tenant: &TenantId,
-        _session: &SessionId,
-        _first: u64,
-        _limit: usize,
+        tenant: &TenantId,
+        session: &SessionId,
+        first: u64,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_messages_from(tenant.clone(), session.clone(), first, limit).boxed()
     }
 
-    fn delete_session(&self, _tenant: &TenantId, _session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (remover, tenant, session) = (self.remover(), tenant.clone(), session.clone());
+        async move {
+            // A task of its own: whoever asks for it may leave, and what is begun is finished.
+            match tokio::spawn(remover.remove(tenant, session)).await {
+                Ok(removed) => removed,
+                Err(error) => Err(StoreError::Unavailable(format!("the removal was given up: {error}"))),
+            }
+        }
+        .boxed()
     }
 
     fn expired_sessions(
         &self,
-        _now: Timestamp,
-        _limit: usize,
+        now: Timestamp,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(TenantId, SessionId)>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_expired(now, limit).boxed()
     }
 
-    fn teams(&self, _tenant: &TenantId) -> BoxFuture<'_, Result<Vec<Team>, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn teams(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<Team>, StoreError>> {
+        self.list_all(Table::Teams, tenant.clone()).boxed()
     }
 
     fn document(
         &self,
-        _tenant: &TenantId,
-        _document: DocumentId,
+        tenant: &TenantId,
+        document: DocumentId,
     ) -> BoxFuture<'_, Result<Option<CorpusDocument>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        ready(self.record(Table::Documents, Key::of(tenant).document(document).as_slice())).boxed()
     }
 
     fn documents(
         &self,
-        _tenant: &TenantId,
-        _corpus: &str,
-        _before: Option<DocumentId>,
-        _limit: usize,
+        tenant: &TenantId,
+        corpus: &str,
+        before: Option<DocumentId>,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Page<CorpusDocument, DocumentId>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_documents(tenant.clone(), Key::of(tenant).client_text(corpus), before, limit).boxed()
     }
 
-    fn delivery(&self, _tenant: &TenantId, _run: RunId) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        ready(Err(not_built())).boxed()
+    fn delivery(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        ready(self.one_delivery(tenant, run)).boxed()
     }
 
     fn deliveries(
         &self,
-        _tenant: &TenantId,
-        _before: Option<RunId>,
-        _limit: usize,
+        tenant: &TenantId,
+        before: Option<RunId>,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Page<Delivery, RunId>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_deliveries(tenant.clone(), before, limit).boxed()
     }
 
     fn pending_deliveries(&self) -> BoxFuture<'_, Result<Vec<(TenantId, Delivery)>, StoreError>> {
-        ready(Err(not_built())).boxed()
+        self.list_pending_deliveries().boxed()
     }
 
     fn events(
@@ -463,7 +327,7 @@ impl Store for SledStore {
     }
 
     fn session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
-        ready(self.record(Table::Sessions, Key::of(tenant).session(session).as_slice())).boxed()
+        ready(self.one_session(tenant, session)).boxed()
     }
 
     fn messages(
@@ -480,7 +344,7 @@ impl Store for SledStore {
         tenant: &TenantId,
         key: &str,
     ) -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>> {
-        ready(self.record(Table::Idempotency, Key::of(tenant).client_text(key).as_slice())).boxed()
+        ready(self.one_idempotency(tenant, key)).boxed()
     }
 
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>> {
@@ -587,10 +451,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| StoreError::Unavailable(format!("the thread {name} can not be started: {error}")))
-}
-
-fn not_built() -> StoreError {
-    StoreError::Unavailable("not built yet".to_owned())
 }
 
 /// Runs what reads or writes whole files on a thread that may block.

@@ -7,7 +7,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use vivarium_domain::{ContentHash, PluginName, RunId, SecretName, SessionId, TenantId};
+use vivarium_domain::{
+    AgentId, ContentHash, DocumentId, PluginName, RunId, SecretName, SessionId, TeamId, TenantId, Timestamp,
+};
 
 /// One kind of record; a tree of sled each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,11 +44,47 @@ pub(crate) enum Table {
     Secrets,
     /// tenant, plugin, key → a value of the plugin's state.
     State,
+    /// tenant, agent → the agent in its current version.
+    Agents,
+    /// tenant, agent, version → the agent as it was in that version.
+    AgentVersions,
+    /// tenant, SHA-256 of a name → the id of the agent that has it.
+    AgentNames,
+    /// tenant, team, agent → nothing: the agents of a team.
+    TeamAgents,
+    /// tenant, agent, run → nothing: the runs of an agent.
+    AgentRuns,
+    /// tenant, team → its record.
+    Teams,
+    /// tenant, list, place → the id of the session that stands there. See [`crate::places`].
+    SessionPlaces,
+    /// tenant, list → the next place, and how many are taken.
+    SessionHeads,
+    /// tenant, list, level, stretch → how many places of the stretch are empty; none where all are taken.
+    SessionGaps,
+    /// tenant, time in microseconds, session → nothing: when sessions expire.
+    SessionExpiries,
+    /// tenant, session → nothing: the sessions whose removal is under way. See [`crate::remove`].
+    Removals,
+    /// tenant, document → its record.
+    Documents,
+    /// tenant, SHA-256 of a collection's name, document → nothing: the documents of a collection.
+    CorpusDocuments,
+    /// tenant, run → the delivery of its end.
+    Deliveries,
+    /// tenant, run → nothing: the deliveries that are pending.
+    PendingDeliveries,
+    /// tenant, run, SHA-256 of the key → nothing: the idempotency keys that stand for a run.
+    RunKeys,
+    /// tenant, hash, run or document → nothing: who refers to a blob.
+    BlobUses,
+    /// tenant, hash → nothing: blobs that lost a reference, to be removed unless there is another.
+    LooseBlobs,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -62,6 +100,24 @@ impl Table {
         Self::Grants,
         Self::Secrets,
         Self::State,
+        Self::Agents,
+        Self::AgentVersions,
+        Self::AgentNames,
+        Self::TeamAgents,
+        Self::AgentRuns,
+        Self::Teams,
+        Self::SessionPlaces,
+        Self::SessionHeads,
+        Self::SessionGaps,
+        Self::SessionExpiries,
+        Self::Removals,
+        Self::Documents,
+        Self::CorpusDocuments,
+        Self::Deliveries,
+        Self::PendingDeliveries,
+        Self::RunKeys,
+        Self::BlobUses,
+        Self::LooseBlobs,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -82,6 +138,24 @@ impl Table {
             Self::Grants => "grants",
             Self::Secrets => "secrets",
             Self::State => "state",
+            Self::Agents => "agents",
+            Self::AgentVersions => "agent_versions",
+            Self::AgentNames => "agent_names",
+            Self::TeamAgents => "team_agents",
+            Self::AgentRuns => "agent_runs",
+            Self::Teams => "teams",
+            Self::SessionPlaces => "session_places",
+            Self::SessionHeads => "session_heads",
+            Self::SessionGaps => "session_gaps",
+            Self::SessionExpiries => "session_expiries",
+            Self::Removals => "removals",
+            Self::Documents => "documents",
+            Self::CorpusDocuments => "corpus_documents",
+            Self::Deliveries => "deliveries",
+            Self::PendingDeliveries => "pending_deliveries",
+            Self::RunKeys => "run_keys",
+            Self::BlobUses => "blob_uses",
+            Self::LooseBlobs => "loose_blobs",
         }
     }
 
@@ -186,8 +260,49 @@ impl Key {
         Self(key)
     }
 
+    /// A key that begins with these bytes.
+    pub(crate) fn within(prefix: &[u8]) -> Self {
+        Self(prefix.to_vec())
+    }
+
     pub(crate) fn run(mut self, run: RunId) -> Self {
         self.0.extend_from_slice(run.as_bytes());
+        self
+    }
+
+    pub(crate) fn agent(mut self, agent: AgentId) -> Self {
+        self.0.extend_from_slice(agent.as_bytes());
+        self
+    }
+
+    pub(crate) fn document(mut self, document: DocumentId) -> Self {
+        self.0.extend_from_slice(document.as_bytes());
+        self
+    }
+
+    pub(crate) fn team(mut self, team: TeamId) -> Self {
+        self.0.extend_from_slice(&team.get().to_be_bytes());
+        self
+    }
+
+    /// All sessions, or those with an agent.
+    pub(crate) fn session_list(mut self, agent: Option<AgentId>) -> Self {
+        self.0.push(u8::from(agent.is_some()));
+        match agent {
+            Some(agent) => self.agent(agent),
+            None => self,
+        }
+    }
+
+    /// A moment in microseconds, so that keys sort by time; also those before 1970.
+    pub(crate) fn time(mut self, at: Timestamp) -> Self {
+        let since_the_beginning = (at.as_microsecond() as u64) ^ (1 << 63);
+        self.0.extend_from_slice(&since_the_beginning.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
         self
     }
 
@@ -262,9 +377,14 @@ pub(crate) fn split_tenant(key: &[u8]) -> Option<(TenantId, &[u8])> {
     Some((std::str::from_utf8(tenant).ok()?.parse().ok()?, rest))
 }
 
-/// The run that a key ends with.
-pub(crate) fn last_run(key: &[u8]) -> Option<RunId> {
-    key.last_chunk::<16>().map(|bytes| RunId::from_bytes(*bytes))
+/// The 16 bytes of the run, agent or document that a key ends with.
+pub(crate) fn last_id(key: &[u8]) -> Option<[u8; 16]> {
+    key.last_chunk::<16>().copied()
+}
+
+/// The hash that a key ends with.
+pub(crate) fn last_hash(key: &[u8]) -> Option<ContentHash> {
+    key.last_chunk::<32>().map(|bytes| ContentHash::from(*bytes))
 }
 
 /// The number that a key ends with.

@@ -39,7 +39,13 @@ impl Layer {
     }
 
     fn insert(&mut self, op: Op) {
-        self.0.entry(op.table).or_default().insert(op.key, op.value);
+        let Op { table, key, value } = op;
+        let records = self.0.entry(table).or_default();
+        let Some(Some(old)) = records.insert(key.clone(), value.clone()) else { return };
+        let parts: Vec<_> = record::left_behind(table, &key, &old, value.as_deref()).collect();
+        for part in parts {
+            self.0.entry(Table::Parts).or_default().insert(part, None);
+        }
     }
 
     fn range(&self, table: Table, range: &Range) -> impl DoubleEndedIterator<Item = (&Bytes, &Option<Bytes>)> {
@@ -87,10 +93,15 @@ impl Trees {
     pub(crate) fn apply(&self, writes: impl Iterator<Item = (Table, Bytes, Option<Bytes>)>) -> Result<(), StoreError> {
         for (table, key, value) in writes {
             let tree = self.tree(table)?;
-            guarded(table.name(), || match value {
+            let old = guarded(table.name(), || match &value {
                 Some(value) => tree.insert(&key, value.as_ref()),
                 None => tree.remove(&key),
             })?;
+            let Some(old) = old else { continue };
+            for part in record::left_behind(table, &key, &old, value.as_deref()) {
+                let parts = self.tree(Table::Parts)?;
+                guarded(Table::Parts.name(), || parts.remove(&part))?;
+            }
         }
         Ok(())
     }

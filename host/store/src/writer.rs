@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use crate::StoreError;
-use crate::batch::Resolver;
 use crate::journal::{Journal, Record};
 use crate::queue::{Entry, Queue, Taken};
+use crate::resolve::Resolver;
 use crate::settle::{Job, Trouble};
 use crate::view::View;
 
@@ -68,6 +68,10 @@ impl Writer {
                 ops.extend(writes);
             });
             answers.push((answer, resolved));
+        }
+        for op in resolver.shared() {
+            record.push(&op);
+            ops.push(op);
         }
         let written = if answers.iter().any(|(_, resolved)| resolved.is_ok()) { self.append(record) } else { Ok(()) };
         if written.is_ok() {

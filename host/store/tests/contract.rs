@@ -43,7 +43,7 @@ async fn runs_are_listed_newest_first_and_filtered(store: &dyn Store) {
         all.iter().enumerate().rev().filter(|(i, _)| keep(*i)).map(|(_, run)| run.id).take(limit).collect()
     };
     let listed = async |filter: RunFilter| -> Vec<RunId> {
-        store.runs(&acme, filter).await.unwrap().into_iter().map(|run| run.id).collect()
+        store.runs(&acme, filter).await.unwrap().items.into_iter().map(|run| run.id).collect()
     };
     let running = Some(RunStatus::Running);
     let even = Some(session("even"));
@@ -67,7 +67,7 @@ async fn runs_are_listed_newest_first_and_filtered(store: &dyn Store) {
         expected(&|i| i % 2 == 0, 9)
     );
     assert_eq!(
-        listed(RunFilter { limit: 1000, session: even, status: running, before: Some(all[90].id) }).await,
+        listed(RunFilter { limit: 1000, session: even, status: running, before: Some(all[90].id), agent: None }).await,
         expected(&|i| i < 90 && i % 6 == 0, 1000)
     );
 }
@@ -284,9 +284,9 @@ async fn sees_nothing(store: &dyn Store, other: &TenantId, mine: &vivarium_domai
     assert_eq!(store.messages(other, &mine.session_id, 10).await.unwrap(), []);
     assert_eq!(store.idempotency(other, key).await.unwrap(), None);
     let everything = RunFilter { limit: 10, ..RunFilter::default() };
-    assert_eq!(store.runs(other, everything.clone()).await.unwrap(), []);
+    assert_eq!(store.runs(other, everything.clone()).await.unwrap().items, []);
     let of_session = RunFilter { session: Some(mine.session_id.clone()), ..everything };
-    assert_eq!(store.runs(other, of_session).await.unwrap(), []);
+    assert_eq!(store.runs(other, of_session).await.unwrap().items, []);
 }
 
 async fn an_empty_batch_and_a_writable_disk_are_fine(store: &dyn Store) {

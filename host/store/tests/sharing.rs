@@ -57,7 +57,8 @@ async fn reads_see_the_same_before_while_and_after_the_journal_is_settled() {
             let log = store.events(&acme, id, 0, usize::MAX).await.unwrap();
             assert!(log.iter().map(|(number, _)| *number).eq(1..=seq));
             let running = RunFilter { status: Some(RunStatus::Running), limit: usize::MAX, ..RunFilter::default() };
-            let listed: Vec<_> = store.runs(&acme, running).await.unwrap().into_iter().map(|run| run.id).collect();
+            let listed: Vec<_> =
+                store.runs(&acme, running).await.unwrap().items.into_iter().map(|run| run.id).collect();
             assert!(listed.iter().eq(unfinished.iter().rev()));
         }
     }
@@ -98,7 +99,7 @@ proptest! {
                     let said = store.messages(&tenant(owner), &session(name), 1000).await.unwrap();
                     prop_assert_eq!(said, expected.get(&place).cloned().unwrap_or_default());
                     let filter = RunFilter { session: Some(session(name)), limit: 1000, ..RunFilter::default() };
-                    let listed: Vec<_> = store.runs(&tenant(owner), filter).await.unwrap();
+                    let listed: Vec<_> = store.runs(&tenant(owner), filter).await.unwrap().items;
                     let listed: Vec<_> = listed.into_iter().rev().map(|run| run.id).collect();
                     prop_assert_eq!(listed, runs.get(&place).cloned().unwrap_or_default());
                 }

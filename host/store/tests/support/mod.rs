@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use vivarium_domain::{
-    ContentHash, Message, ModelName, Run, RunId, RunStatus, SessionId, SessionMessage, TenantId, Timestamp, Usage,
+    ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
+    Timestamp, Usage,
 };
 use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, StoreOptions, Write};
 
@@ -34,8 +35,11 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         plugin: ContentHash::of(b"plugin"),
         model: ModelName::new("embedded", "extractive").unwrap(),
         session_id: session(session_id),
+        stateless: false,
+        agent: None,
         input: "What is a tenant?".to_owned(),
         max_cycles: 3,
+        settings: RunSettings::default(),
         created_at: at(0),
         ended_at: None,
         outcome: None,
@@ -46,7 +50,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
 }
 
 pub(crate) fn message(run_id: RunId, second: i64, text: &str) -> SessionMessage {
-    SessionMessage { run_id, at: at(second), message: Message::user(text) }
+    SessionMessage { run_id, at: at(second), message: Message::user(text), attachments: Vec::new() }
 }
 
 pub(crate) fn event(seq: u64) -> Bytes {

@@ -1,0 +1,321 @@
+//! Removing a session with all that is its own. That may be a hundred thousand records, and writing their end as one batch
+//! would hold up everybody else. So first the door is closed: one small batch takes the session out of all lists and
+//! leaves a mark, and from then on nothing of it is found, because readers pass over what belongs to a marked session.
+//! Then it is emptied, piece by piece, each a batch like any other; the mark goes with the last. A new session of the same
+//! id is refused until then. What a crash interrupts is finished when the store is opened again.
+//!
+//! Blobs are files and can not be part of a batch. The batch that removes a reference to one notes it as loose; what is
+//! loose and has no other reference is then removed, and last the note. A text that somebody has put a moment ago may be
+//! about to be referred to: it is left for the next time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use vivarium_domain::{ContentHash, InstalledRecord, Run, RunId, SessionId, SessionMessage, TenantId};
+
+use crate::batch::{Prepared, blob_of, from_json, list_of};
+use crate::blobs::Blobs;
+use crate::queue::Queue;
+use crate::record::{self, Op};
+use crate::table::{Key, Place, Range, Table, last_hash, last_id, split_tenant};
+use crate::view::{Direction, PIECE, View};
+use crate::{Condition, StoreError};
+
+/// A piece ends where it has so many writes: a millisecond or two of the writer's time.
+const LARGEST_PIECE: usize = 1000;
+/// How many records of events are read at once: each may be large.
+const EVENTS_AT_ONCE: usize = 16;
+
+/// How many removals may be under way, for readers: none means that nobody has to look for marks.
+pub(crate) type UnderWay = Arc<AtomicUsize>;
+
+/// Empties a session whose door is closed, piece by piece.
+pub(crate) struct Emptying {
+    tenant: TenantId,
+    session: SessionId,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The messages of this range are next.
+    Messages(Range),
+    /// The runs of this range of the session's.
+    Runs(Range),
+    /// The events of this range, of this run; then the run itself, then the other runs.
+    Events { run: RunId, events: Range, others: Range },
+    /// Nothing but the mark is left.
+    Mark,
+    /// Nothing is left.
+    Done,
+}
+
+impl Emptying {
+    pub(crate) fn new(tenant: TenantId, session: SessionId) -> Self {
+        let stage = Stage::Messages(Range::prefix(Key::of(&tenant).session(&session).as_slice()));
+        Self { tenant, session, stage }
+    }
+
+    /// The writes of the next piece; none: there is nothing left to be done.
+    pub(crate) fn next(&mut self, view: &View) -> Result<Option<Vec<Op>>, StoreError> {
+        let mut ops = Vec::new();
+        while ops.len() < LARGEST_PIECE {
+            match std::mem::replace(&mut self.stage, Stage::Done) {
+                Stage::Messages(range) => self.stage = self.messages(view, range, &mut ops)?,
+                Stage::Runs(range) => self.stage = self.next_run(view, range)?,
+                Stage::Events { run, events, others } => {
+                    self.stage = self.events(view, run, events, others, &mut ops)?;
+                }
+                Stage::Mark => {
+                    ops.push(Op::delete(Table::Removals, Key::of(&self.tenant).session(&self.session).into_bytes()));
+                }
+                Stage::Done => break,
+            }
+        }
+        Ok((!ops.is_empty()).then_some(ops))
+    }
+
+    fn messages(&self, view: &View, range: Range, ops: &mut Vec<Op>) -> Result<Stage, StoreError> {
+        let piece = view.walk(Table::Messages, &range, Direction::Forward, PIECE)?;
+        let Some((last, _)) = piece.last() else {
+            return Ok(Stage::Runs(Range::prefix(Key::of(&self.tenant).session(&self.session).as_slice())));
+        };
+        let rest = range.after(last);
+        for (key, payload) in piece {
+            for message in list_of(Table::Messages, &key, &payload)?.1 {
+                let message: SessionMessage = from_json(Table::Messages, &key, &message)?;
+                message.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
+            }
+            ops.push(Op::delete(Table::Messages, key));
+        }
+        Ok(Stage::Messages(rest))
+    }
+
+    fn next_run(&self, view: &View, range: Range) -> Result<Stage, StoreError> {
+        let Some((key, _)) = view.walk(Table::SessionRuns, &range, Direction::Forward, 1)?.pop() else {
+            return Ok(Stage::Mark);
+        };
+        let no_run = || StoreError::Corrupt(format!("{}: there is no run", Place(Table::SessionRuns, &key)));
+        let run = RunId::from_bytes(last_id(&key).ok_or_else(no_run)?);
+        let events = Range::prefix(Key::of(&self.tenant).run(run).as_slice());
+        Ok(Stage::Events { run, events, others: range.after(&key) })
+    }
+
+    fn events(
+        &self,
+        view: &View,
+        run: RunId,
+        range: Range,
+        others: Range,
+        ops: &mut Vec<Op>,
+    ) -> Result<Stage, StoreError> {
+        let piece = view.walk(Table::Events, &range, Direction::Forward, EVENTS_AT_ONCE)?;
+        let Some((last, _)) = piece.last() else {
+            self.run(view, run, ops)?;
+            return Ok(Stage::Runs(others));
+        };
+        let events = range.after(last);
+        for (key, payload) in piece {
+            for blob in list_of(Table::Events, &key, &payload)?.1.iter().filter_map(|event| blob_of(event)) {
+                ops.push(Op::delete(Table::BlobUses, Key::of(&self.tenant).hash(&blob).run(run).into_bytes()));
+                self.loosen(blob, ops);
+            }
+            ops.push(Op::delete(Table::Events, key));
+        }
+        Ok(Stage::Events { run, events, others })
+    }
+
+    /// A run's record, and what else is found by the run.
+    fn run(&self, view: &View, id: RunId, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+        let key = Key::of(&self.tenant).run(id).into_bytes();
+        if let Some(payload) = view.get(Table::Runs, &key)? {
+            let run: Run = from_json(Table::Runs, &key, &payload)?;
+            run.settings.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
+            let of_agent = run.agent.map(|agent| Key::of(&self.tenant).agent(agent.id).run(id).into_bytes());
+            ops.extend(of_agent.map(|key| Op::delete(Table::AgentRuns, key)));
+        }
+        // Few, of a run that has been asked for once: one for each key that a client has sent with the request.
+        for (of_run, _) in view.walk(Table::RunKeys, &Range::prefix(&key), Direction::Forward, PIECE)? {
+            if let Some(hash) = last_hash(&of_run) {
+                ops.push(Op::delete(Table::Idempotency, Key::of(&self.tenant).hash(&hash).into_bytes()));
+            }
+            ops.push(Op::delete(Table::RunKeys, of_run));
+        }
+        let of_session = Key::of(&self.tenant).session(&self.session).run(id).into_bytes();
+        ops.push(Op::delete(Table::SessionRuns, of_session));
+        for table in [Table::Runs, Table::Unfinished, Table::Deliveries, Table::PendingDeliveries] {
+            ops.push(Op::delete(table, key.clone()));
+        }
+        Ok(())
+    }
+
+    fn loosen(&self, blob: ContentHash, ops: &mut Vec<Op>) {
+        record::put(ops, Table::LooseBlobs, Key::of(&self.tenant).hash(&blob).into_bytes(), b"");
+    }
+}
+
+/// The sessions whose removal a crash has interrupted.
+pub(crate) fn interrupted(view: &View) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
+    let mut found = Vec::new();
+    let mut range = Range::prefix(b"");
+    loop {
+        let piece = view.walk(Table::Removals, &range, Direction::Forward, PIECE)?;
+        let Some((last, _)) = piece.last() else { return Ok(found) };
+        range = range.after(last);
+        for (key, _) in piece {
+            let no_session = || StoreError::Corrupt(format!("{}: there is no session", Place(Table::Removals, &key)));
+            let (tenant, rest) = split_tenant(&key).ok_or_else(no_session)?;
+            let session = rest.get(1..).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            found.push((tenant, session.ok_or_else(no_session)?));
+        }
+    }
+}
+
+/// The blobs of a tenant that are loose: those that can be removed, and the notes of those that need not.
+pub(crate) fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<ContentHash>, Vec<Op>), StoreError> {
+    let (mut loose, mut done) = (Vec::new(), Vec::new());
+    let mut range = Range::prefix(Key::of(tenant).as_slice());
+    let mut components = None;
+    loop {
+        let piece = view.walk(Table::LooseBlobs, &range, Direction::Forward, PIECE)?;
+        let Some((last, _)) = piece.last() else { return Ok((loose, done)) };
+        range = range.after(last);
+        for (key, _) in piece {
+            let Some(hash) = last_hash(&key) else { continue };
+            let uses = view.walk(Table::BlobUses, &Range::prefix(&key), Direction::Forward, 1)?;
+            if components.is_none() {
+                components = Some(installed(view, tenant)?);
+            }
+            if uses.is_empty() && !components.as_ref().is_some_and(|components| components.contains(&hash)) {
+                loose.push(hash);
+            } else {
+                done.push(Op::delete(Table::LooseBlobs, key));
+            }
+        }
+    }
+}
+
+/// The components that a tenant has installed: blobs, too.
+fn installed(view: &View, tenant: &TenantId) -> Result<HashSet<ContentHash>, StoreError> {
+    let mut found = HashSet::new();
+    let mut range = Range::prefix(Key::of(tenant).as_slice());
+    loop {
+        let piece = view.walk(Table::Plugins, &range, Direction::Forward, PIECE)?;
+        let Some((last, _)) = piece.last() else { return Ok(found) };
+        range = range.after(last);
+        for (key, payload) in piece {
+            let record: InstalledRecord = from_json(Table::Plugins, &key, &payload)?;
+            found.extend(record.versions.iter().map(|version| version.digest));
+        }
+    }
+}
+
+/// What a removal works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Remover {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) view: Arc<View>,
+    pub(crate) blobs: Blobs,
+    pub(crate) under_way: UnderWay,
+}
+
+impl Remover {
+    /// Removes a session. False: there is none.
+    pub(crate) async fn remove(self, tenant: TenantId, session: SessionId) -> Result<bool, StoreError> {
+        // Before the mark can be there, and until it surely is not. After an error it may be: then readers go on looking.
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let is_there = match self.commit(Prepared::closing(&tenant, &session)).await {
+            Ok(()) => Ok(true),
+            // Another removal of it may be under way, or was given up: then this one helps.
+            Err(StoreError::ConditionFailed(Condition::SessionExists(_))) => {
+                self.view.contains(Table::Removals, Key::of(&tenant).session(&session).as_slice())
+            }
+            Err(error) => Err(error),
+        };
+        if matches!(is_there, Ok(true)) {
+            self.empty(&tenant, &session).await?;
+        }
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        if matches!(is_there, Ok(true)) {
+            self.sweep(&tenant).await?;
+        }
+        is_there
+    }
+
+    async fn empty(&self, tenant: &TenantId, session: &SessionId) -> Result<(), StoreError> {
+        let mut emptying = Emptying::new(tenant.clone(), session.clone());
+        while let Some(ops) = emptying.next(&self.view)? {
+            self.commit(Prepared::of_ops(ops)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the blobs that nothing refers to any more.
+    async fn sweep(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let (loose, mut done) = loose_blobs(&self.view, tenant)?;
+        if !loose.is_empty() {
+            let (blobs, of_tenant) = (self.blobs.clone(), tenant.clone());
+            let removed = tokio::task::spawn_blocking(move || blobs.delete_stale(&of_tenant, loose));
+            let removed = removed.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+            done.extend(removed.iter().map(|hash| note_of(tenant, hash)));
+        }
+        if done.is_empty() { Ok(()) } else { self.commit(Prepared::of_ops(done)).await }
+    }
+
+    async fn commit(&self, prepared: Prepared) -> Result<(), StoreError> {
+        self.queue.push(prepared)?.await.unwrap_or_else(|_| Err(crate::queue::closed()))
+    }
+}
+
+fn note_of(tenant: &TenantId, hash: &ContentHash) -> Op {
+    Op::delete(Table::LooseBlobs, Key::of(tenant).hash(hash).into_bytes())
+}
+
+/// Finishes what a crash has interrupted: straight in the trees, because nobody else uses them yet. Says how many sessions
+/// that were.
+pub(crate) fn finish(view: &View, blobs: &Blobs) -> Result<u64, StoreError> {
+    let mut finished = 0;
+    for (tenant, session) in interrupted(view)? {
+        let mut emptying = Emptying::new(tenant, session);
+        while let Some(ops) = emptying.next(view)? {
+            apply(view, ops)?;
+        }
+        finished += 1;
+    }
+    for tenant in tenants_with_loose_blobs(view)? {
+        let (loose, mut done) = loose_blobs(view, &tenant)?;
+        for hash in loose {
+            blobs.delete(&tenant, hash)?;
+            done.push(note_of(&tenant, &hash));
+        }
+        apply(view, done)?;
+    }
+    Ok(finished)
+}
+
+fn apply(view: &View, ops: Vec<Op>) -> Result<(), StoreError> {
+    view.trees().apply(ops.into_iter().map(|op| (op.table, op.key, op.value)))
+}
+
+fn tenants_with_loose_blobs(view: &View) -> Result<Vec<TenantId>, StoreError> {
+    let mut found = Vec::new();
+    let mut range = Range::prefix(b"");
+    while let Some((key, _)) = view.walk(Table::LooseBlobs, &range, Direction::Forward, 1)?.pop() {
+        let (tenant, next) = next_tenant(Table::LooseBlobs, &key)?;
+        found.push(tenant);
+        range.from = next;
+    }
+    Ok(found)
+}
+
+/// The tenant of a key, and where the keys of the next begin.
+pub(crate) fn next_tenant(table: Table, key: &Bytes) -> Result<(TenantId, std::ops::Bound<Vec<u8>>), StoreError> {
+    let no_tenant = || StoreError::Corrupt(format!("{}: there is no tenant", Place(table, key)));
+    let (tenant, _) = split_tenant(key).ok_or_else(no_tenant)?;
+    let next = match Range::prefix(Key::of(&tenant).as_slice()).to {
+        std::ops::Bound::Excluded(next) => std::ops::Bound::Included(next),
+        other => other,
+    };
+    Ok((tenant, next))
+}

@@ -1,0 +1,187 @@
+//! The writer's share of a batch: what depends on what the store holds. One batch after the other, each seeing what those
+//! before it did: conditions, the numbers of messages, the check that a log has no gaps, the places of sessions in lists
+//! ([`sessions`]), the names of agents ([`records`]).
+
+mod records;
+mod sessions;
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use vivarium_domain::{AgentId, RunId};
+
+use crate::batch::{Check, Prepared, Step, list_of};
+use crate::places::Head;
+use crate::record::{self, Op};
+use crate::table::{Range, Table};
+use crate::view::{Direction, View};
+use crate::{Condition, StoreError};
+
+pub(crate) use records::agent_id;
+pub(crate) use sessions::KeptSession;
+
+/// How many runs' last numbers are kept at hand.
+const KNOWN_RUNS: usize = 1 << 16;
+
+/// What batches have made true, though it is not readable yet. A value of none: it is gone.
+#[derive(Default)]
+struct Facts {
+    idempotency: HashSet<Bytes>,
+    last_events: HashMap<Bytes, u64>,
+    sessions: HashMap<Bytes, Option<KeptSession>>,
+    /// Sessions that are being removed.
+    closed: HashSet<Bytes>,
+    heads: HashMap<Bytes, Head>,
+    gaps: HashMap<Bytes, Option<u64>>,
+    agents: HashMap<Bytes, Option<records::AgentFact>>,
+    names: HashMap<Bytes, Option<AgentId>>,
+    documents: HashMap<Bytes, Option<records::DocumentFact>>,
+}
+
+impl Facts {
+    fn absorb(&mut self, other: Self) {
+        self.idempotency.extend(other.idempotency);
+        self.last_events.extend(other.last_events);
+        self.sessions.extend(other.sessions);
+        self.closed.extend(other.closed);
+        self.heads.extend(other.heads);
+        self.gaps.extend(other.gaps);
+        self.agents.extend(other.agents);
+        self.names.extend(other.names);
+        self.documents.extend(other.documents);
+    }
+}
+
+/// Does the writer's share.
+pub(crate) struct Resolver<'a> {
+    view: &'a View,
+    group: Facts,
+    /// The last numbers of logs that were written lately: the only fact that is asked for over and over.
+    known: HashMap<Bytes, u64>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(view: &'a View) -> Self {
+        Self { view, group: Facts::default(), known: HashMap::new() }
+    }
+
+    /// The writes of a batch, or why it can not be done. In that case it leaves no trace.
+    pub(crate) fn resolve(&mut self, prepared: Prepared) -> Result<Vec<Op>, StoreError> {
+        let mut batch = Facts::default();
+        for condition in &prepared.conditions {
+            self.check(&batch, condition)?;
+        }
+        let mut ops = Vec::with_capacity(prepared.steps.len());
+        for step in prepared.steps {
+            self.step(&mut batch, step, &mut ops)?;
+        }
+        self.put_sessions(&batch, &mut ops)?;
+        self.group.absorb(batch);
+        Ok(ops)
+    }
+
+    /// The writes that all batches of the group share: each counts in the same few records, which are written once.
+    pub(crate) fn shared(&self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for (key, head) in &self.group.heads {
+            record::put(&mut ops, Table::SessionHeads, key.clone(), &head.to_bytes());
+        }
+        for (key, empty) in &self.group.gaps {
+            match empty {
+                Some(empty) => record::put(&mut ops, Table::SessionGaps, key.clone(), &empty.to_be_bytes()),
+                None => ops.push(Op::delete(Table::SessionGaps, key.clone())),
+            }
+        }
+        ops
+    }
+
+    /// The group is readable now.
+    pub(crate) fn published(&mut self) {
+        let Facts { last_events, .. } = std::mem::take(&mut self.group);
+        if self.known.len() > KNOWN_RUNS {
+            self.known.clear();
+        }
+        self.known.extend(last_events);
+    }
+
+    /// The group was not written.
+    pub(crate) fn forget(&mut self) {
+        self.group = Facts::default();
+    }
+
+    fn check(&self, batch: &Facts, condition: &Check) -> Result<(), StoreError> {
+        let (holds, condition) = match condition {
+            Check::IdempotencyKeyUnused { key, text } => {
+                let used = self.group.idempotency.contains(key) || self.view.contains(Table::Idempotency, key)?;
+                (!used, Condition::IdempotencyKeyUnused(text.clone()))
+            }
+            Check::NextEvent { log, run, seq } => {
+                (self.is_next_event(batch, log, *seq)?, Condition::NextEvent { run: *run, seq: *seq })
+            }
+            Check::AgentVersion { key, agent, version } => {
+                let found = self.agent(batch, key)?.map_or(0, |agent| agent.version);
+                (found == *version, Condition::AgentVersion { agent: *agent, version: *version })
+            }
+            Check::AgentNameFree { key, name } => {
+                (self.owner(batch, key)?.is_none(), Condition::AgentNameFree(name.clone()))
+            }
+            Check::Session { key, session, exists } => {
+                let condition = if *exists { Condition::SessionExists } else { Condition::SessionAbsent };
+                (self.session(batch, key)?.is_some() == *exists, condition(session.clone()))
+            }
+        };
+        if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
+    }
+
+    fn step(&self, batch: &mut Facts, step: Step, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+        match step {
+            Step::Write(op) => ops.push(op),
+            Step::Idempotency { key, op } => {
+                batch.idempotency.insert(key);
+                ops.push(op);
+            }
+            Step::Events { log, run, first, count, ops: events } => {
+                self.append_events(batch, log, run, first, count)?;
+                ops.extend(events);
+            }
+            Step::Session { tenant, session, change } => self.change_session(batch, &tenant, session, change, ops)?,
+            Step::Agent(next) => self.put_agent(batch, *next, ops)?,
+            Step::AgentGone { tenant, agent } => self.delete_agent(batch, &tenant, agent, ops)?,
+            Step::Document { tenant, document, record } => {
+                self.put_document(batch, &tenant, document, record.as_deref(), ops)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_events(
+        &self,
+        batch: &mut Facts,
+        log: Bytes,
+        run: RunId,
+        first: u64,
+        count: u64,
+    ) -> Result<(), StoreError> {
+        if !self.is_next_event(batch, &log, first)? {
+            return Err(StoreError::ConditionFailed(Condition::NextEvent { run, seq: first }));
+        }
+        batch.last_events.insert(log, first.saturating_add(count - 1));
+        Ok(())
+    }
+
+    fn is_next_event(&self, batch: &Facts, log: &Bytes, seq: u64) -> Result<bool, StoreError> {
+        let known = [&batch.last_events, &self.group.last_events, &self.known];
+        if let Some(last) = known.iter().find_map(|facts| facts.get(log)) {
+            return Ok(last.checked_add(1) == Some(seq));
+        }
+        // Most logs that are not known begin here, and a look for one key is cheaper than one for the last of many.
+        if seq == 1 {
+            let first = [log, 1_u64.to_be_bytes().as_slice()].concat();
+            return Ok(!self.view.contains(Table::Events, &first)?);
+        }
+        let stored = self.view.walk(Table::Events, &Range::prefix(log), Direction::Backward, 1)?.pop();
+        let Some((key, payload)) = stored else { return Ok(false) };
+        let (first, events) = list_of(Table::Events, &key, &payload)?;
+        Ok(first.checked_add(events.len() as u64) == Some(seq))
+    }
+}

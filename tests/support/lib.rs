@@ -8,6 +8,7 @@
     reason = "a harness that can not go on ends the test, and says where"
 )]
 
+mod bad_input;
 pub mod guest;
 mod host;
 mod model;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
+pub use crate::bad_input::{BadInput, Keys, Route, host_of_two, two_tenants};
 pub use crate::host::{Cli, Host, HostBuilder, vivarium_binary};
 pub use crate::model::{Answer, ScriptedModel, ToolRequest};
 pub use crate::sse::{SseEvent, SseStream, parse_events};

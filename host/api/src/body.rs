@@ -7,17 +7,27 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
+use vivarium_attachments::MAX_BODY_BYTES;
 
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
 
 /// The body of a request that must be JSON.
 pub(crate) async fn json_bytes(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    json_within(state, headers, body, state.0.max_body_bytes).await
+}
+
+/// The same for a request that may bring files.
+pub(crate) async fn json_bytes_of_files(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    json_within(state, headers, body, state.0.max_body_bytes.max(MAX_BODY_BYTES)).await
+}
+
+async fn json_within(state: &ApiState, headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
     if !is_json(headers) {
         let message = "the body must be JSON: send it with Content-Type: application/json";
         return Err(ApiError::new(Kind::UnsupportedMediaType, message));
     }
-    read_body(body, state.0.max_body_bytes, state.0.body_timeout).await
+    read_body(body, max, state.0.body_timeout).await
 }
 
 /// A whole body, within its bound and in time.

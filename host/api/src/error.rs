@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use vivarium_agents::AgentError;
+use vivarium_attachments::AttachmentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId};
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{SessionError, StartError, TrialError};
@@ -255,6 +256,13 @@ impl From<SessionError> for ApiError {
             SessionError::Busy => Self::new(Kind::SessionBusy, error.to_string()),
             SessionError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<AttachmentError> for ApiError {
+    fn from(error: AttachmentError) -> Self {
+        let kind = if error.is_the_hosts_fault() { Kind::Overloaded } else { Kind::InvalidParameter };
+        Self::new(kind, error.to_string()).about(error.field())
     }
 }
 

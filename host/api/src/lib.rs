@@ -85,7 +85,6 @@ pub struct ApiState(Arc<Inner>);
 struct Inner {
     runs: Runs,
     agents: Agents,
-    #[expect(dead_code, reason = "the dialect that takes files is being written")]
     attachments: Attachments,
     registry: Registry,
     installs: Installs,

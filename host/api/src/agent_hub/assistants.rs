@@ -1,0 +1,208 @@
+//! `/api/assistants`: agents are listed, made, read, changed and deleted.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use vivarium_agents::MAX_PAGE;
+use vivarium_domain::{AgentId, Scope};
+use vivarium_store::AgentFilter;
+
+use super::AgentHubError;
+use super::assistant::{Assistant, Change, Changes, Creation, wrong};
+use super::params::{Named, Params};
+use super::refusals::{Any, Clash, Missing, OfBody, OfQuery};
+use crate::ApiState;
+use crate::auth::Caller;
+use crate::body::{json_bytes, json_of};
+use crate::error::ApiError;
+use crate::gate::CallerExt;
+
+/// That something was deleted.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// Always true.
+    success: bool,
+    /// What was deleted.
+    message: &'static str,
+}
+
+impl Deleted {
+    pub(super) fn new(message: &'static str) -> Json<Self> {
+        Json(Self { success: true, message })
+    }
+}
+
+/// List the agents
+///
+/// All of this tenant's, those first that were made last. Where there are more than `limit`, the `Link` header has the
+/// address of the next page. Needs the scope `agents:read`.
+#[utoipa::path(
+    get,
+    path = "/api/assistants",
+    tag = "Agent hub",
+    params(
+        ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "at most so many; without it, 1000"),
+        ("cursor" = Option<String>, Query, nullable = false, format = Uuid, description = "where the page begins, from the `Link` header"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The agents",
+            body = Vec<Assistant>,
+            headers(("Link" = String, description = "where there are more: `<…>; rel=\"next\"`")),
+        ),
+        OfQuery,
+        Any,
+    )
+)]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    uri: Uri,
+) -> Result<Response, AgentHubError> {
+    caller.needs(Scope::AgentsRead)?;
+    let params = Params::read(uri.query(), &["limit", "cursor"])?;
+    let limit = params.number("limit", 1..=MAX_PAGE as u64, MAX_PAGE as u64)?;
+    let before: Option<AgentId> =
+        params.text("cursor").map(str::parse).transpose().map_err(|error| ApiError::invalid("cursor", error))?;
+    let filter = AgentFilter { team: None, before, limit: usize::try_from(limit).unwrap_or(MAX_PAGE) };
+    let page = state.0.agents.list(&caller.tenant, filter).await?;
+    let default = state.0.agents.default_model();
+    let shown: Vec<Assistant> = page.items.into_iter().map(|agent| Assistant::new(agent, default)).collect();
+    let next = page.next.map(|cursor| format!("<{}?limit={limit}&cursor={cursor}>; rel=\"next\"", uri.path()));
+    Ok(linked(next, Json(shown).into_response()))
+}
+
+/// An answer with the address of what comes after it.
+pub(super) fn linked(link: Option<String>, mut response: Response) -> Response {
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+/// Make an agent
+///
+/// The provider must be configured, the mode and the tools installed. Needs the scope `agents:write`.
+#[utoipa::path(
+    post,
+    path = "/api/assistants",
+    tag = "Agent hub",
+    request_body = Creation,
+    responses((status = 201, description = "The agent", body = Assistant), OfBody, Clash, Any)
+)]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    request: Request,
+) -> Result<Response, AgentHubError> {
+    caller.needs(Scope::AgentsWrite)?;
+    let (head, body) = request.into_parts();
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let agents = &state.0.agents;
+    let config = json_of::<Creation>(&body)?.config(agents)?;
+    let agent = agents.create(&caller.tenant, Some(caller.key), config).await.map_err(wrong)?;
+    Ok((StatusCode::CREATED, Json(Assistant::new(agent, agents.default_model()))).into_response())
+}
+
+/// One agent
+///
+/// By its id or its name. Needs the scope `agents:read`.
+#[utoipa::path(
+    get,
+    path = "/api/assistants/{assistantId}",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    responses((status = 200, description = "The agent", body = Assistant), Missing, Any)
+)]
+pub(super) async fn one(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+) -> Result<Json<Assistant>, AgentHubError> {
+    caller.needs(Scope::AgentsRead)?;
+    let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
+    Ok(Json(Assistant::new(agent, state.0.agents.default_model())))
+}
+
+/// Change an agent
+///
+/// What is named takes the place of what was; what is not, stays. Needs the scope `agents:write`.
+#[utoipa::path(
+    patch,
+    path = "/api/assistants/{assistantId}",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    request_body = Change,
+    responses((status = 200, description = "The agent as it is now", body = Assistant), OfBody, Missing, Clash, Any)
+)]
+pub(super) async fn change(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+    request: Request,
+) -> Result<Json<Assistant>, AgentHubError> {
+    changed(&state, &caller, &assistant, request).await
+}
+
+/// Change an agent
+///
+/// The same as PATCH: what is named takes the place of what was; what is not, stays. Needs the scope `agents:write`.
+#[utoipa::path(
+    put,
+    path = "/api/assistants/{assistantId}",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    request_body = Change,
+    responses((status = 200, description = "The agent as it is now", body = Assistant), OfBody, Missing, Clash, Any)
+)]
+pub(super) async fn replace(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+    request: Request,
+) -> Result<Json<Assistant>, AgentHubError> {
+    changed(&state, &caller, &assistant, request).await
+}
+
+async fn changed(
+    state: &ApiState,
+    caller: &Caller,
+    assistant: &str,
+    request: Request,
+) -> Result<Json<Assistant>, AgentHubError> {
+    caller.needs(Scope::AgentsWrite)?;
+    let (head, body) = request.into_parts();
+    let body = json_bytes(state, &head.headers, body).await?;
+    let changes = Changes::from(json_of::<Change>(&body)?);
+    let agents = &state.0.agents;
+    let id = agents.get(&caller.tenant, assistant).await?.id;
+    let make = |config: &mut _| changes.apply(agents, config);
+    let agent = agents.change(&caller.tenant, Some(caller.key), id, None, make).await.map_err(wrong)?;
+    Ok(Json(Assistant::new(agent, agents.default_model())))
+}
+
+/// Delete an agent
+///
+/// With all its versions; its sessions stay. Needs the scope `agents:write`.
+#[utoipa::path(
+    delete,
+    path = "/api/assistants/{assistantId}",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    responses((status = 200, description = "It is deleted", body = Deleted), Missing, Any)
+)]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+) -> Result<Json<Deleted>, AgentHubError> {
+    caller.needs(Scope::AgentsWrite)?;
+    let agents = &state.0.agents;
+    let id = agents.get(&caller.tenant, &assistant).await?.id;
+    agents.delete(&caller.tenant, id).await?;
+    Ok(Deleted::new("the agent was deleted; its sessions stay"))
+}

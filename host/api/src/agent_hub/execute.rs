@@ -1,0 +1,184 @@
+//! `POST /api/assistants/:assistantId/execute` and `/user-input`: an agent is asked, and answers when its run has ended, or
+//! token by token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse as _, Response};
+use vivarium_attachments::ReadFile;
+use vivarium_domain::{Agent, EventBody};
+use vivarium_runs::{Attachment, Item, RunRequest, StartError};
+
+use super::AgentHubError;
+use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
+use super::message::{Awaited, Message};
+use super::params::Named;
+use super::refusals::{Any, Clash, Missing, OfBody};
+use super::stream::{StreamEvent, Telling};
+use crate::ApiState;
+use crate::attend::{Attended, attend};
+use crate::auth::Caller;
+use crate::body::{json_bytes_of_files, json_of};
+use crate::error::{ApiError, Kind};
+use crate::gate::CallerExt;
+use crate::sse::{Ends, accepts_events, follow};
+
+/// Ask an agent, once
+///
+/// Nothing is kept as a session. With `Accept: text/event-stream` the answer comes token by token. Needs the scope `runs`.
+#[utoipa::path(
+    post,
+    path = "/api/assistants/{assistantId}/execute",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    request_body = Execute,
+    responses(
+        (
+            status = 200,
+            description = "The answer; or, for `Accept: text/event-stream`, events of which the last is `done` or `error`",
+            content((Message = "application/json"), (StreamEvent = "text/event-stream")),
+            headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
+        ),
+        OfBody,
+        Missing,
+        Clash,
+        Any,
+    )
+)]
+pub(super) async fn execute(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+    request: Request,
+) -> Result<Response, AgentHubError> {
+    let (head, body) = request.into_parts();
+    let body = json_bytes_of_files(&state, &head.headers, body).await?;
+    let ask = Ask::try_from(json_of::<Execute>(&body)?)?;
+    let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
+    Ok(asked(&state, &caller, &agent, ask, accepts_events(&head.headers)).await?)
+}
+
+/// Say something in a conversation with an agent
+///
+/// Without `sessionId` a new session is made. With `Accept: text/event-stream` the answer comes token by token. Needs the
+/// scope `runs`.
+#[utoipa::path(
+    post,
+    path = "/api/assistants/{assistantId}/user-input",
+    tag = "Agent hub",
+    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    request_body = UserInput,
+    responses(
+        (
+            status = 200,
+            description = "The answer; or, for `Accept: text/event-stream`, events of which the last is `done` or `error`",
+            content((Message = "application/json"), (StreamEvent = "text/event-stream")),
+            headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
+        ),
+        OfBody,
+        Missing,
+        Clash,
+        Any,
+    )
+)]
+pub(super) async fn user_input(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Named(assistant): Named,
+    request: Request,
+) -> Result<Response, AgentHubError> {
+    let (head, body) = request.into_parts();
+    let body = json_bytes_of_files(&state, &head.headers, body).await?;
+    let ask = Ask::try_from(json_of::<UserInput>(&body)?)?;
+    let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
+    if let Some(id) = &ask.session {
+        let session = state.0.runs.session(&caller.tenant, id).await?;
+        if session.agent_id.is_some_and(|with| with != agent.id) {
+            return Err(no_such_session().into());
+        }
+    }
+    Ok(asked(&state, &caller, &agent, ask, accepts_events(&head.headers)).await?)
+}
+
+/// Starts the run and gives its answer.
+async fn asked(
+    state: &ApiState,
+    caller: &Arc<Caller>,
+    agent: &Agent,
+    mut ask: Ask,
+    as_stream: bool,
+) -> Result<Response, ApiError> {
+    caller.limits.take_request()?;
+    let files = std::mem::take(&mut ask.files);
+    let files = state.0.attachments.read_all(&caller.tenant, files).await?;
+    let (stateless, with_tools) = (ask.stateless, ask.with_tools);
+    let attachments = files.into_iter().map(attachment).collect();
+    let request = RunRequest { attachments, ..ask.request(agent) };
+    let as_json = !request.output.is_text();
+    let started = state.0.runs.start(&caller.tenant, request).await.map_err(refused)?;
+    let run = attend(state, caller, &started).await?;
+    let run_id = HeaderValue::from_str(&started.run_id.to_string());
+    let session = (!stateless).then_some(started.session_id);
+    let awaited = Awaited::new(caller.tenant.clone(), started.run_id, agent.id, session, with_tools);
+    let mut response = if as_stream {
+        let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
+        follow(run, Telling::new(state.clone(), awaited, as_json), ends)
+    } else {
+        Json(answer(state, awaited, run).await?).into_response()
+    };
+    if let Ok(run_id) = run_id {
+        response.headers_mut().insert("x-run-id", run_id);
+    }
+    Ok(response)
+}
+
+fn attachment(file: ReadFile) -> Attachment {
+    let ReadFile { file_name, media_type, kind, content } = file;
+    Attachment { file_name, media_type, kind, content }
+}
+
+/// Reads the run's log to its end.
+async fn answer(state: &ApiState, mut awaited: Awaited, mut run: Attended) -> Result<Message, ApiError> {
+    loop {
+        let item = tokio::select! {
+            biased;
+            item = run.next() => item?,
+            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
+        };
+        let logged = match item {
+            Some(Item::Event(logged)) => logged,
+            Some(Item::Token(_)) => continue,
+            // The log ends with the run's last event; a log that does not is damaged.
+            None => return Err(ApiError::internal()),
+        };
+        match &logged.event.body {
+            EventBody::RunCompleted { outcome, .. } => {
+                return Ok(awaited.answer(awaited.placed(state, logged.event.at).await, outcome));
+            }
+            EventBody::RunFailed { failure, .. } => return Err(failure.into()),
+            EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
+            _ => awaited.note(&logged),
+        }
+    }
+}
+
+/// A foreign session, an unknown one and one that is with another agent are the same.
+fn no_such_session() -> ApiError {
+    ApiError::new(Kind::NotFound, "there is no such session")
+}
+
+/// Why a run was not started, in this dialect's words: the mode and the model are the agent's, and not the request's.
+fn refused(error: StartError) -> ApiError {
+    match error {
+        StartError::UnknownMode { .. } | StartError::UnknownModel(_) | StartError::MaxCycles { .. } => {
+            ApiError::new(Kind::Conflict, format!("the agent can not run as it is: {error}"))
+        }
+        StartError::OutputSchema(reason) => {
+            ApiError::invalid(SCHEMA_FIELD, format!("must be a valid JSON Schema: {reason}"))
+        }
+        StartError::Session(_) => no_such_session(),
+        other => other.into(),
+    }
+}

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use vivarium_domain::{
     AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Run, RunId, RunSettings,
     RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
+use vivarium_models::Provider;
 use vivarium_registry::{Catalog, ModeEntry};
 use vivarium_store::{Batch, Condition, IdempotencyRecord, StoreError, Write};
 
@@ -35,6 +38,16 @@ struct SessionOf {
     found: Option<Session>,
 }
 
+/// What a request asks for, found and in order.
+struct Checked {
+    catalog: Arc<Catalog>,
+    mode: ModeEntry,
+    max_cycles: u32,
+    provider: Arc<dyn Provider>,
+    model: ModelName,
+    output_schema: Option<OutputSchema>,
+}
+
 impl Runs {
     /// Accepts a run: it is on disk when this returns, and goes on by itself, whoever listens.
     ///
@@ -47,15 +60,13 @@ impl Runs {
         {
             return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
-        let catalog = shared.toolbox.registry.catalog(tenant).await?;
+        let checked = self.check(&request, shared.toolbox.registry.catalog(tenant).await?)?;
         let session = self.session_of(tenant, &request).await?;
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
-        let prepared = self.prepare(tenant, &request, catalog, &session, attachments)?;
+        let prepared = self.prepare(tenant, &request, checked, &session, attachments)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
-        if request.webhook.is_some() {
-            shared.webhook_asked(tenant, prepared.run.id);
-        }
+        let committed = self.then_tell(tenant, started.run_id, request.webhook.is_some(), committed);
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
         tokio::spawn(prepared.run_when(committed, accepted, request.idempotency.is_some()));
@@ -97,15 +108,28 @@ impl Runs {
         Ok(SessionOf { id: id.clone(), found })
     }
 
-    /// Checks a request and gives the run its places.
-    fn prepare(
+    /// Once the run is on disk, whoever tells of its end is told of it.
+    fn then_tell(
         &self,
         tenant: &TenantId,
-        request: &RunRequest,
-        catalog: Arc<Catalog>,
-        session: &SessionOf,
-        attachments: Vec<KeptAttachment>,
-    ) -> Result<Execution, StartError> {
+        run: RunId,
+        has_webhook: bool,
+        committed: BoxFuture<'static, Result<(), StoreError>>,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        if !has_webhook {
+            return committed;
+        }
+        let (shared, tenant) = (Arc::clone(&self.0), tenant.clone());
+        async move {
+            committed.await?;
+            shared.webhook_asked(&tenant, run);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Finds what a request asks for. Nothing is taken or written yet.
+    fn check(&self, request: &RunRequest, catalog: Arc<Catalog>) -> Result<Checked, StartError> {
         let shared = &self.0;
         let mode = catalog.mode(&request.mode).cloned().ok_or_else(|| unknown_mode(&catalog, request))?;
         let max = shared.config.max_cycles;
@@ -124,13 +148,26 @@ impl Runs {
         }
         let output_schema = request.output.schema().as_ref().map(OutputSchema::new).transpose();
         let output_schema = output_schema.map_err(StartError::OutputSchema)?;
-        let settings = settings(request, attachments);
-        let run = self.new_run(request, &mode, model, session.id.clone(), max_cycles, settings);
-        if request.when_busy == BusyPolicy::Interrupt {
-            self.interrupt(tenant, &run.session_id);
-        }
+        Ok(Checked { catalog, mode, max_cycles, provider, model, output_schema })
+    }
+
+    /// Makes the run and gives it its places.
+    fn prepare(
+        &self,
+        tenant: &TenantId,
+        request: &RunRequest,
+        checked: Checked,
+        session: &SessionOf,
+        attachments: Vec<KeptAttachment>,
+    ) -> Result<Execution, StartError> {
+        let shared = &self.0;
+        let run = new_run(request, &checked, session.id.clone(), attachments);
         let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
         let (log, control, approvals) = self.admit(tenant, &run)?;
+        if request.when_busy == BusyPolicy::Interrupt {
+            self.interrupt(tenant, &run);
+        }
+        let Checked { catalog, mode, provider, output_schema, .. } = checked;
         Ok(Execution {
             shared: Arc::clone(shared),
             tenant: tenant.clone(),
@@ -143,44 +180,17 @@ impl Runs {
             provider,
             output_schema,
             place,
-            new_session: session.found.is_none(),
+            // Another run may be making the session that a client has named.
+            new_session: request.session_id.is_none(),
         })
     }
 
-    /// Ends the runs of a session that are under way or wait: a newer message takes their place.
-    fn interrupt(&self, tenant: &TenantId, session: &SessionId) {
-        for control in self.controls_of(tenant, session) {
-            control.end(Ending::Cancelled("a newer message of its session took its place".to_owned()));
-        }
-    }
-
-    fn new_run(
-        &self,
-        request: &RunRequest,
-        mode: &ModeEntry,
-        model: ModelName,
-        session_id: SessionId,
-        max_cycles: u32,
-        settings: RunSettings,
-    ) -> Run {
-        Run {
-            id: RunId::new(),
-            status: RunStatus::Queued,
-            mode: request.mode.clone(),
-            plugin: mode.plugin.plugin.digest(),
-            model,
-            session_id,
-            stateless: request.stateless,
-            agent: request.agent,
-            input: request.input.clone(),
-            max_cycles,
-            settings,
-            created_at: Timestamp::now(),
-            ended_at: None,
-            outcome: None,
-            failure: None,
-            usage: Usage::default(),
-            last_seq: 0,
+    /// Ends the runs of a session that are under way or wait, but for the newer one that takes their place.
+    fn interrupt(&self, tenant: &TenantId, newer: &Run) {
+        for (run, control) in self.controls_of(tenant, &newer.session_id) {
+            if run != newer.id {
+                control.end(Ending::Cancelled("a newer message of its session took its place".to_owned()));
+            }
         }
     }
 
@@ -282,6 +292,28 @@ fn session_writes(run: &Run, request: &RunRequest, session: &SessionOf) -> Vec<W
         writes.push(Write::ChangeSession { session: session.id.clone(), title: Some(title()), at: run.created_at });
     }
     writes
+}
+
+fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attachments: Vec<KeptAttachment>) -> Run {
+    Run {
+        id: RunId::new(),
+        status: RunStatus::Queued,
+        mode: request.mode.clone(),
+        plugin: checked.mode.plugin.plugin.digest(),
+        model: checked.model.clone(),
+        session_id,
+        stateless: request.stateless,
+        agent: request.agent,
+        input: request.input.clone(),
+        max_cycles: checked.max_cycles,
+        settings: settings(request, attachments),
+        created_at: Timestamp::now(),
+        ended_at: None,
+        outcome: None,
+        failure: None,
+        usage: Usage::default(),
+        last_seq: 0,
+    }
 }
 
 /// What a run is told besides its input.

@@ -260,10 +260,11 @@ impl Runs {
         approvals.map(|approvals| approvals.decide(call_id, decision))
     }
 
-    pub(crate) fn controls_of(&self, tenant: &TenantId, session: &SessionId) -> Vec<Arc<Control>> {
+    /// A session's runs, and what ends them.
+    pub(crate) fn controls_of(&self, tenant: &TenantId, session: &SessionId) -> Vec<(RunId, Arc<Control>)> {
         let active = self.0.active();
         let of_session = |(key, active): (&RunKey, &Active)| {
-            (key.0 == *tenant && active.run.session_id == *session).then(|| Arc::clone(&active.control))
+            (key.0 == *tenant && active.run.session_id == *session).then(|| (key.1, Arc::clone(&active.control)))
         };
         active.iter().filter_map(of_session).collect()
     }
@@ -289,7 +290,7 @@ impl Runs {
     pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<Closed, SessionError> {
         let closed = self.0.sessions.close(tenant, session).ok_or(SessionError::Busy)?;
         let end_all = || {
-            for control in self.controls_of(tenant, session) {
+            for (_, control) in self.controls_of(tenant, session) {
                 control.end(Ending::Cancelled("its session is being deleted".to_owned()));
             }
         };

@@ -113,4 +113,10 @@ impl AttachmentError {
             None => format!("attachments[{}]", self.index),
         }
     }
+
+    /// The file may be as it should, and the host is at fault or full: the client may try again.
+    #[must_use]
+    pub fn is_the_hosts_fault(&self) -> bool {
+        self.problem.is_the_hosts_fault()
+    }
 }

@@ -33,6 +33,7 @@ pub(crate) enum Check {
     AgentVersion { key: Bytes, agent: AgentId, version: u64 },
     AgentNameFree { key: Bytes, name: String },
     Session { key: Bytes, session: SessionId, exists: bool },
+    RunExists { key: Bytes, run: RunId },
 }
 
 /// A write, as far as it can be done without knowing what is stored.
@@ -41,8 +42,13 @@ pub(crate) enum Step {
     Write(Op),
     /// The writes of an idempotency key, and its key for the conditions of later batches.
     Idempotency { key: Bytes, op: Op },
-    /// The writes of some events, to be done if `first` is the log's next number.
-    Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op> },
+    /// The record of a run, and its key for later batches.
+    Run { key: Bytes, op: Op },
+    /// The writes of some events, to be done if `first` is the log's next number; and the blobs that they refer to, as keys
+    /// of [`Table::BlobUses`].
+    Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op>, blobs: Vec<Bytes> },
+    /// The writes of a delivery, to be done if its run is there.
+    Delivery { key: Bytes, run: RunId, ops: Vec<Op> },
     /// What happens to a session.
     Session { tenant: TenantId, session: SessionId, change: SessionChange },
     /// An agent's next version.
@@ -119,9 +125,10 @@ impl Step {
     fn bytes(&self) -> usize {
         let of_op = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, Bytes::len) + 16;
         match self {
-            Self::Write(op) | Self::Idempotency { op, .. } => of_op(op),
+            Self::Write(op) | Self::Idempotency { op, .. } | Self::Run { op, .. } => of_op(op),
             Self::Events { ops, .. } => ops.iter().map(of_op).sum(),
             Self::Agent(next) => next.ops.iter().map(of_op).sum(),
+            Self::Delivery { ops, .. } => ops.iter().map(of_op).sum(),
             Self::Session { change: SessionChange::Append { messages, .. }, .. } => {
                 messages.iter().map(|message| message.len() + 128).sum()
             }
@@ -148,6 +155,7 @@ fn check(tenant: &TenantId, condition: Condition) -> Check {
         Condition::AgentNameFree(name) => Check::AgentNameFree { key: key.client_text(&name).into_bytes(), name },
         Condition::SessionExists(session) => session_is(session, true),
         Condition::SessionAbsent(session) => session_is(session, false),
+        Condition::RunExists(run) => Check::RunExists { key: key.run(run).into_bytes(), run },
     }
 }
 
@@ -156,7 +164,7 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
     let of_session =
         |session: SessionId, change: SessionChange| Step::Session { tenant: tenant.clone(), session, change };
     match write {
-        Write::PutRun(run) => prepare_run(tenant, &run, &mut ops)?,
+        Write::PutRun(run) => prepare_run(tenant, &run, steps)?,
         Write::AppendEvents { run, first_seq, events } => {
             steps.extend(prepare_events(tenant, run, first_seq, &events));
         }
@@ -195,29 +203,31 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
         Write::DeleteDocument(document) => {
             steps.push(Step::Document { tenant: tenant.clone(), document, record: None });
         }
-        Write::PutDelivery(delivery) => prepare_delivery(tenant, &delivery, &mut ops)?,
+        Write::PutDelivery(delivery) => steps.push(prepare_delivery(tenant, &delivery)?),
         other => prepare_plugin_write(tenant, other, &mut ops)?,
     }
     steps.extend(ops.into_iter().map(Step::Write));
     Ok(())
 }
 
-fn prepare_run(tenant: &TenantId, run: &Run, ops: &mut Vec<Op>) -> Result<(), StoreError> {
-    let key = Key::of(tenant).run(run.id).into_bytes();
-    record::put(ops, Table::Runs, key.clone(), &json(run)?);
+fn prepare_run(tenant: &TenantId, run: &Run, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    let (mut ops, key) = (Vec::with_capacity(4), Key::of(tenant).run(run.id).into_bytes());
+    record::put(&mut ops, Table::Runs, key.clone(), &json(run)?);
+    steps.extend(ops.drain(..).map(|op| Step::Run { key: key.clone(), op }));
     // A run that leaves nothing in any session is found by itself alone, and no session's removal takes it away.
     if !run.stateless {
         let of_session = Key::of(tenant).session(&run.session_id).run(run.id).into_bytes();
-        record::put(ops, Table::SessionRuns, of_session, b"");
+        record::put(&mut ops, Table::SessionRuns, of_session, b"");
     }
     if let Some(agent) = &run.agent {
-        record::put(ops, Table::AgentRuns, Key::of(tenant).agent(agent.id).run(run.id).into_bytes(), b"");
+        record::put(&mut ops, Table::AgentRuns, Key::of(tenant).agent(agent.id).run(run.id).into_bytes(), b"");
     }
     if run.status.is_terminal() {
         ops.push(Op::delete(Table::Unfinished, key));
     } else {
-        record::put(ops, Table::Unfinished, key, b"");
+        record::put(&mut ops, Table::Unfinished, key, b"");
     }
+    steps.extend(ops.into_iter().map(Step::Write));
     Ok(())
 }
 
@@ -239,15 +249,15 @@ fn prepare_agent(tenant: &TenantId, agent: &Agent) -> Result<NextAgent, StoreErr
     Ok(NextAgent { tenant: tenant.clone(), agent: agent.id, version: agent.version, name, team, ops })
 }
 
-fn prepare_delivery(tenant: &TenantId, delivery: &Delivery, ops: &mut Vec<Op>) -> Result<(), StoreError> {
-    let key = Key::of(tenant).run(delivery.run_id).into_bytes();
-    record::put(ops, Table::Deliveries, key.clone(), &json(delivery)?);
+fn prepare_delivery(tenant: &TenantId, delivery: &Delivery) -> Result<Step, StoreError> {
+    let (mut ops, key) = (Vec::new(), Key::of(tenant).run(delivery.run_id).into_bytes());
+    record::put(&mut ops, Table::Deliveries, key.clone(), &json(delivery)?);
     if delivery.status == DeliveryStatus::Pending {
-        record::put(ops, Table::PendingDeliveries, key, b"");
+        record::put(&mut ops, Table::PendingDeliveries, key.clone(), b"");
     } else {
-        ops.push(Op::delete(Table::PendingDeliveries, key));
+        ops.push(Op::delete(Table::PendingDeliveries, key.clone()));
     }
-    Ok(())
+    Ok(Step::Delivery { key, run: delivery.run_id, ops })
 }
 
 /// The writes that plugins are made of.
@@ -307,10 +317,19 @@ fn prepare_events(tenant: &TenantId, run: RunId, first: u64, events: &[Bytes]) -
         number = number.saturating_add(count as u64);
         rest = rest.get(count..).unwrap_or_default();
     }
-    for blob in events.iter().filter_map(|event| blob_of(event)) {
-        record::put(&mut ops, Table::BlobUses, Key::of(tenant).hash(&blob).run(run).into_bytes(), b"");
+    let uses = events.iter().filter_map(|event| blob_of(event)).map(|blob| Key::of(tenant).hash(&blob).run(run));
+    let blobs: Vec<_> = uses.map(Key::into_bytes).collect();
+    for blob in &blobs {
+        record::put(&mut ops, Table::BlobUses, blob.clone(), b"");
     }
-    (!events.is_empty()).then(|| Step::Events { log: log.into_bytes(), run, first, count: events.len() as u64, ops })
+    (!events.is_empty()).then(|| Step::Events {
+        log: log.into_bytes(),
+        run,
+        first,
+        count: events.len() as u64,
+        ops,
+        blobs,
+    })
 }
 
 /// The blob that an event refers to: the text of a source. The type is the third field of an event, and no client has a

@@ -2,38 +2,64 @@
 //! A file is written aside, synced and renamed, so that one that is there is whole. Tenants share nothing, not even equal
 //! bytes: otherwise one could tell from the time that a write takes what another has.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vivarium_domain::{ContentHash, TenantId};
 
 use crate::StoreError;
+use crate::table::split_tenant;
 
-/// For how long at least a blob that was put counts as about to be referred to.
-const FRESH: Duration = Duration::from_secs(60);
+/// For how long at least a blob that was put is waited for to be referred to.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was put lately: in this span of time, and in the one before.
+/// How often a blob was put that nothing refers to yet, by tenant and hash: it must not be removed as loose. In this span
+/// of time and in the one before; what was put earlier is given up.
 #[derive(Debug)]
 struct Fresh {
     since: Instant,
-    now: HashSet<(TenantId, ContentHash)>,
-    before: HashSet<(TenantId, ContentHash)>,
+    spans: [HashMap<(TenantId, ContentHash), u32>; 2],
 }
 
 impl Fresh {
-    fn turn(&mut self) {
-        let spans = self.since.elapsed().as_secs() / FRESH.as_secs();
-        if spans > 0 {
-            let now = std::mem::take(&mut self.now);
-            self.before = if spans == 1 { now } else { HashSet::new() };
+    fn now(&mut self) -> &mut [HashMap<(TenantId, ContentHash), u32>; 2] {
+        if self.since.elapsed() >= PATIENCE {
+            let [now, before] = &mut self.spans;
+            *before = std::mem::take(now);
+            // After a long quiet, what has become of the one before is too old as well.
+            if self.since.elapsed() >= 2 * PATIENCE {
+                before.clear();
+            }
             self.since = Instant::now();
         }
+        &mut self.spans
+    }
+
+    fn put(&mut self, place: (TenantId, ContentHash)) {
+        let [now, _] = self.now();
+        *now.entry(place).or_default() += 1;
+    }
+
+    fn referred(&mut self, place: &(TenantId, ContentHash)) {
+        for span in self.now().iter_mut().rev() {
+            if let Some(times) = span.get_mut(place) {
+                *times = times.saturating_sub(1);
+                if *times == 0 {
+                    span.remove(place);
+                }
+                return;
+            }
+        }
+    }
+
+    fn awaits(&mut self, place: &(TenantId, ContentHash)) -> bool {
+        self.now().iter().any(|span| span.contains_key(place))
     }
 }
 
@@ -49,7 +75,7 @@ pub(crate) struct Blobs {
 impl Blobs {
     /// The blobs of the store in `folder`; and how many files a crash left half-written, which are gone now.
     pub(crate) fn open(folder: &Path) -> Result<(Self, u64), StoreError> {
-        let fresh = Fresh { since: Instant::now(), now: HashSet::new(), before: HashSet::new() };
+        let fresh = Fresh { since: Instant::now(), spans: Default::default() };
         let blobs = Self {
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
@@ -83,12 +109,8 @@ impl Blobs {
     pub(crate) fn put(&self, tenant: &TenantId, bytes: &Bytes) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(bytes);
         let (folder, file) = self.path(tenant, hash);
-        {
-            // Before looking whether it is there: from here on nobody removes it as loose.
-            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            fresh.turn();
-            fresh.now.insert((tenant.clone(), hash));
-        }
+        // Before looking whether it is there: from here on nobody removes it as loose.
+        self.fresh().put((tenant.clone(), hash));
         // What is there and whole is not written again; what is damaged is replaced.
         if !matches!(self.get(tenant, hash), Ok(Some(_))) {
             self.write(&folder, &file, bytes).map_err(|error| unavailable(&file, &error))?;
@@ -125,6 +147,35 @@ impl Blobs {
         }
     }
 
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These are referred to now, by readable records with these keys of [`Table::BlobUses`](crate::table::Table).
+    pub(crate) fn referred(&self, uses: &[Bytes]) {
+        if uses.is_empty() {
+            return;
+        }
+        let mut fresh = self.fresh();
+        for key in uses {
+            let place = split_tenant(key)
+                .and_then(|(tenant, rest)| Some((tenant, ContentHash::from(*rest.first_chunk::<32>()?))));
+            place.iter().for_each(|place| fresh.referred(place));
+        }
+    }
+
+    /// Removes a loose blob, unless somebody has put it lately and not referred to it yet. Says whether it is gone.
+    pub(crate) fn delete_loose(&self, tenant: &TenantId, hash: ContentHash) -> Result<bool, StoreError> {
+        // Held while the file is removed: whoever puts it from here on finds it gone, and writes it.
+        let mut fresh = self.fresh();
+        if fresh.awaits(&(tenant.clone(), hash)) {
+            return Ok(false);
+        }
+        self.delete(tenant, hash)?;
+        drop(fresh);
+        Ok(true)
+    }
+
     /// Removes what is kept under a hash.
     pub(crate) fn delete(&self, tenant: &TenantId, hash: ContentHash) -> Result<(), StoreError> {
         let (_, file) = self.path(tenant, hash);
@@ -132,30 +183,6 @@ impl Blobs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(&file, &error)),
             _ => Ok(()),
         }
-    }
-}
-
-impl Blobs {
-    /// Removes those of these blobs that were not put lately. Gives those that are gone.
-    pub(crate) fn delete_stale(
-        &self,
-        tenant: &TenantId,
-        mut hashes: Vec<ContentHash>,
-    ) -> Result<Vec<ContentHash>, StoreError> {
-        let mut kept = Vec::new();
-        for hash in &hashes {
-            // Held while the file is removed: whoever puts it now finds it gone, and writes it.
-            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            fresh.turn();
-            let place = (tenant.clone(), *hash);
-            if fresh.now.contains(&place) || fresh.before.contains(&place) {
-                kept.push(*hash);
-            } else {
-                self.delete(tenant, *hash)?;
-            }
-        }
-        hashes.retain(|hash| !kept.contains(hash));
-        Ok(hashes)
     }
 }
 

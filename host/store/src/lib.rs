@@ -35,6 +35,7 @@ mod batch;
 mod blobs;
 mod journal;
 mod lists;
+mod migrate;
 mod open;
 mod places;
 mod queue;
@@ -100,8 +101,12 @@ pub enum Condition {
     AgentNameFree(String),
     /// There is such a session. Holds for every [`Write::ChangeSession`] by itself.
     SessionExists(SessionId),
-    /// There is no such session.
+    /// There is no such session, and nothing of one that is being removed. Holds for every [`Write::EnsureSession`] and
+    /// [`Write::AppendMessages`] by itself where they would have to make the session and it is not yet wholly removed,
+    /// or where its time is over: it must be deleted first.
     SessionAbsent(SessionId),
+    /// There is such a run. Holds for every [`Write::PutDelivery`] by itself.
+    RunExists(RunId),
 }
 
 /// The first request that came with an idempotency key.
@@ -131,11 +136,13 @@ pub enum Write {
     },
     /// Makes an agent, or its next version; the versions before stay.
     PutAgent(Box<Agent>),
-    /// Removes an agent and all its versions. Its sessions and runs stay.
+    /// Removes an agent and all its versions, if it is there. Its sessions and runs stay.
     DeleteAgent(AgentId),
-    /// Makes the session if there is none of its id. One that is there is left as it is, but for the time of its last use.
+    /// Makes the session, without messages, if there is none of its id. One that is there is left as it is, but for the
+    /// time of its last use, which is the given one's; unless its own time was over by then: then the write is refused with
+    /// [`Condition::SessionAbsent`], because what is made now is another session, and the old one must be deleted first.
     EnsureSession(Box<Session>),
-    /// Changes a session.
+    /// Changes a session, unless its time was over by then.
     ChangeSession {
         /// The session.
         session: SessionId,
@@ -148,11 +155,12 @@ pub enum Write {
     PutTeam(Team),
     /// Creates or replaces a document's record; its text is a blob.
     PutDocument(Box<CorpusDocument>),
-    /// Removes a document's record.
+    /// Removes a document's record. Its text stays.
     DeleteDocument(DocumentId),
-    /// Creates or replaces the record of a delivery, by its run.
+    /// Creates or replaces the record of a delivery, by its run, which must be there.
     PutDelivery(Box<Delivery>),
-    /// Appends to a session's history; makes the session if there is none.
+    /// Appends to a session's history; makes the session if there is none. What was begun in time is appended also when
+    /// the session's time is over by then, and the session goes on.
     AppendMessages {
         /// The session.
         session: SessionId,
@@ -325,7 +333,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Page<Agent, u64>, StoreError>>;
 
-    /// Sessions, those first that were made last.
+    /// Sessions, those first that were made last. One whose time is over is listed until it is deleted.
     fn sessions(
         &self,
         tenant: &TenantId,
@@ -344,11 +352,13 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>>;
 
-    /// Removes a session, its messages with their attachments, its runs and their events. On disk when the future is done.
-    /// False: there is no such session.
+    /// Removes a session, its messages with their attachments, its runs with their events, deliveries, idempotency keys
+    /// and the texts of their sources that no other run and no document refers to. On disk when the future is done; from
+    /// when it is begun on nothing of it is found, and it is finished also when nobody waits for it, or after a crash.
+    /// False: there is no such session. Whoever deletes sees to it that no run of the session goes on writing.
     fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Sessions whose time was over at `now`, at most `limit`.
+    /// Sessions whose time was over at `now`, at most `limit`; of each tenant the oldest first.
     fn expired_sessions(
         &self,
         now: Timestamp,

@@ -16,7 +16,7 @@ use crate::remove::next_tenant;
 use crate::resolve::{KeptSession, agent_id};
 use crate::sled_store::{SledStore, Walk};
 use crate::table::{Key, Place, Range, Table, last_hash, last_id, last_number, split_tenant};
-use crate::view::Direction;
+use crate::view::{Direction, PIECE};
 use crate::{AgentFilter, IdempotencyRecord, Page, RunFilter, SessionFilter, SessionStart, StoreError};
 
 /// How many records a page of runs looks through at most: some ten milliseconds.
@@ -113,7 +113,7 @@ impl SledStore {
             range = range.before(prefix.run(before).as_slice());
         }
         let (mut items, mut looked_at, mut last, mut next) = (Vec::new(), 0, None, None);
-        self.walk(table, range, Direction::Backward, |key, payload| {
+        self.walk(table, range, Direction::Backward, filter.limit.saturating_add(1), |key, payload| {
             if items.len() == filter.limit || looked_at == MOST_LOOKED_AT {
                 next = last;
                 return Ok(Walk::Stop);
@@ -138,7 +138,7 @@ impl SledStore {
 
     pub(crate) async fn list_unfinished(&self) -> Result<Vec<(TenantId, Run)>, StoreError> {
         let mut found = Vec::new();
-        self.walk(Table::Unfinished, Range::prefix(b""), Direction::Forward, |key, _| {
+        self.walk(Table::Unfinished, Range::prefix(b""), Direction::Forward, PIECE, |key, _| {
             let tenant = tenant_of(Table::Unfinished, &key)?;
             let run = self.indexed_run(&tenant, Table::Unfinished, &key)?;
             found.extend(run.filter(|run| !RunStatus::is_terminal(run.status)).map(|run| (tenant, run)));
@@ -207,7 +207,7 @@ impl SledStore {
 
     pub(crate) async fn list_pending_deliveries(&self) -> Result<Vec<(TenantId, Delivery)>, StoreError> {
         let mut found = Vec::new();
-        self.walk(Table::PendingDeliveries, Range::prefix(b""), Direction::Forward, |key, _| {
+        self.walk(Table::PendingDeliveries, Range::prefix(b""), Direction::Forward, PIECE, |key, _| {
             let tenant = tenant_of(Table::PendingDeliveries, &key)?;
             let delivery = self.one_delivery(&tenant, run_of(Table::PendingDeliveries, &key)?)?;
             found.extend(delivery.filter(|one| one.status == DeliveryStatus::Pending).map(|one| (tenant, one)));
@@ -238,7 +238,7 @@ impl SledStore {
             range = range.before(before.as_slice());
         }
         let (mut items, mut last, mut next) = (Vec::new(), None, None);
-        self.walk(table, range, Direction::Backward, |key, payload| {
+        self.walk(table, range, Direction::Backward, limit.saturating_add(1), |key, payload| {
             // One more than the page holds: only so is it known that there is a next one.
             if items.len() == limit {
                 next = last;
@@ -343,7 +343,7 @@ impl SledStore {
             tenants.from = next;
             let range = Range::prefix(Key::of(&tenant).as_slice());
             let range = range.before(Key::of(&tenant).time(after(now)).as_slice());
-            self.walk(Table::SessionExpiries, range, Direction::Forward, |key, _| {
+            self.walk(Table::SessionExpiries, range, Direction::Forward, limit, |key, _| {
                 if found.len() == limit {
                     return Ok(Walk::Stop);
                 }
@@ -384,7 +384,7 @@ impl SledStore {
             return Ok(found);
         }
         let range = Range::prefix(Key::of(&tenant).session(&session).as_slice());
-        self.walk(Table::Messages, range, Direction::Backward, |key, payload| {
+        self.walk(Table::Messages, range, Direction::Backward, limit, |key, payload| {
             let (_, messages) = list_of(Table::Messages, &key, &payload)?;
             for message in messages.iter().rev().take(limit - found.len()) {
                 found.push(from_json(Table::Messages, &key, message)?);
@@ -402,7 +402,7 @@ impl SledStore {
     pub(crate) async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<(ContentHash, ApiKey)>, StoreError> {
         let mut found = Vec::new();
         let range = Range::prefix(Key::of(&tenant).as_slice());
-        self.walk(Table::TenantApiKeys, range, Direction::Forward, |key, _| {
+        self.walk(Table::TenantApiKeys, range, Direction::Forward, PIECE, |key, _| {
             let no_hash = || StoreError::Corrupt(format!("{}: there is no hash", Place(Table::TenantApiKeys, &key)));
             let hash = last_hash(&key).ok_or_else(no_hash)?;
             found.extend(self.record(Table::ApiKeys, hash.as_bytes())?.map(|record| (hash, record)));
@@ -420,7 +420,7 @@ impl SledStore {
     ) -> Result<Vec<T>, StoreError> {
         let mut found = Vec::new();
         let range = Range::prefix(Key::of(&tenant).as_slice());
-        self.walk(table, range, Direction::Forward, |key, payload| {
+        self.walk(table, range, Direction::Forward, PIECE, |key, payload| {
             found.push(from_json(table, &key, &payload)?);
             Ok(Walk::On)
         })
@@ -440,7 +440,7 @@ impl SledStore {
         }
         let start = space.as_slice().len();
         let range = Range::prefix(space.last_text(&prefix).as_slice());
-        self.walk(Table::State, range, Direction::Forward, |key, payload| {
+        self.walk(Table::State, range, Direction::Forward, limit, |key, payload| {
             let name = key.get(start..).and_then(|name| std::str::from_utf8(name).ok());
             let no_text = || StoreError::Corrupt(format!("{}: its name is no text", Place(Table::State, &key)));
             found.push((name.ok_or_else(no_text)?.to_owned(), payload.len()));
@@ -452,7 +452,7 @@ impl SledStore {
 
     pub(crate) async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         let mut found = Vec::new();
-        self.walk(Table::Tenants, Range::prefix(b""), Direction::Forward, |key, payload| {
+        self.walk(Table::Tenants, Range::prefix(b""), Direction::Forward, PIECE, |key, payload| {
             found.push(from_json(Table::Tenants, &key, &payload)?);
             Ok(Walk::On)
         })

@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use crate::StoreError;
 use crate::blobs::{Blobs, sync_folder};
 use crate::journal::{self, Journal, Turn};
+use crate::migrate;
 use crate::remove;
 use crate::settle::{Disk, prepare};
 use crate::table::Table;
 use crate::view::{Trees, View, guarded};
 
-/// The form of the whole store: which trees there are and what their keys look like. The form of a record is in it.
-const SCHEMA: u32 = 1;
+/// The form of the whole store: which trees there are and what their keys and records look like.
+const SCHEMA: u32 = 2;
+/// The form before it, which is brought into the present one.
+const FIRST_SCHEMA: u32 = 1;
 /// sled's page cache. What a host reads while it serves is recent and small; the operating system caches the rest.
 const CACHE_BYTES: u64 = 32 << 20;
 /// How often sled tidies up its segments. It does so only in its background thread, which must not be turned off: without
@@ -103,12 +106,18 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     let journals = folder.join("journal");
     fs::create_dir_all(&journals).map_err(failed)?;
     let (blobs, swept_files) = Blobs::open(folder)?;
-    let (disk, trees, created) = open_trees(&folder.join("tree"), options.reserve_bytes)?;
+    let (disk, trees, found) = open_trees(&folder.join("tree"), options.reserve_bytes)?;
 
     let turns = read_turns(&journals)?;
-    let mut report = OpenReport { created, swept_files, ..OpenReport::default() };
+    let mut report = OpenReport { created: found == Form::None, swept_files, ..OpenReport::default() };
     let last = replay(&turns, &trees, &disk, &mut report)?;
     let view = View::new(trees);
+    if found == Form::First {
+        tracing::info!("the store is brought into the form of this version; that may take a while");
+        migrate::from_first(&view)?;
+        disk.sync()?;
+        disk.note_schema(SCHEMA)?;
+    }
     report.finished_removals = remove::finish(&view, &blobs)?;
     disk.sync()?;
 
@@ -121,33 +130,41 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report })
 }
 
-fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, bool), StoreError> {
+fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, Form), StoreError> {
     let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(TIDY_MS));
     let what = folder.display().to_string();
     let db = guarded(&what, || config.open())?;
     let meta = guarded("meta", || db.open_tree("meta"))?;
-    let created = check_schema(&meta)?;
+    let found = check_schema(&meta)?;
     let mut trees = BTreeMap::new();
     for table in Table::ALL {
         trees.insert(table, guarded(table.name(), || db.open_tree(table.name()))?);
     }
     let disk = Disk::new(db, meta, folder, reserve_bytes)?;
-    if created {
-        disk.sync()?;
+    if found == Form::None {
+        disk.note_schema(SCHEMA)?;
     }
-    Ok((disk, Trees::new(trees), created))
+    Ok((disk, Trees::new(trees), found))
 }
 
-/// Whether the store is new; an error where another version of the program wrote it.
-fn check_schema(meta: &sled::Tree) -> Result<bool, StoreError> {
+/// What form the store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// It is new.
+    None,
+    First,
+    Present,
+}
+
+/// In which form the store is; an error where another version of the program wrote it.
+fn check_schema(meta: &sled::Tree) -> Result<Form, StoreError> {
     match guarded("meta", || meta.get(b"schema"))? {
-        None => {
-            guarded("meta", || meta.insert(b"schema", &SCHEMA.to_be_bytes()))?;
-            Ok(true)
-        }
-        Some(found) if *found == SCHEMA.to_be_bytes() => Ok(false),
+        None => Ok(Form::None),
+        Some(found) if *found == SCHEMA.to_be_bytes() => Ok(Form::Present),
+        Some(found) if *found == FIRST_SCHEMA.to_be_bytes() => Ok(Form::First),
         Some(found) => Err(StoreError::Unavailable(format!(
-            "the store was written by another version of the program: it has schema <{}>, this program reads {SCHEMA}",
+            "the store was written by another version of the program: it has schema <{}>, this program reads {SCHEMA} \
+             and {FIRST_SCHEMA}",
             hex::encode(found)
         ))),
     }

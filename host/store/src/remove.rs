@@ -5,10 +5,11 @@
 //! id is refused until then. What a crash interrupts is finished when the store is opened again.
 //!
 //! Blobs are files and can not be part of a batch. The batch that removes a reference to one notes it as loose; what is
-//! loose and has no other reference is then removed, and last the note. A text that somebody has put a moment ago may be
-//! about to be referred to: it is left for the next time.
+//! loose and has no other reference is then removed, and last the note. A text that somebody has put a moment ago, and that
+//! nothing refers to yet, is left for the next time.
 
 use std::collections::HashSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,6 +26,8 @@ use crate::{Condition, StoreError};
 
 /// A piece ends where it has so many writes: a millisecond or two of the writer's time.
 const LARGEST_PIECE: usize = 1000;
+/// What is noted of a loose blob that belonged to its session alone.
+const OWN: &[u8] = b"own";
 /// How many records of events are read at once: each may be large.
 const EVENTS_AT_ONCE: usize = 16;
 
@@ -85,7 +88,7 @@ impl Emptying {
         for (key, payload) in piece {
             for message in list_of(Table::Messages, &key, &payload)?.1 {
                 let message: SessionMessage = from_json(Table::Messages, &key, &message)?;
-                message.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
+                message.attachments.iter().for_each(|kept| self.loosen(kept.content, OWN, ops));
             }
             ops.push(Op::delete(Table::Messages, key));
         }
@@ -119,7 +122,7 @@ impl Emptying {
         for (key, payload) in piece {
             for blob in list_of(Table::Events, &key, &payload)?.1.iter().filter_map(|event| blob_of(event)) {
                 ops.push(Op::delete(Table::BlobUses, Key::of(&self.tenant).hash(&blob).run(run).into_bytes()));
-                self.loosen(blob, ops);
+                self.loosen(blob, b"", ops);
             }
             ops.push(Op::delete(Table::Events, key));
         }
@@ -131,7 +134,7 @@ impl Emptying {
         let key = Key::of(&self.tenant).run(id).into_bytes();
         if let Some(payload) = view.get(Table::Runs, &key)? {
             let run: Run = from_json(Table::Runs, &key, &payload)?;
-            run.settings.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
+            run.settings.attachments.iter().for_each(|kept| self.loosen(kept.content, OWN, ops));
             let of_agent = run.agent.map(|agent| Key::of(&self.tenant).agent(agent.id).run(id).into_bytes());
             ops.extend(of_agent.map(|key| Op::delete(Table::AgentRuns, key)));
         }
@@ -150,8 +153,9 @@ impl Emptying {
         Ok(())
     }
 
-    fn loosen(&self, blob: ContentHash, ops: &mut Vec<Op>) {
-        record::put(ops, Table::LooseBlobs, Key::of(&self.tenant).hash(&blob).into_bytes(), b"");
+    /// Notes a blob as loose; `whose` is empty or [`OWN`].
+    fn loosen(&self, blob: ContentHash, whose: &[u8], ops: &mut Vec<Op>) {
+        record::put(ops, Table::LooseBlobs, Key::of(&self.tenant).hash(&blob).into_bytes(), whose);
     }
 }
 
@@ -172,8 +176,15 @@ pub(crate) fn interrupted(view: &View) -> Result<Vec<(TenantId, SessionId)>, Sto
     }
 }
 
-/// The blobs of a tenant that are loose: those that can be removed, and the notes of those that need not.
-pub(crate) fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<ContentHash>, Vec<Op>), StoreError> {
+/// A blob that may be loose.
+pub(crate) struct Loose {
+    hash: ContentHash,
+    /// It belonged to the session alone, and nobody else puts the same.
+    is_own: bool,
+}
+
+/// The blobs of a tenant that nothing refers to; and the end of the notes of those that something does refer to.
+fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<Loose>, Vec<Op>), StoreError> {
     let (mut loose, mut done) = (Vec::new(), Vec::new());
     let mut range = Range::prefix(Key::of(tenant).as_slice());
     let mut components = None;
@@ -181,19 +192,37 @@ pub(crate) fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<Content
         let piece = view.walk(Table::LooseBlobs, &range, Direction::Forward, PIECE)?;
         let Some((last, _)) = piece.last() else { return Ok((loose, done)) };
         range = range.after(last);
-        for (key, _) in piece {
+        let components = match &mut components {
+            Some(components) => components,
+            None => components.insert(installed(view, tenant)?),
+        };
+        for (key, payload) in piece {
             let Some(hash) = last_hash(&key) else { continue };
             let uses = view.walk(Table::BlobUses, &Range::prefix(&key), Direction::Forward, 1)?;
-            if components.is_none() {
-                components = Some(installed(view, tenant)?);
-            }
-            if uses.is_empty() && !components.as_ref().is_some_and(|components| components.contains(&hash)) {
-                loose.push(hash);
+            if uses.is_empty() && !components.contains(&hash) {
+                loose.push(Loose { hash, is_own: payload.as_ref() == OWN });
             } else {
                 done.push(Op::delete(Table::LooseBlobs, key));
             }
         }
     }
+}
+
+/// Removes those blobs, and gives the end of their notes. What is about to be referred to stays, with its note.
+fn remove_loose(blobs: &Blobs, tenant: &TenantId, loose: &[Loose]) -> Result<Vec<Op>, StoreError> {
+    let mut done = Vec::new();
+    for Loose { hash, is_own } in loose {
+        let is_gone = if *is_own {
+            blobs.delete(tenant, *hash)?;
+            true
+        } else {
+            blobs.delete_loose(tenant, *hash)?
+        };
+        if is_gone {
+            done.push(Op::delete(Table::LooseBlobs, Key::of(tenant).hash(hash).into_bytes()));
+        }
+    }
+    Ok(done)
 }
 
 /// The components that a tenant has installed: blobs, too.
@@ -237,8 +266,11 @@ impl Remover {
             self.empty(&tenant, &session).await?;
         }
         self.under_way.fetch_sub(1, Ordering::SeqCst);
-        if matches!(is_there, Ok(true)) {
-            self.sweep(&tenant).await?;
+        if matches!(is_there, Ok(true))
+            && let Err(error) = self.sweep(&tenant).await
+        {
+            // The session is gone, and what is loose is noted: the next removal takes it away.
+            tracing::warn!(%tenant, %error, "blobs of a removed session are still there");
         }
         is_there
     }
@@ -256,9 +288,8 @@ impl Remover {
         let (loose, mut done) = loose_blobs(&self.view, tenant)?;
         if !loose.is_empty() {
             let (blobs, of_tenant) = (self.blobs.clone(), tenant.clone());
-            let removed = tokio::task::spawn_blocking(move || blobs.delete_stale(&of_tenant, loose));
-            let removed = removed.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
-            done.extend(removed.iter().map(|hash| note_of(tenant, hash)));
+            let removed = tokio::task::spawn_blocking(move || remove_loose(&blobs, &of_tenant, &loose));
+            done.extend(removed.await.map_err(|error| StoreError::Unavailable(error.to_string()))??);
         }
         if done.is_empty() { Ok(()) } else { self.commit(Prepared::of_ops(done)).await }
     }
@@ -266,10 +297,6 @@ impl Remover {
     async fn commit(&self, prepared: Prepared) -> Result<(), StoreError> {
         self.queue.push(prepared)?.await.unwrap_or_else(|_| Err(crate::queue::closed()))
     }
-}
-
-fn note_of(tenant: &TenantId, hash: &ContentHash) -> Op {
-    Op::delete(Table::LooseBlobs, Key::of(tenant).hash(hash).into_bytes())
 }
 
 /// Finishes what a crash has interrupted: straight in the trees, because nobody else uses them yet. Says how many sessions
@@ -285,10 +312,7 @@ pub(crate) fn finish(view: &View, blobs: &Blobs) -> Result<u64, StoreError> {
     }
     for tenant in tenants_with_loose_blobs(view)? {
         let (loose, mut done) = loose_blobs(view, &tenant)?;
-        for hash in loose {
-            blobs.delete(&tenant, hash)?;
-            done.push(note_of(&tenant, &hash));
-        }
+        done.extend(remove_loose(blobs, &tenant, &loose)?);
         apply(view, done)?;
     }
     Ok(finished)
@@ -310,12 +334,13 @@ fn tenants_with_loose_blobs(view: &View) -> Result<Vec<TenantId>, StoreError> {
 }
 
 /// The tenant of a key, and where the keys of the next begin.
-pub(crate) fn next_tenant(table: Table, key: &Bytes) -> Result<(TenantId, std::ops::Bound<Vec<u8>>), StoreError> {
+pub(crate) fn next_tenant(table: Table, key: &Bytes) -> Result<(TenantId, Bound<Vec<u8>>), StoreError> {
     let no_tenant = || StoreError::Corrupt(format!("{}: there is no tenant", Place(table, key)));
     let (tenant, _) = split_tenant(key).ok_or_else(no_tenant)?;
     let next = match Range::prefix(Key::of(&tenant).as_slice()).to {
-        std::ops::Bound::Excluded(next) => std::ops::Bound::Included(next),
-        other => other,
+        Bound::Excluded(next) => Bound::Included(next),
+        // No tenant's keys are the last that there can be. Were they, whoever walks must still get on.
+        _ => Bound::Excluded(key.to_vec()),
     };
     Ok((tenant, next))
 }

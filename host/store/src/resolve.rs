@@ -28,6 +28,9 @@ const KNOWN_RUNS: usize = 1 << 16;
 struct Facts {
     idempotency: HashSet<Bytes>,
     last_events: HashMap<Bytes, u64>,
+    runs: HashSet<Bytes>,
+    /// Blobs that are referred to now, as keys of [`Table::BlobUses`].
+    blobs: Vec<Bytes>,
     sessions: HashMap<Bytes, Option<KeptSession>>,
     /// Sessions that are being removed.
     closed: HashSet<Bytes>,
@@ -42,6 +45,8 @@ impl Facts {
     fn absorb(&mut self, other: Self) {
         self.idempotency.extend(other.idempotency);
         self.last_events.extend(other.last_events);
+        self.runs.extend(other.runs);
+        self.blobs.extend(other.blobs);
         self.sessions.extend(other.sessions);
         self.closed.extend(other.closed);
         self.heads.extend(other.heads);
@@ -95,13 +100,14 @@ impl<'a> Resolver<'a> {
         ops
     }
 
-    /// The group is readable now.
-    pub(crate) fn published(&mut self) {
-        let Facts { last_events, .. } = std::mem::take(&mut self.group);
+    /// The group is readable now. Gives the blobs that it refers to, as keys of [`Table::BlobUses`].
+    pub(crate) fn published(&mut self) -> Vec<Bytes> {
+        let Facts { last_events, blobs, .. } = std::mem::take(&mut self.group);
         if self.known.len() > KNOWN_RUNS {
             self.known.clear();
         }
         self.known.extend(last_events);
+        blobs
     }
 
     /// The group was not written.
@@ -129,6 +135,7 @@ impl<'a> Resolver<'a> {
                 let condition = if *exists { Condition::SessionExists } else { Condition::SessionAbsent };
                 (self.session(batch, key)?.is_some() == *exists, condition(session.clone()))
             }
+            Check::RunExists { key, run } => (self.is_run(batch, key)?, Condition::RunExists(*run)),
         };
         if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
     }
@@ -140,9 +147,19 @@ impl<'a> Resolver<'a> {
                 batch.idempotency.insert(key);
                 ops.push(op);
             }
-            Step::Events { log, run, first, count, ops: events } => {
+            Step::Run { key, op } => {
+                batch.runs.insert(key);
+                ops.push(op);
+            }
+            Step::Events { log, run, first, count, ops: events, blobs } => {
                 self.append_events(batch, log, run, first, count)?;
+                batch.blobs.extend(blobs);
                 ops.extend(events);
+            }
+            Step::Delivery { key, run, ops: delivery } => {
+                // One that is under way must not come back when its run was removed meanwhile.
+                self.check(batch, &Check::RunExists { key, run })?;
+                ops.extend(delivery);
             }
             Step::Session { tenant, session, change } => self.change_session(batch, &tenant, session, change, ops)?,
             Step::Agent(next) => self.put_agent(batch, *next, ops)?,
@@ -152,6 +169,11 @@ impl<'a> Resolver<'a> {
             }
         }
         Ok(())
+    }
+
+    fn is_run(&self, batch: &Facts, key: &Bytes) -> Result<bool, StoreError> {
+        let is_new = batch.runs.contains(key) || self.group.runs.contains(key);
+        Ok(is_new || self.view.contains(Table::Runs, key)?)
     }
 
     fn append_events(

@@ -76,6 +76,12 @@ impl Disk {
         self.sync()
     }
 
+    /// Notes the form of the store.
+    pub(crate) fn note_schema(&self, schema: u32) -> Result<(), StoreError> {
+        guarded("meta", || self.meta.insert(b"schema", &schema.to_be_bytes()))?;
+        self.sync()
+    }
+
     /// Up to which record the trees hold everything.
     pub(crate) fn settled(&self) -> Result<u64, StoreError> {
         match guarded("meta", || self.meta.get(b"settled"))? {

@@ -90,6 +90,7 @@ impl SledStore {
         let writer = Writer {
             queue: Arc::clone(&queue),
             view: Arc::clone(&view),
+            blobs: blobs.clone(),
             journal,
             journal_bytes,
             generation,
@@ -146,34 +147,35 @@ impl SledStore {
         payload.map(|payload| from_json(table, key, &payload)).transpose()
     }
 
-    /// Calls `each` with the records of a range, until it says stop. Yields between the pieces, so that a long walk does
-    /// not hold up the worker that it runs on.
+    /// Calls `each` with the records of a range, until it says stop; about `expected` of them. Yields between the pieces,
+    /// so that a long walk does not hold up the worker that it runs on.
     pub(crate) async fn walk(
         &self,
         table: Table,
         mut range: Range,
         direction: Direction,
+        expected: usize,
         mut each: impl FnMut(Bytes, Bytes) -> Result<Walk, StoreError>,
     ) -> Result<(), StoreError> {
+        let mut at_once = expected.clamp(1, PIECE);
         loop {
-            let piece = self.view.walk(table, &range, direction, PIECE)?;
-            let Some((last, _)) = piece.last().filter(|_| piece.len() == PIECE) else {
-                for (key, payload) in piece {
-                    if each(key, payload)? == Walk::Stop {
-                        break;
-                    }
-                }
-                return Ok(());
-            };
+            let piece = self.view.walk(table, &range, direction, at_once)?;
+            let Some((last, _)) = piece.last() else { return Ok(()) };
             range = match direction {
                 Direction::Forward => range.after(last),
                 Direction::Backward => range.before(last),
             };
+            let is_last = piece.len() < at_once;
             for (key, payload) in piece {
                 if each(key, payload)? == Walk::Stop {
                     return Ok(());
                 }
             }
+            if is_last {
+                return Ok(());
+            }
+            // What was expected was not enough: many do not match.
+            at_once = PIECE;
             tokio::task::yield_now().await;
         }
     }

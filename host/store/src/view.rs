@@ -7,6 +7,7 @@
 //! at most: that is what bounds how long a reader can hold up the writer.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::iter::Peekable;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -40,9 +41,17 @@ impl Layer {
 
     fn insert(&mut self, op: Op) {
         let Op { table, key, value } = op;
-        let records = self.0.entry(table).or_default();
-        let Some(Some(old)) = records.insert(key.clone(), value.clone()) else { return };
-        let parts: Vec<_> = record::left_behind(table, &key, &old, value.as_deref()).collect();
+        let parts: Vec<_> = match self.0.entry(table).or_default().entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(value);
+                return;
+            }
+            Entry::Occupied(mut place) => {
+                let old = std::mem::replace(place.get_mut(), value);
+                let new = place.get().as_deref();
+                old.map(|old| record::left_behind(table, place.key(), &old, new).collect()).unwrap_or_default()
+            }
+        };
         for part in parts {
             self.0.entry(Table::Parts).or_default().insert(part, None);
         }

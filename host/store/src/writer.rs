@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use crate::StoreError;
+use crate::blobs::Blobs;
 use crate::journal::{Journal, Record};
 use crate::queue::{Entry, Queue, Taken};
 use crate::resolve::Resolver;
@@ -31,6 +32,7 @@ pub(crate) struct Counters {
 pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue>,
     pub(crate) view: Arc<View>,
+    pub(crate) blobs: Blobs,
     pub(crate) journal: Journal,
     pub(crate) journal_bytes: u64,
     pub(crate) generation: u64,
@@ -76,7 +78,7 @@ impl Writer {
         let written = if answers.iter().any(|(_, resolved)| resolved.is_ok()) { self.append(record) } else { Ok(()) };
         if written.is_ok() {
             self.view.publish(ops.into_iter());
-            resolver.published();
+            self.blobs.referred(&resolver.published());
             self.counters.batches.fetch_add(answers.len() as u64, Ordering::Relaxed);
         } else {
             resolver.forget();

@@ -123,6 +123,7 @@ impl Resolver<'_> {
                 record::put(ops, Table::Documents, key.clone(), &json(record)?);
                 record::put(ops, Table::CorpusDocuments, fact.corpus.clone(), b"");
                 record::put(ops, Table::BlobUses, use_of(fact), b"");
+                batch.blobs.push(use_of(fact));
             }
             _ => ops.push(Op::delete(Table::Documents, key.clone())),
         }

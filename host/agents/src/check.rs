@@ -51,7 +51,10 @@ fn number<T: PartialOrd + std::fmt::Display>(
 impl Agents {
     /// Checks a configuration. What was there `before` and is the same stays, though it may be gone by now: a renamed agent
     /// must not be refused for a tool that was removed since.
-    pub(crate) async fn check(
+    ///
+    /// # Errors
+    /// When a field is wrong, or names what is not there.
+    pub async fn check(
         &self,
         tenant: &TenantId,
         config: &AgentConfig,

@@ -8,6 +8,7 @@ mod assisters;
 mod attend;
 mod auth;
 mod body;
+mod callback;
 mod connections;
 mod error;
 mod gate;

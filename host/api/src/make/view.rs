@@ -1,0 +1,253 @@
+//! An agent as this dialect shows it, whichever dialect made it.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use vivarium_domain::{
+    Agent, AgentConfig, AgentId, AgentTool, Approval, CorpusDocument, DocumentId, TenantId, Timestamp,
+};
+
+use super::config::{ContextForm, HistoryConfig, InvocationConfig, LlmConfig, McpConfig, OutputParser, ScenarioForm};
+use super::connection::{Connections, model_of};
+use super::scenario::Scenarios;
+use crate::ApiState;
+use crate::error::ApiError;
+
+/// An agent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentView {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    id: AgentId,
+    /// The same.
+    #[schema(value_type = uuid::Uuid)]
+    agent_id: AgentId,
+    /// Unique within the tenant.
+    name: String,
+    /// The team that it belongs to.
+    team_id: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Instructions for the model.
+    system_prompt: String,
+    /// The model's name at its provider: the host's default model's, where the agent names none.
+    default_model: String,
+    /// The model provider; null where it is none that this host knows by now.
+    make_connection_id: Option<u64>,
+    /// The model provider's name.
+    make_connection_type: String,
+    /// The same.
+    llm_provider_id: String,
+    /// Bounds on its runs.
+    invocation_config: InvocationConfig,
+    /// The tools that it may use.
+    scenarios: Vec<ScenarioForm>,
+    /// Always empty in this version.
+    mcp_configs: Vec<McpConfig>,
+    /// How much of the thread a run is given; null: as much as the host gives.
+    history_config: Option<HistoryConfig>,
+    /// Bounds on what the model writes.
+    llm_config: LlmConfig,
+    /// Documents that its search tools find, besides the host's own.
+    contexts: Vec<ContextView>,
+    /// What its answers must be.
+    output_parser: OutputParser,
+}
+
+/// A document of an agent's.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ContextView {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    id: DocumentId,
+    /// The agent's.
+    #[schema(value_type = uuid::Uuid)]
+    agent_id: AgentId,
+    /// Its file name or title; null, as all that follows, where it has been removed since.
+    document_name: Option<String>,
+    /// For a person.
+    description: Option<String>,
+    /// When it was added.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Timestamp>,
+    /// The owner's own notes.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// Always false: documents stay until they are removed.
+    is_temporary: bool,
+}
+
+/// An agent with its earlier versions.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentWithPast {
+    #[serde(flatten)]
+    agent: AgentView,
+    /// The versions before this one, newest first, at most 100.
+    past_configurations: Vec<PastConfiguration>,
+}
+
+/// An earlier version of an agent: the fields that a change of it takes.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PastConfiguration {
+    /// Its number, from 1.
+    version: u64,
+    /// When this version was made.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// Its name then.
+    name: String,
+    /// Its team then.
+    team_id: u32,
+    /// Its model provider then.
+    make_connection_id: Option<u64>,
+    /// Its model then.
+    default_model: String,
+    /// Its instructions then.
+    system_prompt: String,
+    /// Its bounds on what the model writes then.
+    llm_config: LlmConfig,
+    /// Its tools then.
+    scenarios: Vec<ScenarioForm>,
+    /// How much of the thread its runs were given then.
+    history_config: Option<HistoryConfig>,
+    /// Always empty in this version.
+    mcp_configs: Vec<McpConfig>,
+    /// Its documents then.
+    contexts: Vec<ContextForm>,
+    /// What its answers had to be then.
+    output_parser_format: OutputParser,
+    /// Its bounds on runs then.
+    invocation_config: InvocationConfig,
+}
+
+/// Shows agents of one tenant. Looks up once what several of them name.
+pub(super) struct Views<'a> {
+    state: &'a ApiState,
+    tenant: &'a TenantId,
+    connections: Connections,
+    scenarios: Option<Scenarios>,
+    documents: HashMap<DocumentId, Option<CorpusDocument>>,
+}
+
+impl<'a> Views<'a> {
+    pub(super) fn new(state: &'a ApiState, tenant: &'a TenantId) -> Self {
+        let connections = Connections::of(&state.0.agents);
+        Self { state, tenant, connections, scenarios: None, documents: HashMap::new() }
+    }
+
+    pub(super) async fn agent(&mut self, agent: Agent) -> Result<AgentView, ApiError> {
+        let scenarios = self.scenarios(&agent.config).await?;
+        let contexts = self.contexts(&agent).await?;
+        let model = model_of(&self.state.0.agents, agent.config.model.as_ref());
+        Ok(AgentView {
+            id: agent.id,
+            agent_id: agent.id,
+            team_id: agent.config.team.get(),
+            created_at: agent.created_at,
+            default_model: model.model().to_owned(),
+            make_connection_id: self.connections.number(model.provider()),
+            make_connection_type: model.provider().to_owned(),
+            llm_provider_id: model.provider().to_owned(),
+            invocation_config: InvocationConfig::from(&agent.config),
+            scenarios,
+            mcp_configs: Vec::new(),
+            history_config: history(&agent.config),
+            llm_config: LlmConfig::from(&agent.config),
+            contexts,
+            output_parser: OutputParser::from(&agent.config.output),
+            name: agent.config.name,
+            system_prompt: agent.config.prompt,
+        })
+    }
+
+    /// The agent with these versions of it, newest first.
+    pub(super) async fn with_past(&mut self, agent: Agent, past: Vec<Agent>) -> Result<AgentWithPast, ApiError> {
+        let mut past_configurations = Vec::with_capacity(past.len());
+        for version in past {
+            past_configurations.push(self.past(version).await?);
+        }
+        Ok(AgentWithPast { agent: self.agent(agent).await?, past_configurations })
+    }
+
+    async fn past(&mut self, version: Agent) -> Result<PastConfiguration, ApiError> {
+        let scenarios = self.scenarios(&version.config).await?;
+        let config = version.config;
+        let model = model_of(&self.state.0.agents, config.model.as_ref());
+        Ok(PastConfiguration {
+            version: version.version,
+            updated_at: version.updated_at,
+            team_id: config.team.get(),
+            make_connection_id: self.connections.number(model.provider()),
+            default_model: model.model().to_owned(),
+            llm_config: LlmConfig::from(&config),
+            scenarios,
+            history_config: history(&config),
+            mcp_configs: Vec::new(),
+            contexts: config.contexts.iter().map(|id| ContextForm { id: *id }).collect(),
+            output_parser_format: OutputParser::from(&config.output),
+            invocation_config: InvocationConfig::from(&config),
+            name: config.name,
+            system_prompt: config.prompt,
+        })
+    }
+
+    /// The agent's own tools, or all that the tenant has.
+    async fn scenarios(&mut self, config: &AgentConfig) -> Result<Vec<ScenarioForm>, ApiError> {
+        if let Some(tools) = &config.tools {
+            return Ok(shown(tools));
+        }
+        if self.scenarios.is_none() {
+            self.scenarios = Some(Scenarios::of(self.state, self.tenant).await?);
+        }
+        Ok(self.scenarios.as_ref().map(|scenarios| shown(scenarios.all())).unwrap_or_default())
+    }
+
+    async fn contexts(&mut self, agent: &Agent) -> Result<Vec<ContextView>, ApiError> {
+        let mut contexts = Vec::with_capacity(agent.config.contexts.len());
+        for id in &agent.config.contexts {
+            if !self.documents.contains_key(id) {
+                let document = self.state.0.store.document(self.tenant, *id).await?;
+                self.documents.insert(*id, document);
+            }
+            let document = self.documents.get(id).and_then(Option::as_ref);
+            contexts.push(ContextView {
+                id: *id,
+                agent_id: agent.id,
+                document_name: document.map(|document| document.name.clone()),
+                description: document.map(|document| document.description.clone()),
+                created_at: document.map(|document| document.created_at),
+                metadata: document.map(|document| document.metadata.clone()),
+                is_temporary: false,
+            });
+        }
+        Ok(contexts)
+    }
+}
+
+/// A tool that is never there is no scenario.
+fn shown(tools: &[AgentTool]) -> Vec<ScenarioForm> {
+    tools.iter().filter(|tool| tool.approval != Approval::Never).map(ScenarioForm::from).collect()
+}
+
+fn history(config: &AgentConfig) -> Option<HistoryConfig> {
+    config.history_turns.map(|turns| HistoryConfig { iterations_from_history_count: Some(Some(turns)) })
+}
+
+impl From<&AgentConfig> for LlmConfig {
+    fn from(config: &AgentConfig) -> Self {
+        Self { max_tokens: config.max_output_tokens.map(Some) }
+    }
+}
+
+impl From<&AgentConfig> for InvocationConfig {
+    fn from(config: &AgentConfig) -> Self {
+        Self { recursion_limit: config.max_cycles.map(Some), timeout: config.timeout_seconds.map(Some) }
+    }
+}

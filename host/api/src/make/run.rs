@@ -20,7 +20,7 @@ use super::connection::model_of;
 use super::team::team_of;
 use super::{BodyRefusals, MakeError, Refusals, RunRefusals};
 use crate::ApiState;
-use crate::attend::Attended;
+use crate::attend::{Attended, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
@@ -131,14 +131,9 @@ pub(super) async fn start(
     caller.limits.take_request()?;
     let opening = Opening::from(&request);
     let started = state.0.runs.start(&caller.tenant, request).await.map_err(of_start)?;
-    let run = started.run_id;
-    tracing::Span::current().record("run", tracing::field::display(run));
-    let reader = state.0.runs.follow(&caller.tenant, run, 0).await?.ok_or_else(ApiError::internal)?;
-    Ok(Running {
-        run,
-        teller: Teller::new(run, started.session_id, opening),
-        attended: Attended::new(reader, Some(Arc::clone(caller))),
-    })
+    let attended = attend(state, caller, &started).await?;
+    let teller = Teller::new(started.run_id, started.session_id, opening);
+    Ok(Running { run: started.run_id, teller, attended })
 }
 
 async fn agent_of(state: &ApiState, caller: &Caller, path: AgentPath, uri: &Uri) -> Result<Agent, ApiError> {

@@ -14,6 +14,7 @@ use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::make::scenario_id;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,11 +23,19 @@ struct ToolJson {
     manifest: ToolManifest,
     plugin: PluginName,
     approval: Approval,
+    /// The number that the make dialect has for it.
+    scenario_id: u64,
 }
 
 impl From<ToolInfo> for ToolJson {
     fn from(info: ToolInfo) -> Self {
-        Self { manifest: ToolManifest::clone(&info.manifest), plugin: info.plugin, approval: info.approval }
+        let scenario_id = scenario_id(info.manifest.name.as_str());
+        Self {
+            manifest: ToolManifest::clone(&info.manifest),
+            plugin: info.plugin,
+            approval: info.approval,
+            scenario_id,
+        }
     }
 }
 

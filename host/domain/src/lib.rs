@@ -5,6 +5,7 @@ mod agent;
 mod event;
 mod grant;
 mod id;
+mod mac;
 mod manifest;
 mod model;
 mod model_error;
@@ -22,6 +23,7 @@ pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant,
 pub use id::{
     AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
 };
+pub use mac::hmac_sha256;
 pub use manifest::{Instances, Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
 pub use model::{
     Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,

@@ -12,7 +12,7 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use vivarium_domain::{SealedSecret, SecretName, SecretUse, TenantId, Timestamp};
+use vivarium_domain::{SealedSecret, SecretName, SecretUse, TenantId, Timestamp, hmac_sha256};
 use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 24;
@@ -40,6 +40,8 @@ struct VaultKey {
     /// Names the key without giving it away: the beginning of its SHA-256.
     id: String,
     cipher: XChaCha20Poly1305,
+    /// What further keys are made from, so that none of them says anything of this one.
+    root: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -60,7 +62,9 @@ impl Vault {
             hex::decode_to_slice(word, bytes.as_mut_slice())
                 .map_err(|_| VaultError::Key(format!("key {} must be 64 hexadecimal digits", number + 1)))?;
             let id = hex::encode(Sha256::digest(bytes.as_slice()).get(..4).unwrap_or_default());
-            keys.push(VaultKey { id, cipher: XChaCha20Poly1305::new(Key::from_slice(bytes.as_slice())) });
+            let cipher = XChaCha20Poly1305::new(Key::from_slice(bytes.as_slice()));
+            let root = Zeroizing::new(hmac_sha256(bytes.as_slice(), &[b"vivarium derived keys"]));
+            keys.push(VaultKey { id, cipher, root });
         }
         if keys.is_empty() {
             return Err(VaultError::Key("there is none".to_owned()));
@@ -129,6 +133,14 @@ impl Vault {
         let opened = key.cipher.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| refused())?;
         let text = String::from_utf8(opened).map_err(|_| refused())?;
         Ok(text.into())
+    }
+
+    /// A key of a tenant's for one purpose, which `label` names. The same as long as the key that seals is the same.
+    #[must_use]
+    pub fn derive(&self, tenant: &TenantId, label: &str) -> [u8; 32] {
+        // There is a first key: a vault without one is not made. Neither a label nor a tenant's id holds a zero.
+        let root = self.keys.first().map(|key| key.root.as_slice()).unwrap_or_default();
+        hmac_sha256(root, &[label.as_bytes(), &[0], tenant.as_str().as_bytes()])
     }
 
     /// The secret is sealed with the key that seals now.
@@ -228,6 +240,20 @@ mod tests {
         let after = sealed(&both);
         let new = Vault::from_text(NEW).unwrap();
         assert!(new.open(&tenant("acme"), &after).is_ok() && new.open(&tenant("acme"), &before).is_err());
+    }
+
+    #[test]
+    fn a_derived_key_is_one_tenants_for_one_purpose() {
+        let (old, new) = (Vault::from_text(OLD).unwrap(), Vault::from_text(&format!("{NEW} {OLD}")).unwrap());
+        let key = old.derive(&tenant("acme"), "webhooks");
+        assert_eq!(key, Vault::from_text(OLD).unwrap().derive(&tenant("acme"), "webhooks"));
+        for other in [
+            old.derive(&tenant("other"), "webhooks"),
+            old.derive(&tenant("acme"), "else"),
+            new.derive(&tenant("acme"), "webhooks"),
+        ] {
+            assert_ne!(key, other);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use vivarium_agents::AgentError;
 use vivarium_domain::{AgentConfig, AgentTool, Approval, DocumentId, ModelName, OutputFormat, TeamId, TenantId};
 
-use super::connection::{Connections, model_of};
+use super::connection::{model_of, provider_named};
 use super::scenario::{Scenarios, scenario_id};
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
@@ -366,8 +366,8 @@ impl ModifyAgent {
 
     pub(super) async fn into_change(self, state: &ApiState, tenant: &TenantId) -> Result<Change, ApiError> {
         refuse_mcp("mcpConfigs", self.mcp_configs.as_deref())?;
-        let connections = Connections::of(&state.0.agents);
-        let provider = self.make_connection_id.map(|number| connections.provider(number).map(str::to_owned));
+        let providers = state.0.agents.providers();
+        let provider = self.make_connection_id.map(|number| provider_named(&providers, number).map(str::to_owned));
         let (max_cycles, timeout_seconds) = invocation(self.invocation_config);
         Ok(Change {
             name: self.name,

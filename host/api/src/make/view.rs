@@ -10,9 +10,10 @@ use vivarium_domain::{
 };
 
 use super::config::{ContextForm, HistoryConfig, InvocationConfig, LlmConfig, McpConfig, OutputParser, ScenarioForm};
-use super::connection::{Connections, model_of};
+use super::connection::model_of;
 use super::scenario::Scenarios;
 use crate::ApiState;
+use crate::connections::connection_of;
 use crate::error::ApiError;
 
 /// An agent.
@@ -131,15 +132,15 @@ struct PastConfiguration {
 pub(super) struct Views<'a> {
     state: &'a ApiState,
     tenant: &'a TenantId,
-    connections: Connections,
+    providers: Vec<&'a str>,
     scenarios: Option<Scenarios>,
     documents: HashMap<DocumentId, Option<CorpusDocument>>,
 }
 
 impl<'a> Views<'a> {
     pub(super) fn new(state: &'a ApiState, tenant: &'a TenantId) -> Self {
-        let connections = Connections::of(&state.0.agents);
-        Self { state, tenant, connections, scenarios: None, documents: HashMap::new() }
+        let providers = state.0.agents.providers();
+        Self { state, tenant, providers, scenarios: None, documents: HashMap::new() }
     }
 
     pub(super) async fn agent(&mut self, agent: Agent) -> Result<AgentView, ApiError> {
@@ -152,7 +153,7 @@ impl<'a> Views<'a> {
             team_id: agent.config.team.get(),
             created_at: agent.created_at,
             default_model: model.model().to_owned(),
-            make_connection_id: self.connections.number(model.provider()),
+            make_connection_id: connection_of(&self.providers, model.provider()),
             make_connection_type: model.provider().to_owned(),
             llm_provider_id: model.provider().to_owned(),
             invocation_config: InvocationConfig::from(&agent.config),
@@ -184,7 +185,7 @@ impl<'a> Views<'a> {
             version: version.version,
             updated_at: version.updated_at,
             team_id: config.team.get(),
-            make_connection_id: self.connections.number(model.provider()),
+            make_connection_id: connection_of(&self.providers, model.provider()),
             default_model: model.model().to_owned(),
             llm_config: LlmConfig::from(&config),
             scenarios,

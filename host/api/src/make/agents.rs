@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use vivarium_agents::AgentError;
@@ -21,16 +20,14 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// The most earlier versions that an agent is shown with.
 const MAX_PAST: usize = 100;
 
-/// An agent's id as it stands in a path. What is no id is nobody's agent.
-pub(super) type AgentPath = Result<Path<String>, PathRejection>;
-
-/// The agent of a path, if it is one of the team.
-pub(super) async fn find(state: &ApiState, caller: &Caller, team: TeamId, path: AgentPath) -> Result<Agent, ApiError> {
-    let id = path.ok().and_then(|Path(id)| id.parse::<AgentId>().ok()).ok_or(AgentError::NotFound)?;
+/// The agent of this id, if it is one of the team. What is no id is nobody's agent.
+pub(super) async fn find(state: &ApiState, caller: &Caller, team: TeamId, id: &str) -> Result<Agent, ApiError> {
+    let id = id.parse::<AgentId>().map_err(|_| AgentError::NotFound)?;
     let agent = state.0.agents.by_id(&caller.tenant, id).await?;
     if agent.config.team == team { Ok(agent) } else { Err(AgentError::NotFound.into()) }
 }
@@ -131,12 +128,12 @@ pub(super) async fn create(
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    path: AgentPath,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Json<AgentWithPast>, MakeError> {
     caller.needs(Scope::AgentsRead)?;
     let team = team_of(&state, &caller, uri.query()).await?;
-    let agent = find(&state, &caller, team.id, path).await?;
+    let agent = find(&state, &caller, team.id, &id).await?;
     let past = state.0.agents.versions(&caller.tenant, agent.id, Some(agent.version), MAX_PAST).await?;
     Ok(Json(Views::new(&state, &caller.tenant).with_past(agent, past.items).await?))
 }
@@ -157,13 +154,13 @@ pub(super) async fn one(
 pub(super) async fn modify(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    path: AgentPath,
+    Segment(id): Segment<String>,
     uri: Uri,
     request: Request,
 ) -> Result<StatusCode, MakeError> {
     caller.needs(Scope::AgentsWrite)?;
     let team = team_of(&state, &caller, uri.query()).await?;
-    let agent = find(&state, &caller, team.id, path).await?;
+    let agent = find(&state, &caller, team.id, &id).await?;
     let (head, body) = request.into_parts();
     let form: ModifyAgent = json_of(&json_bytes(&state, &head.headers, body).await?)?;
     if let Some(team) = form.team() {
@@ -192,12 +189,12 @@ pub(super) async fn modify(
 pub(super) async fn delete(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    path: AgentPath,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<StatusCode, MakeError> {
     caller.needs(Scope::AgentsWrite)?;
     let team = team_of(&state, &caller, uri.query()).await?;
-    let agent = find(&state, &caller, team.id, path).await?;
+    let agent = find(&state, &caller, team.id, &id).await?;
     state.0.agents.delete(&caller.tenant, agent.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use vivarium_domain::{Agent, EventBody, Message, RunId, Scope, SessionId, Timestamp, WebhookForm};
 use vivarium_runs::{Item, RunRequest, StartError, Webhook};
 
-use super::agents::{AgentPath, find};
+use super::agents::find;
 use super::answer::{Opening, RunAnswer, Teller};
 use super::config::{RunConfig, of_run_config};
 use super::connection::model_of;
@@ -26,6 +26,7 @@ use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// The most messages of one request.
 const MAX_MESSAGES: usize = 1000;
@@ -96,10 +97,10 @@ pub(super) struct Running {
 pub(super) async fn run(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    path: AgentPath,
+    Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Response, MakeError> {
-    let running = start(&state, &caller, path, request).await?;
+    let running = start(&state, &caller, &id, request).await?;
     let run = running.run;
     let mut response = match answer(&state, running).await {
         Ok(response) => response,
@@ -120,12 +121,12 @@ pub(super) fn name_run(response: &mut Response, run: RunId) {
 pub(super) async fn start(
     state: &ApiState,
     caller: &Arc<Caller>,
-    path: AgentPath,
+    id: &str,
     request: Request,
 ) -> Result<Running, ApiError> {
     caller.needs(Scope::AgentsWrite)?;
     let (Parts { uri, headers, .. }, body) = request.into_parts();
-    let agent = agent_of(state, caller, path, &uri).await?;
+    let agent = agent_of(state, caller, id, &uri).await?;
     let body: RunBody = json_of(&json_bytes(state, &headers, body).await?)?;
     let request = body.into_request(state, caller, agent).await?;
     caller.limits.take_request()?;
@@ -136,9 +137,9 @@ pub(super) async fn start(
     Ok(Running { run: started.run_id, teller, attended })
 }
 
-async fn agent_of(state: &ApiState, caller: &Caller, path: AgentPath, uri: &Uri) -> Result<Agent, ApiError> {
+async fn agent_of(state: &ApiState, caller: &Caller, id: &str, uri: &Uri) -> Result<Agent, ApiError> {
     let team = team_of(state, caller, uri.query()).await?;
-    find(state, caller, team.id, path).await
+    find(state, caller, team.id, id).await
 }
 
 /// The names of what can be wrong are this dialect's.

@@ -7,13 +7,13 @@ use axum::response::Response;
 use vivarium_domain::EventBody;
 use vivarium_runs::Item;
 
-use super::agents::AgentPath;
 use super::answer::Teller;
 use super::run::{RunBody, Running, name_run, start};
 use super::{BodyRefusals, MakeError, Refusals, RunRefusals};
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 use crate::sse::{Ends, View, follow, write_json_event};
 
 /// Run an agent with the provided ID and stream the response using Server Sent Events (SSE)
@@ -38,10 +38,10 @@ use crate::sse::{Ends, View, follow, write_json_event};
 pub(super) async fn stream(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    path: AgentPath,
+    Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Response, MakeError> {
-    let Running { run, teller, attended } = start(&state, &caller, path, request).await?;
+    let Running { run, teller, attended } = start(&state, &caller, &id, request).await?;
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
     let mut response = follow(attended, Telling { teller }, ends);
     name_run(&mut response, run);

@@ -23,8 +23,8 @@ const PLACES_OF_A_TENANT: usize = 2;
 /// How long a document waits for its place.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MEMORY_BYTES: usize = 256 << 20;
-const CPU: Duration = Duration::from_secs(10);
-const WALL: Duration = Duration::from_secs(40);
+const CPU: Duration = Duration::from_secs(6);
+const WALL: Duration = Duration::from_secs(60);
 /// Beyond the text that is kept, so that one that was cut is told from one that fits.
 const MARGIN_BYTES: usize = 1 << 10;
 

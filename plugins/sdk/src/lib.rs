@@ -18,6 +18,7 @@
 //! because this crate has an HTTP client.
 
 pub mod bindings;
+pub mod charset;
 pub mod excerpt;
 pub mod http;
 pub mod log;

@@ -2,9 +2,9 @@
 //! is made readable in here, where a page that breaks the parser breaks nothing else.
 
 mod arguments;
-mod charset;
 mod markdown;
 
+use vivarium_sdk::charset;
 use vivarium_sdk::excerpt::{beginning, excerpt};
 use vivarium_sdk::http::{Client, Request, Response, get_following, parse_url};
 use vivarium_sdk::tool::{Context, Document, Output, ToolError};

@@ -9,7 +9,8 @@ use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 const PRESCAN_BYTES: usize = 1024;
 
 /// The text of `body`. What is no character in its encoding becomes U+FFFD.
-pub(crate) fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
+#[must_use]
+pub fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
     let encoding = Encoding::for_bom(body)
         .map(|(encoding, _)| encoding)
         .or_else(|| label_in(content_type))

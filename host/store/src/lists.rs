@@ -1,8 +1,6 @@
 //! What readers ask for: one record, or a page of them. A page costs by what it holds and looks at, never by how much there
 //! is: each list is an index of its own, and a page of runs looks through [`MOST_LOOKED_AT`] records at most.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
@@ -12,7 +10,7 @@ use vivarium_domain::{
 
 use crate::batch::{from_json, list_of};
 use crate::places::below_the_newest;
-use crate::remove::next_tenant;
+use crate::remove::{Calm, next_tenant};
 use crate::resolve::{KeptSession, agent_id};
 use crate::sled_store::{SledStore, Walk};
 use crate::table::{Key, Place, Range, Table, last_hash, last_id, last_number, split_tenant};
@@ -31,33 +29,30 @@ impl<T, C> Page<T, C> {
 /// One record.
 impl SledStore {
     pub(crate) fn one_run(&self, tenant: &TenantId, run: RunId) -> Result<Option<Run>, StoreError> {
-        let found = self.record(Table::Runs, Key::of(tenant).run(run).as_slice())?;
-        self.unless_removed(tenant, found)
-    }
-
-    /// The run, unless its session is being removed.
-    fn unless_removed(&self, tenant: &TenantId, run: Option<Run>) -> Result<Option<Run>, StoreError> {
-        match run {
-            Some(run) if !run.stateless && self.is_being_removed(tenant, &run.session_id)? => Ok(None),
-            run => Ok(run),
+        let calm = self.removals.calm();
+        match self.record(Table::Runs, Key::of(tenant).run(run).as_slice())? {
+            Some(run) if !self.removals.is_calm_since(calm) && self.is_removed(tenant, &run)? => Ok(None),
+            found => Ok(found),
         }
     }
 
-    fn is_being_removed(&self, tenant: &TenantId, session: &SessionId) -> Result<bool, StoreError> {
-        // Nearly always nothing is: then nobody looks.
-        if self.under_way.load(Ordering::SeqCst) == 0 {
-            return Ok(false);
+    /// Whether the run is gone, or its session is being removed.
+    fn is_removed(&self, tenant: &TenantId, run: &Run) -> Result<bool, StoreError> {
+        let mark = Key::of(tenant).session(&run.session_id);
+        if !run.stateless && self.view.contains(Table::Removals, mark.as_slice())? {
+            return Ok(true);
         }
-        self.view.contains(Table::Removals, Key::of(tenant).session(session).as_slice())
+        // In this order: where there is no mark any more, there is no run any more.
+        Ok(!self.view.contains(Table::Runs, Key::of(tenant).run(run.id).as_slice())?)
     }
 
-    /// What belongs to a run may be read: the run is not part of a session that is being removed.
-    fn is_readable(&self, tenant: &TenantId, run: RunId) -> Result<bool, StoreError> {
-        if self.under_way.load(Ordering::SeqCst) == 0 {
+    /// Whether what was read of a run since then is whole: the run is not part of a session that was being removed.
+    fn is_whole(&self, tenant: &TenantId, run: RunId, calm: Calm) -> Result<bool, StoreError> {
+        if self.removals.is_calm_since(calm) {
             return Ok(true);
         }
         let found: Option<Run> = self.record(Table::Runs, Key::of(tenant).run(run).as_slice())?;
-        Ok(found.is_none() || self.unless_removed(tenant, found)?.is_some())
+        found.map_or(Ok(false), |run| Ok(!self.is_removed(tenant, &run)?))
     }
 
     pub(crate) fn one_session(&self, tenant: &TenantId, session: &SessionId) -> Result<Option<Session>, StoreError> {
@@ -66,10 +61,9 @@ impl SledStore {
     }
 
     pub(crate) fn one_delivery(&self, tenant: &TenantId, run: RunId) -> Result<Option<Delivery>, StoreError> {
-        if !self.is_readable(tenant, run)? {
-            return Ok(None);
-        }
-        self.record(Table::Deliveries, Key::of(tenant).run(run).as_slice())
+        let calm = self.removals.calm();
+        let found = self.record(Table::Deliveries, Key::of(tenant).run(run).as_slice())?;
+        Ok(if self.is_whole(tenant, run, calm)? { found } else { None })
     }
 
     pub(crate) fn one_idempotency(
@@ -77,10 +71,10 @@ impl SledStore {
         tenant: &TenantId,
         key: &str,
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        let found: Option<IdempotencyRecord> =
-            self.record(Table::Idempotency, Key::of(tenant).client_text(key).as_slice())?;
-        match found {
-            Some(record) if !self.is_readable(tenant, record.run)? => Ok(None),
+        let calm = self.removals.calm();
+        let key = Key::of(tenant).client_text(key);
+        match self.record::<IdempotencyRecord>(Table::Idempotency, key.as_slice())? {
+            Some(record) if !self.is_whole(tenant, record.run, calm)? => Ok(None),
             found => Ok(found),
         }
     }
@@ -112,6 +106,7 @@ impl SledStore {
         if let Some(before) = filter.before {
             range = range.before(prefix.run(before).as_slice());
         }
+        let calm = self.removals.calm();
         let (mut items, mut looked_at, mut last, mut next) = (Vec::new(), 0, None, None);
         self.walk(table, range, Direction::Backward, filter.limit.saturating_add(1), |key, payload| {
             if items.len() == filter.limit || looked_at == MOST_LOOKED_AT {
@@ -121,7 +116,7 @@ impl SledStore {
             looked_at += 1;
             last = Some(run_of(table, &key)?);
             let run = match table {
-                Table::Runs => self.unless_removed(&tenant, Some(from_json(table, &key, &payload)?))?,
+                Table::Runs if self.removals.is_calm_since(calm) => Some(from_json(table, &key, &payload)?),
                 _ => self.indexed_run(&tenant, table, &key)?,
             };
             items.extend(run.filter(|run| matches(&filter, run)));
@@ -155,12 +150,19 @@ impl SledStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Bytes)>, StoreError> {
-        match after.checked_add(1) {
-            Some(first) if self.is_readable(&tenant, run)? => {
-                self.list_from(Table::Events, Key::of(&tenant).run(run), first, limit).await
-            }
-            _ => Ok(Vec::new()),
-        }
+        let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+        let (calm, log) = (self.removals.calm(), Key::of(&tenant).run(run));
+        let found = self.list_from(Table::Events, log.clone(), first, limit).await?;
+        let is_whole = self.is_whole(&tenant, run, calm)? || self.is_nobodys(&log)?;
+        Ok(if is_whole { found } else { Vec::new() })
+    }
+
+    /// Whether it is a log without a run: no session's removal takes it away. Where it has gone together with its run, there
+    /// is neither.
+    fn is_nobodys(&self, log: &Key) -> Result<bool, StoreError> {
+        let range = Range::prefix(log.as_slice());
+        Ok(!self.view.contains(Table::Runs, log.as_slice())?
+            && !self.view.walk(Table::Events, &range, Direction::Forward, 1)?.is_empty())
     }
 
     /// The events or messages of a list from number `first` on.
@@ -195,12 +197,12 @@ impl SledStore {
         before: Option<RunId>,
         limit: usize,
     ) -> Result<Page<Delivery, RunId>, StoreError> {
+        let calm = self.removals.calm();
         let before = before.map(|run| Key::of(&tenant).run(run));
         self.page(Table::Deliveries, Key::of(&tenant), before, limit, |key, payload| {
             let run = run_of(Table::Deliveries, key)?;
-            let delivery =
-                if self.is_readable(&tenant, run)? { Some(from_json(Table::Deliveries, key, payload)?) } else { None };
-            Ok((run, delivery))
+            let whole = self.is_whole(&tenant, run, calm)?.then(|| from_json(Table::Deliveries, key, payload));
+            Ok((run, whole.transpose()?))
         })
         .await
     }
@@ -365,11 +367,11 @@ impl SledStore {
         first: u64,
         limit: usize,
     ) -> Result<Vec<SessionMessage>, StoreError> {
-        if self.is_being_removed(&tenant, &session)? {
+        let (calm, list) = (self.removals.calm(), Key::of(&tenant).session(&session));
+        let found = self.list_from(Table::Messages, list.clone(), first, limit).await?;
+        if !self.is_session(&list, calm)? {
             return Ok(Vec::new());
         }
-        let list = Key::of(&tenant).session(&session);
-        let found = self.list_from(Table::Messages, list.clone(), first, limit).await?;
         found.iter().map(|(_, message)| from_json(Table::Messages, list.as_slice(), message)).collect()
     }
 
@@ -380,10 +382,11 @@ impl SledStore {
         limit: usize,
     ) -> Result<Vec<SessionMessage>, StoreError> {
         let mut found = Vec::new();
-        if limit == 0 || self.is_being_removed(&tenant, &session)? {
+        if limit == 0 {
             return Ok(found);
         }
-        let range = Range::prefix(Key::of(&tenant).session(&session).as_slice());
+        let (calm, list) = (self.removals.calm(), Key::of(&tenant).session(&session));
+        let range = Range::prefix(list.as_slice());
         self.walk(Table::Messages, range, Direction::Backward, limit, |key, payload| {
             let (_, messages) = list_of(Table::Messages, &key, &payload)?;
             for message in messages.iter().rev().take(limit - found.len()) {
@@ -393,7 +396,12 @@ impl SledStore {
         })
         .await?;
         found.reverse();
-        Ok(found)
+        Ok(if self.is_session(&list, calm)? { found } else { Vec::new() })
+    }
+
+    /// Whether what was read of a session since then is whole: it was not being removed.
+    fn is_session(&self, key: &Key, calm: Calm) -> Result<bool, StoreError> {
+        Ok(self.removals.is_calm_since(calm) || self.view.contains(Table::Sessions, key.as_slice())?)
     }
 }
 

@@ -121,6 +121,17 @@ mod tests {
 
     const OPTIONS: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
 
+    /// Opens what was open a moment ago: sled's threads may still hold on to it.
+    fn open_again<T>(open: impl Fn() -> Result<T, StoreError>) -> T {
+        for _ in 0..500 {
+            if let Ok(opened) = open() {
+                return opened;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        open().unwrap()
+    }
+
     /// What the first form of a store looked like: sessions by themselves, and no table that came later.
     fn write_first_form(folder: &std::path::Path, tenant: &TenantId, run: RunId, blob: ContentHash) {
         let opened = open(folder, OPTIONS).unwrap();
@@ -148,8 +159,8 @@ mod tests {
         let (tenant, run, blob) = ("acme".parse().unwrap(), RunId::new(), ContentHash::of(b"a page"));
         write_first_form(folder.path(), &tenant, run, blob);
         // Twice: as after a crash that came before the end was noted.
-        open(folder.path(), OPTIONS).unwrap().disk.note_schema(1).unwrap();
-        let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        open_again(|| open(folder.path(), OPTIONS)).disk.note_schema(1).unwrap();
+        let (store, _) = open_again(|| SledStore::open_with(folder.path(), OPTIONS));
 
         assert_eq!(store.count_sessions(&tenant, None).await.unwrap(), 500);
         let all = SessionFilter { limit: 1000, ..SessionFilter::default() };

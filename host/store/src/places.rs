@@ -16,8 +16,8 @@ use crate::StoreError;
 use crate::table::{Key, Place, Range, Table, last_number};
 use crate::view::{Direction, PIECE, View};
 
-/// How many stretches of one level make one of the next.
-pub(crate) const FANOUT: u64 = 256;
+/// How many stretches of one level make one of the next. In tests so few that all levels are used.
+pub(crate) const FANOUT: u64 = if cfg!(test) { 4 } else { 256 };
 
 /// The levels of stretches, from the longest.
 pub(crate) const LEVELS: [u8; 3] = [3, 2, 1];
@@ -126,4 +126,83 @@ fn walk_down(view: &View, list: &Key, low: u64, high: u64, left_out: u64) -> Res
         left_out -= piece.len();
     }
     Ok(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vivarium_domain::{Session, SessionId, TenantId, Timestamp};
+
+    use super::*;
+    use crate::batch::{Prepared, prepare};
+    use crate::resolve::Resolver;
+    use crate::view::Trees;
+    use crate::{Batch, Write};
+
+    fn new_view() -> View {
+        let db = sled::Config::new().temporary(true).flush_every_ms(None).open().unwrap();
+        let trees = Table::ALL.map(|table| (table, db.open_tree(table.name()).unwrap()));
+        View::new(Trees::new(trees.into_iter().collect()))
+    }
+
+    fn made(tenant: &TenantId, number: usize) -> Prepared {
+        let id: SessionId = format!("s{number}").parse().unwrap();
+        let write = Write::EnsureSession(Box::new(Session::new(id, Timestamp::UNIX_EPOCH)));
+        prepare(tenant, Batch { conditions: Vec::new(), writes: vec![write] }).unwrap()
+    }
+
+    fn write(view: &View, group: Vec<Prepared>) {
+        let mut resolver = Resolver::new(view);
+        let mut ops = Vec::new();
+        for batch in group {
+            ops.extend(resolver.resolve(batch).unwrap());
+        }
+        ops.extend(resolver.shared());
+        view.publish(ops.into_iter());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        /// Some 300 sessions, with four levels of four: whatever was removed, in whatever groups, a page begins where a walk
+        /// over all of them would say.
+        #[test]
+        fn the_place_is_found_that_so_many_sessions_stand_before(
+            sessions in 0..300_usize,
+            removed in proptest::collection::vec(any::<prop::sample::Index>(), 0..300),
+            a_stretch in (any::<prop::sample::Index>(), 0..120_usize),
+            group in 1..40_usize,
+        ) {
+            let (view, tenant): (_, TenantId) = (new_view(), "acme".parse().unwrap());
+            let mut there: Vec<usize> = (0..sessions).collect();
+            let all: Vec<_> = there.iter().map(|number| made(&tenant, *number)).collect();
+            let mut all = all.into_iter().peekable();
+            while all.peek().is_some() {
+                write(&view, all.by_ref().take(group).collect());
+            }
+            let mut gone: Vec<usize> = removed.iter().filter(|_| sessions > 0).map(|one| one.index(sessions)).collect();
+            if sessions > 0 {
+                let start = a_stretch.0.index(sessions);
+                gone.extend(start..sessions.min(start + a_stretch.1));
+            }
+            gone.sort_unstable();
+            gone.dedup();
+            there.retain(|number| gone.binary_search(number).is_err());
+            for numbers in gone.chunks(group) {
+                let ids = numbers.iter().map(|number| format!("s{number}").parse().unwrap());
+                write(&view, ids.map(|id| Prepared::closing(&tenant, &id)).collect());
+            }
+            let list = Key::of(&tenant).session_list(None);
+            let head = Head::read(&view, list.as_slice()).unwrap();
+            prop_assert_eq!(head, Head { next: sessions as u64, taken: there.len() as u64 });
+            for skip in 0..there.len() {
+                let below = below_the_newest(&view, &list, skip as u64).unwrap();
+                let expected = there[there.len() - 1 - skip] as u64;
+                let range = Range::prefix(list.as_slice()).before(list.clone().number(below).as_slice());
+                let (first, _) = view.walk(Table::SessionPlaces, &range, Direction::Backward, 1).unwrap().pop().unwrap();
+                prop_assert_eq!(last_number(&first), Some(expected), "skip {}", skip);
+            }
+            prop_assert_eq!(below_the_newest(&view, &list, there.len() as u64).unwrap(), 0);
+        }
+    }
 }

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use vivarium_domain::{ContentHash, InstalledRecord, Run, RunId, SessionId, SessionMessage, TenantId};
@@ -31,8 +31,31 @@ const OWN: &[u8] = b"own";
 /// How many records of events are read at once: each may be large.
 const EVENTS_AT_ONCE: usize = 16;
 
-/// How many removals may be under way, for readers: none means that nobody has to look for marks.
-pub(crate) type UnderWay = Arc<AtomicUsize>;
+/// How many removals were begun and ended, so that readers know when they have to look for marks: nearly never.
+#[derive(Debug, Default)]
+pub(crate) struct Removals {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// How many removals had begun when a reader began; none where one was under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Calm(Option<u64>);
+
+impl Removals {
+    /// What a reader asks first.
+    pub(crate) fn calm(&self) -> Calm {
+        // In this order: one that begins in between counts as under way.
+        let ended = self.ended.load(Ordering::SeqCst);
+        let begun = self.begun.load(Ordering::SeqCst);
+        Calm((begun == ended).then_some(begun))
+    }
+
+    /// What a reader asks last: no removal was under way since it began, so what it has read is no half.
+    pub(crate) fn is_calm_since(&self, calm: Calm) -> bool {
+        calm.0 == Some(self.begun.load(Ordering::SeqCst))
+    }
+}
 
 /// Empties a session whose door is closed, piece by piece.
 pub(crate) struct Emptying {
@@ -246,14 +269,14 @@ pub(crate) struct Remover {
     pub(crate) queue: Arc<Queue>,
     pub(crate) view: Arc<View>,
     pub(crate) blobs: Blobs,
-    pub(crate) under_way: UnderWay,
+    pub(crate) removals: Arc<Removals>,
 }
 
 impl Remover {
     /// Removes a session. False: there is none.
     pub(crate) async fn remove(self, tenant: TenantId, session: SessionId) -> Result<bool, StoreError> {
-        // Before the mark can be there, and until it surely is not. After an error it may be: then readers go on looking.
-        self.under_way.fetch_add(1, Ordering::SeqCst);
+        // Before the mark can be there, and until it surely is not. Where it stays after an error, readers go on looking.
+        self.removals.begun.fetch_add(1, Ordering::SeqCst);
         let is_there = match self.commit(Prepared::closing(&tenant, &session)).await {
             Ok(()) => Ok(true),
             // Another removal of it may be under way, or was given up: then this one helps.
@@ -265,7 +288,7 @@ impl Remover {
         if matches!(is_there, Ok(true)) {
             self.empty(&tenant, &session).await?;
         }
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.removals.ended.fetch_add(1, Ordering::SeqCst);
         if matches!(is_there, Ok(true))
             && let Err(error) = self.sweep(&tenant).await
         {
@@ -343,4 +366,190 @@ pub(crate) fn next_tenant(table: Table, key: &Bytes) -> Result<(TenantId, Bound<
         _ => Bound::Excluded(key.to_vec()),
     };
     Ok((tenant, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use vivarium_domain::{
+        AgentId, AgentRef, Message, ModelName, RunSettings, RunStatus, Session, Timestamp, Usage, WebhookForm,
+    };
+
+    use super::*;
+    use crate::{Batch, IdempotencyRecord, SledStore, Store, StoreOptions, Write};
+
+    const OPTIONS: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
+
+    /// All keys of all tables, but for the few numbers that a list keeps of its past.
+    fn everything(view: &View) -> Vec<String> {
+        let mut found = Vec::new();
+        for table in Table::ALL.into_iter().filter(|table| !matches!(table, Table::SessionHeads | Table::SessionGaps)) {
+            let mut range = Range::prefix(b"");
+            loop {
+                let piece = view.walk(table, &range, Direction::Forward, PIECE).unwrap();
+                let Some((last, _)) = piece.last() else { break };
+                range = range.after(last);
+                found.extend(piece.iter().map(|(key, _)| Place(table, key).to_string()));
+            }
+        }
+        found
+    }
+
+    fn run(session: &SessionId, text: &str) -> Run {
+        Run {
+            id: RunId::new(),
+            status: RunStatus::Running,
+            mode: "chat".to_owned(),
+            plugin: ContentHash::of(b"plugin"),
+            model: ModelName::new("embedded", "extractive").unwrap(),
+            session_id: session.clone(),
+            stateless: false,
+            agent: Some(AgentRef { id: AgentId::from_bytes([1; 16]), version: 1 }),
+            input: text.to_owned(),
+            max_cycles: 3,
+            settings: RunSettings::default(),
+            created_at: Timestamp::UNIX_EPOCH,
+            ended_at: None,
+            outcome: None,
+            failure: None,
+            usage: Usage::default(),
+            last_seq: 0,
+        }
+    }
+
+    /// Writes that leave something in every table that a session can have something in; `text` is large or small.
+    fn writes(session: &SessionId, run: &Run, first_seq: u64, text: &str) -> Vec<Write> {
+        let at = Timestamp::UNIX_EPOCH;
+        let made = Session {
+            agent_id: run.agent.map(|agent| agent.id),
+            ttl_seconds: Some(60),
+            ..Session::new(session.clone(), at)
+        };
+        let event = format!(
+            r#"{{"seq":1,"at":"","type":"source.added","source":{{"contentHash":"{}"}}}}"#,
+            ContentHash::of(b"x")
+        );
+        let key = IdempotencyRecord { request_hash: ContentHash::of(b"x"), run: run.id, created_at: at };
+        let said = SessionMessage { run_id: run.id, at, message: Message::user(text), attachments: Vec::new() };
+        vec![
+            Write::PutRun(Box::new(Run { input: text.to_owned(), ..run.clone() })),
+            Write::EnsureSession(Box::new(made)),
+            Write::ChangeSession { session: session.clone(), title: Some(Some(text.to_owned())), at },
+            Write::AppendMessages { session: session.clone(), messages: vec![said] },
+            Write::AppendEvents { run: run.id, first_seq, events: vec![event.into(), Bytes::from(text.to_owned())] },
+            Write::PutIdempotency { key: text.chars().take(10).collect(), record: key },
+            Write::PutDelivery(Box::new(vivarium_domain::Delivery {
+                run_id: run.id,
+                url: text.to_owned(),
+                form: WebhookForm::Native,
+                status: vivarium_domain::DeliveryStatus::Pending,
+                attempts: Vec::new(),
+                next_attempt_at: None,
+                created_at: at,
+            })),
+        ]
+    }
+
+    /// The large ones are cut, and some of them shrink: in the layer that they were written to, over the layer before, and
+    /// in the trees.
+    #[tokio::test]
+    async fn a_removed_session_leaves_no_record_in_any_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "s".parse().unwrap());
+        let (large, small) = ("large".repeat(50_000), "small");
+        let run = run(&session, small);
+        let (mut store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        let mut seq = 1;
+        for (index, text) in [&large, small, &large, &large, small, &large].into_iter().enumerate() {
+            let batch = Batch { conditions: Vec::new(), writes: writes(&session, &run, seq, text) };
+            store.commit(&tenant, batch).await.unwrap();
+            seq += 2;
+            if index % 2 == 1 {
+                drop(store);
+                store = SledStore::open_with(folder.path(), OPTIONS).unwrap().0;
+            }
+        }
+        assert!(everything(&store.view).len() > 30);
+        assert!(store.delete_session(&tenant, &session).await.unwrap());
+        // Parts that lie in the trees go with the next settling, and nobody finds them until then.
+        let mut left = everything(&store.view);
+        left.retain(|place| !place.starts_with("table parts"));
+        assert_eq!(left, Vec::<String>::new());
+        drop(store);
+        let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        assert_eq!(everything(&store.view), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_shrinks_leaves_no_parts_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "s".parse().unwrap());
+        let run = run(&session, "");
+        // The second pair lies in the trees before it shrinks.
+        for reopen in [false, true] {
+            let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+            let put = |store: &SledStore, kilobytes: usize| {
+                let run = Run { input: "x".repeat(kilobytes << 10), ..run.clone() };
+                store.commit(&tenant, Batch { conditions: Vec::new(), writes: vec![Write::PutRun(Box::new(run))] })
+            };
+            let parts = |store: &SledStore| {
+                everything(&store.view).iter().filter(|place| place.starts_with("table parts")).count()
+            };
+            put(&store, 500).await.unwrap();
+            assert_eq!(parts(&store), 9);
+            let store = if reopen {
+                drop(store);
+                SledStore::open_with(folder.path(), OPTIONS).unwrap().0
+            } else {
+                store
+            };
+            put(&store, 200).await.unwrap();
+            drop(store);
+            let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+            assert_eq!(parts(&store), 4);
+            put(&store, 1).await.unwrap();
+            drop(store);
+            let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+            assert_eq!(parts(&store), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_was_interrupted_is_finished_when_the_store_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "s".parse().unwrap());
+        let run = run(&session, "small");
+        let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        let text = store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
+        let batch = Batch { conditions: Vec::new(), writes: writes(&session, &run, 1, "small") };
+        store.commit(&tenant, batch).await.unwrap();
+        store.queue.push(Prepared::closing(&tenant, &session)).unwrap().await.unwrap().unwrap();
+        drop(store);
+        let (store, report) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        assert_eq!(
+            report.to_string(),
+            "the store was not closed cleanly: 0 groups of writes recovered, 1 half-removed sessions removed"
+        );
+        assert_eq!(everything(&store.view), Vec::<String>::new());
+        assert_eq!(store.blob(&tenant, text).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_about_to_be_referred_to_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "s".parse().unwrap());
+        let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        let batch = Batch { conditions: Vec::new(), writes: writes(&session, &run(&session, ""), 1, "small") };
+        let text = store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
+        store.commit(&tenant, batch).await.unwrap();
+        // Another run has put the same and not written its event yet.
+        store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
+        assert!(store.delete_session(&tenant, &session).await.unwrap());
+        assert!(store.blob(&tenant, text).await.unwrap().is_some());
+        // It never does, and after a start nobody is about to: then the text goes.
+        drop(store);
+        let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+        assert_eq!(store.blob(&tenant, text).await.unwrap(), None);
+        assert_eq!(everything(&store.view), Vec::<String>::new());
+    }
 }

@@ -20,7 +20,7 @@ use crate::blobs::Blobs;
 use crate::open::{self, OpenReport, Opened, StoreOptions};
 use crate::places::Head;
 use crate::queue::{Queue, closed};
-use crate::remove::{Remover, UnderWay};
+use crate::remove::{Removals, Remover};
 use crate::settle::{Settler, Trouble};
 use crate::table::{Key, Range, Table};
 use crate::view::{Direction, PIECE, View};
@@ -32,10 +32,10 @@ use crate::{AgentFilter, Batch, IdempotencyRecord, Page, RunFilter, SessionFilte
 /// Dropping it finishes what is in line, brings the journal into the trees and blocks until that is on disk: up to some
 /// hundred milliseconds after heavy load. Futures of `commit` may outlive it.
 pub struct SledStore {
-    queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) view: Arc<View>,
     blobs: Blobs,
-    pub(crate) under_way: UnderWay,
+    pub(crate) removals: Arc<Removals>,
     trouble: Trouble,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
@@ -105,7 +105,7 @@ impl SledStore {
             queue,
             view,
             blobs,
-            under_way: UnderWay::default(),
+            removals: Arc::default(),
             trouble,
             counters,
             writer: Some(writer),
@@ -131,7 +131,7 @@ impl SledStore {
             queue: Arc::clone(&self.queue),
             view: Arc::clone(&self.view),
             blobs: self.blobs.clone(),
-            under_way: Arc::clone(&self.under_way),
+            removals: Arc::clone(&self.removals),
         }
     }
 

@@ -14,10 +14,13 @@ use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
 use vivarium_domain::{
-    ApiKey, ContentHash, InstalledRecord, KeyId, PluginGrant, PluginName, PluginVersion, RunId, RunStatus, Scope,
-    SealedSecret, SecretUse, Tenant, TenantId, Tier,
+    Agent, AgentId, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
+    DocumentId, InstalledRecord, KeptAttachment, KeyId, PluginGrant, PluginName, PluginVersion, Run, RunId, RunStatus,
+    Scope, SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, WebhookForm,
 };
-use vivarium_store::{Batch, Condition, RunFilter, Store, StoreError, Write};
+use vivarium_store::{
+    AgentFilter, Batch, Condition, Page, RunFilter, SessionFilter, SessionStart, Store, StoreError, Write,
+};
 
 async fn a_run_is_read_as_it_was_written(store: &dyn Store) {
     let (acme, mut run) = (tenant("acme"), run("s", RunStatus::Queued));
@@ -284,9 +287,15 @@ async fn sees_nothing(store: &dyn Store, other: &TenantId, mine: &vivarium_domai
     assert_eq!(store.messages(other, &mine.session_id, 10).await.unwrap(), []);
     assert_eq!(store.idempotency(other, key).await.unwrap(), None);
     let everything = RunFilter { limit: 10, ..RunFilter::default() };
-    assert_eq!(store.runs(other, everything.clone()).await.unwrap().items, []);
+    assert!(store.runs(other, everything.clone()).await.unwrap().items.iter().all(|run| run.id != mine.id));
     let of_session = RunFilter { session: Some(mine.session_id.clone()), ..everything };
     assert_eq!(store.runs(other, of_session).await.unwrap().items, []);
+    assert_eq!(store.messages_from(other, &mine.session_id, 0, 10).await.unwrap(), []);
+    assert_eq!(store.delivery(other, mine.id).await.unwrap(), None);
+    assert!(store.deliveries(other, None, 10).await.unwrap().items.iter().all(|one| one.run_id != mine.id));
+    assert!(
+        store.pending_deliveries().await.unwrap().iter().all(|(owner, one)| owner != other || one.run_id != mine.id)
+    );
 }
 
 async fn an_empty_batch_and_a_writable_disk_are_fine(store: &dyn Store) {
@@ -378,6 +387,462 @@ async fn a_removed_blob_is_gone_for_its_tenant_alone(store: &dyn Store) {
     assert_eq!(store.blob(&other, hash).await.unwrap(), Some(bytes));
 }
 
+fn failed(refused: Result<(), StoreError>) -> Condition {
+    match refused {
+        Err(StoreError::ConditionFailed(condition)) => condition,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn an_agent_keeps_all_its_versions(store: &dyn Store) {
+    let acme = tenant("acme");
+    let mut versions = vec![agent("helper")];
+    store.commit(&acme, batch([put_agent(&versions[0])])).await.unwrap();
+    for prompt in ["Be brief.", "Be kind."] {
+        versions.push(next(&versions[versions.len() - 1], |config| config.prompt = prompt.to_owned()));
+        store.commit(&acme, batch([put_agent(&versions[versions.len() - 1])])).await.unwrap();
+    }
+    let id = versions[0].id;
+    assert_eq!(store.agent(&acme, id).await.unwrap().as_ref(), versions.last());
+    assert_eq!(store.agent_by_name(&acme, "helper").await.unwrap().as_ref(), versions.last());
+    assert_eq!(store.agent_version(&acme, id, 2).await.unwrap().as_ref(), versions.get(1));
+    assert_eq!(store.agent_version(&acme, id, 4).await.unwrap(), None);
+    versions.reverse();
+    let page = store.agent_versions(&acme, id, None, 2).await.unwrap();
+    assert_eq!((page.items.as_slice(), page.next), (&versions[..2], Some(2)));
+    let rest = store.agent_versions(&acme, id, page.next, 2).await.unwrap();
+    assert_eq!((rest.items.as_slice(), rest.next), (&versions[2..], None));
+
+    store.commit(&acme, batch([Write::DeleteAgent(id)])).await.unwrap();
+    store.commit(&acme, batch([Write::DeleteAgent(id)])).await.unwrap();
+    assert_eq!(store.agent(&acme, id).await.unwrap(), None);
+    assert_eq!(store.agent_by_name(&acme, "helper").await.unwrap(), None);
+    assert_eq!(store.agent_version(&acme, id, 1).await.unwrap(), None);
+    assert_eq!(store.agent_versions(&acme, id, None, 10).await.unwrap().items, []);
+    // The name is free again.
+    store.commit(&acme, batch([put_agent(&agent("helper"))])).await.unwrap();
+}
+
+async fn an_agents_versions_follow_each_other_and_its_name_is_its_own(store: &dyn Store) {
+    let acme = tenant("acme");
+    let (first, other) = (agent("first"), agent("other"));
+    let wrong = next(&first, |_| {});
+    let expected = |agent: &Agent, version| Condition::AgentVersion { agent: agent.id, version };
+    assert_eq!(failed(store.commit(&acme, batch([put_agent(&wrong)])).await), expected(&first, 1));
+    store.commit(&acme, batch([put_agent(&first)])).await.unwrap();
+    assert_eq!(failed(store.commit(&acme, batch([put_agent(&first)])).await), expected(&first, 0));
+    let taken = Condition::AgentNameFree("first".to_owned());
+    assert_eq!(failed(store.commit(&acme, batch([put_agent(&agent("first"))])).await), taken);
+    // Of many that ask at once, one gets the name; nobody waits in between.
+    let rivals: Vec<_> = (0..20).map(|_| agent("rival")).collect();
+    let outcomes = join_all(rivals.iter().map(|rival| store.commit(&acme, batch([put_agent(rival)])))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    // Renamed: the old name goes, and another can take it at once, in the same batch.
+    let renamed = next(&first, |config| config.name = "renamed".to_owned());
+    let mut successor = agent("first");
+    successor.id = AgentId::new();
+    store.commit(&acme, batch([put_agent(&renamed), put_agent(&successor)])).await.unwrap();
+    assert_eq!(store.agent_by_name(&acme, "first").await.unwrap(), Some(successor));
+    assert_eq!(store.agent_by_name(&acme, "renamed").await.unwrap(), Some(renamed.clone()));
+    // Of many changes at once, one is next.
+    let changes: Vec<_> = (0..20).map(|i| next(&renamed, |config| config.prompt = format!("prompt {i}"))).collect();
+    let outcomes = join_all(changes.iter().map(|change| store.commit(&acme, batch([put_agent(change)])))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    // As conditions of other writes.
+    store.commit(&acme, batch([put_agent(&other)])).await.unwrap();
+    for (condition, holds) in [
+        (expected(&other, 1), true),
+        (expected(&other, 2), false),
+        (expected(&agent("none"), 0), true),
+        (Condition::AgentNameFree("nobody".to_owned()), true),
+        (Condition::AgentNameFree("other".to_owned()), false),
+    ] {
+        let asked = Batch { conditions: vec![condition.clone()], writes: Vec::new() };
+        assert_eq!(store.commit(&acme, asked).await.is_ok(), holds, "{condition:?}");
+    }
+    let zero = store.commit(&acme, batch([put_agent(&Agent { version: 0, ..agent("zero") })])).await;
+    assert!(matches!(zero, Err(StoreError::Refused(_))));
+}
+
+async fn agents_are_listed_newest_first_and_by_team(store: &dyn Store) {
+    let (acme, two) = (tenant("acme"), TeamId::new(2).unwrap());
+    let mut all: Vec<_> = (0..200).map(|i| agent(&format!("agent {i}"))).collect();
+    for one in all.iter_mut().step_by(4) {
+        one.config.team = two;
+    }
+    join_all(all.iter().map(|one| store.commit(&acme, batch([put_agent(one)]))))
+        .await
+        .into_iter()
+        .for_each(Result::unwrap);
+    // One changes its team.
+    let moved = next(&all[8], |config| config.team = TeamId::default());
+    store.commit(&acme, batch([put_agent(&moved)])).await.unwrap();
+    all[8] = moved;
+    all.reverse();
+    for (team, limit) in [(None, 7), (None, 100), (None, 200), (Some(two), 7), (Some(two), 49), (Some(two), 1000)] {
+        let expected = all.iter().filter(|one| team.is_none_or(|team| one.config.team == team));
+        let (mut listed, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.agents(&acme, AgentFilter { team, before, limit }).await.unwrap();
+            assert!(page.items.len() <= limit && !page.items.is_empty());
+            listed.extend(page.items);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert!(listed.iter().eq(expected), "{team:?} {limit}");
+    }
+    let nobody = AgentFilter { team: TeamId::new(9), limit: 10, before: None };
+    assert_eq!(store.agents(&acme, nobody).await.unwrap(), Page { items: Vec::new(), next: None });
+    assert_eq!(store.agents(&acme, AgentFilter::default()).await.unwrap(), Page { items: Vec::new(), next: None });
+}
+
+async fn teams_are_listed_by_number(store: &dyn Store) {
+    let acme = tenant("acme");
+    let team = |number, name: &str| Team { id: TeamId::new(number).unwrap(), name: name.to_owned(), created_at: at(0) };
+    let writes = [team(300, "c"), team(2, "b"), team(1, "a"), team(2, "B")].map(Write::PutTeam);
+    store.commit(&acme, batch(writes)).await.unwrap();
+    assert_eq!(store.teams(&acme).await.unwrap(), [team(1, "a"), team(2, "B"), team(300, "c")]);
+}
+
+async fn a_session_is_made_once_changed_and_used(store: &dyn Store) {
+    let (acme, id) = (tenant("acme"), session("talk"));
+    let first = Session { title: Some("Talk".to_owned()), ttl_seconds: Some(100), ..made("talk", 0, None) };
+    let absent = Batch { conditions: vec![Condition::SessionAbsent(id.clone())], writes: vec![ensure(&first)] };
+    store.commit(&acme, absent.clone()).await.unwrap();
+    assert_eq!(failed(store.commit(&acme, absent).await), Condition::SessionAbsent(id.clone()));
+    let kept = store.session(&acme, &id).await.unwrap().unwrap();
+    assert_eq!((kept.title.as_deref(), kept.messages, kept.expires_at), (Some("Talk"), 0, Some(at(100))));
+    // Made again: only its time goes on.
+    store.commit(&acme, batch([ensure(&made("talk", 50, Some(AgentId::new())))])).await.unwrap();
+    let used = store.session(&acme, &id).await.unwrap().unwrap();
+    assert_eq!(used, Session { updated_at: at(50), expires_at: Some(at(150)), ..kept });
+    let rename = |title: Option<&str>, second| Write::ChangeSession {
+        session: id.clone(),
+        title: Some(title.map(str::to_owned)),
+        at: at(second),
+    };
+    store.commit(&acme, batch([rename(Some("Other"), 60)])).await.unwrap();
+    assert_eq!(store.session(&acme, &id).await.unwrap().unwrap().title.as_deref(), Some("Other"));
+    let untitled = Write::ChangeSession { session: id.clone(), title: None, at: at(61) };
+    store.commit(&acme, batch([rename(None, 60), untitled])).await.unwrap();
+    let renamed = store.session(&acme, &id).await.unwrap().unwrap();
+    assert_eq!((renamed.title, renamed.updated_at), (None, at(61)));
+    let nobody = Write::ChangeSession { session: session("nobody"), title: None, at: at(0) };
+    assert_eq!(failed(store.commit(&acme, batch([nobody])).await), Condition::SessionExists(session("nobody")));
+    let exists = Condition::SessionExists(session("nobody"));
+    let asked = Batch { conditions: vec![exists.clone()], writes: Vec::new() };
+    assert_eq!(failed(store.commit(&acme, asked).await), exists);
+}
+
+async fn a_session_whose_time_is_over_is_found_and_must_be_deleted_before_the_next(store: &dyn Store) {
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    let short = |id: &str, second| Session { ttl_seconds: Some(10), ..made(id, second, None) };
+    for (owner, id, second) in [(&acme, "late", 5), (&acme, "early", 0), (&other, "theirs", 1), (&acme, "later", 50)] {
+        store.commit(owner, batch([ensure(&short(id, second))])).await.unwrap();
+    }
+    store.commit(&acme, batch([ensure(&made("forever", 0, None))])).await.unwrap();
+    let expired = async |second, limit| -> Vec<String> {
+        let found = store.expired_sessions(at(second), limit).await.unwrap();
+        found.into_iter().map(|(owner, id)| format!("{owner} {id}")).collect()
+    };
+    assert_eq!(expired(9, 10).await, Vec::<String>::new());
+    assert_eq!(expired(10, 10).await, ["acme early"]);
+    assert_eq!(expired(20, 10).await, ["acme early", "acme late", "other theirs"]);
+    assert_eq!(expired(20, 2).await, ["acme early", "acme late"]);
+    // Used in time: it lives on, and stands once in the index.
+    store.commit(&acme, batch([messages("late", vec![message(RunId::new(), 14, "still here")])])).await.unwrap();
+    assert_eq!(expired(23, 10).await, ["acme early", "other theirs"]);
+    assert_eq!(expired(24, 10).await, ["acme early", "acme late", "other theirs"]);
+    // Its time is over: it can not be used as if it were the next one, or be changed.
+    let again = store.commit(&acme, batch([ensure(&short("early", 11))])).await;
+    assert_eq!(failed(again), Condition::SessionAbsent(session("early")));
+    let rename = Write::ChangeSession { session: session("early"), title: None, at: at(11) };
+    assert_eq!(failed(store.commit(&acme, batch([rename])).await), Condition::SessionExists(session("early")));
+    assert!(store.delete_session(&acme, &session("early")).await.unwrap());
+    store.commit(&acme, batch([ensure(&short("early", 30))])).await.unwrap();
+    assert_eq!(expired(24, 10).await, ["acme late", "other theirs"]);
+}
+
+async fn sessions_are_listed_newest_first_wherever_a_page_begins(store: &dyn Store) {
+    let (acme, ids) = (tenant("acme"), [AgentId::new(), AgentId::new()]);
+    let all: Vec<_> =
+        (0..700_usize).map(|i| made(&format!("s{i}"), i as i64, (i % 3 > 0).then(|| ids[i % 3 - 1]))).collect();
+    let commits = all.iter().map(|one| store.commit(&acme, batch([ensure(one)])));
+    join_all(commits.collect::<Vec<_>>()).await.into_iter().for_each(Result::unwrap);
+    let mut left: Vec<_> = all.into_iter().rev().collect();
+    for round in 0..4 {
+        for agent in [None, Some(ids[0]), Some(ids[1]), Some(AgentId::new())] {
+            let expected: Vec<_> =
+                left.iter().filter(|one| agent.is_none() || one.agent_id == agent).cloned().collect();
+            assert_eq!(store.count_sessions(&acme, agent).await.unwrap(), expected.len() as u64);
+            for skip in [0, 1, 10, 199, 255, 256, 257, expected.len().saturating_sub(1), expected.len(), 100_000] {
+                let start = SessionStart::Skip(skip as u64);
+                let page = store.sessions(&acme, SessionFilter { agent, start, limit: 25 }).await.unwrap();
+                let here =
+                    &expected[skip.min(expected.len())..(skip + 25).min(expected.len()).max(skip.min(expected.len()))];
+                assert_eq!(page.items, here, "round {round}, {agent:?}, skip {skip}");
+                assert_eq!(page.next.is_some(), skip + 25 < expected.len());
+            }
+            let (mut listed, mut start) = (Vec::new(), SessionStart::Newest);
+            loop {
+                let page = store.sessions(&acme, SessionFilter { agent, start, limit: 97 }).await.unwrap();
+                listed.extend(page.items);
+                let Some(next) = page.next else { break };
+                start = SessionStart::Cursor(next);
+            }
+            assert_eq!(listed, expected);
+        }
+        // Every third goes; and one more, which is made anew and is the newest then.
+        let gone: Vec<_> = left.iter().skip(round).step_by(3).map(|one| one.id.clone()).collect();
+        for id in &gone {
+            assert!(store.delete_session(&acme, id).await.unwrap());
+        }
+        left.retain(|one| !gone.contains(&one.id));
+        let again = made(gone[0].as_str(), 1000, Some(ids[0]));
+        store.commit(&acme, batch([ensure(&again)])).await.unwrap();
+        left.insert(0, again);
+    }
+}
+
+async fn messages_are_read_from_a_number_on(store: &dyn Store) {
+    let (acme, id) = (tenant("acme"), RunId::new());
+    let said: Vec<_> = (0..300).map(|i| message(id, i, &format!("word {i}"))).collect();
+    for some in said.chunks(7) {
+        store.commit(&acme, batch([messages("talk", some.to_vec())])).await.unwrap();
+    }
+    for (first, limit) in [(0, 1000), (0, 0), (0, 1), (6, 3), (7, 7), (150, 100), (299, 10), (300, 10), (u64::MAX, 1)] {
+        let from = usize::try_from(first).unwrap_or(usize::MAX).min(300);
+        let read = store.messages_from(&acme, &session("talk"), first, limit).await.unwrap();
+        assert_eq!(read, said[from..from.saturating_add(limit).min(300)], "from {first}, {limit}");
+    }
+    assert_eq!(store.messages_from(&acme, &session("other"), 0, 10).await.unwrap(), []);
+}
+
+/// A run of an agent in a session, with all that a run can leave behind.
+async fn full_run(store: &dyn Store, owner: &TenantId, id: &str, of: AgentId, text: ContentHash) -> Run {
+    let own = Bytes::from(format!("{owner} {id} {}", RunId::new()));
+    let file = KeptAttachment {
+        file_name: "a.txt".to_owned(),
+        media_type: "text/plain".to_owned(),
+        kind: AttachmentKind::Text,
+        length_bytes: own.len() as u64,
+        content: store.put_blob(owner, own).await.unwrap(),
+    };
+    let mut made_run = run(id, RunStatus::Completed);
+    made_run.agent = Some(AgentRef { id: of, version: 1 });
+    made_run.input = "x".repeat(100_000);
+    made_run.settings.attachments = vec![file.clone()];
+    let mut whole = first_request(&format!("{}", made_run.id), &made_run);
+    let said = SessionMessage { attachments: vec![file], ..message(made_run.id, 0, &"y".repeat(70_000)) };
+    whole.writes.extend([
+        ensure(&made(id, 0, Some(of))),
+        events(made_run.id, 1..=30),
+        Write::AppendEvents { run: made_run.id, first_seq: 31, events: vec![source_event(31, text)] },
+        Write::AppendEvents { run: made_run.id, first_seq: 32, events: vec![Bytes::from(vec![b'e'; 90_000])] },
+        messages(id, vec![said]),
+        Write::PutDelivery(Box::new(delivery(made_run.id))),
+    ]);
+    store.commit(owner, whole).await.unwrap();
+    made_run
+}
+
+fn delivery(run: RunId) -> Delivery {
+    Delivery {
+        run_id: run,
+        url: "https://example.com/hook".to_owned(),
+        form: WebhookForm::Native,
+        status: DeliveryStatus::Pending,
+        attempts: Vec::new(),
+        next_attempt_at: None,
+        created_at: at(0),
+    }
+}
+
+async fn a_removed_session_leaves_nothing_and_nothing_else_goes(store: &dyn Store) {
+    let (acme, other, of) = (tenant("acme"), tenant("other"), AgentId::new());
+    let (alone, both) = (Bytes::from_static(b"one page"), Bytes::from_static(b"a page that two have read"));
+    let text = Bytes::from_static(b"a page that is a document, too");
+    let mut hashes = Vec::new();
+    for bytes in [&alone, &both, &text] {
+        hashes.push(store.put_blob(&acme, bytes.clone()).await.unwrap());
+    }
+    store.put_blob(&acme, both.clone()).await.unwrap();
+    let kept_document = document("notes", hashes[2]);
+    store.commit(&acme, batch([Write::PutDocument(Box::new(kept_document))])).await.unwrap();
+    let mut gone = Vec::new();
+    for text in [hashes[0], hashes[1], hashes[2]] {
+        gone.push(full_run(store, &acme, "gone", of, text).await);
+    }
+    let stays = full_run(store, &acme, "stays", of, hashes[1]).await;
+    store.put_blob(&other, alone.clone()).await.unwrap();
+    let theirs = full_run(store, &other, "gone", of, hashes[0]).await;
+    let mut stateless = run("gone", RunStatus::Completed);
+    stateless.stateless = true;
+    store.commit(&acme, batch([put(&stateless)])).await.unwrap();
+
+    assert!(store.delete_session(&acme, &session("gone")).await.unwrap());
+    assert!(!store.delete_session(&acme, &session("gone")).await.unwrap());
+
+    for run in &gone {
+        sees_nothing(store, &acme, run, &run.id.to_string()).await;
+        assert_eq!(store.blob(&acme, run.settings.attachments[0].content).await.unwrap(), None);
+        // Nor does anything of it come back.
+        let late = store.commit(&acme, batch([Write::PutDelivery(Box::new(delivery(run.id)))])).await;
+        assert_eq!(failed(late), Condition::RunExists(run.id));
+    }
+    assert_eq!(store.count_sessions(&acme, None).await.unwrap(), 1);
+    assert_eq!(store.count_sessions(&acme, Some(of)).await.unwrap(), 1);
+    assert_eq!(store.blob(&acme, hashes[0]).await.unwrap(), None);
+    assert_eq!(store.blob(&acme, hashes[1]).await.unwrap(), Some(both));
+    assert_eq!(store.blob(&acme, hashes[2]).await.unwrap(), Some(text));
+    assert_eq!(store.blob(&other, hashes[0]).await.unwrap(), Some(alone));
+    for (owner, run) in [(&acme, &stays), (&other, &theirs)] {
+        assert_eq!(store.run(owner, run.id).await.unwrap().as_ref(), Some(run));
+        assert_eq!(store.events(owner, run.id, 0, 100).await.unwrap().len(), 32);
+        assert_eq!(store.messages(owner, &run.session_id, 100).await.unwrap().len(), 1);
+        assert!(store.delivery(owner, run.id).await.unwrap().is_some());
+        assert!(store.idempotency(owner, &run.id.to_string()).await.unwrap().is_some());
+        assert!(store.blob(owner, run.settings.attachments[0].content).await.unwrap().is_some());
+    }
+    assert_eq!(store.run(&acme, stateless.id).await.unwrap(), Some(stateless));
+    // What is made under the id now is another session, and begins with nothing.
+    store.commit(&acme, batch([messages("gone", vec![message(RunId::new(), 9, "new")])])).await.unwrap();
+    assert_eq!(store.messages(&acme, &session("gone"), 10).await.unwrap().len(), 1);
+}
+
+async fn of_a_session_that_is_being_removed_nobody_sees_a_half(store: &dyn Store) {
+    let (acme, id) = (tenant("acme"), session("large"));
+    let runs: Vec<_> = (0..400).map(|_| run("large", RunStatus::Completed)).collect();
+    for some in runs.chunks(50) {
+        let writes = some.iter().flat_map(|run| {
+            let said = (0..3).map(|i| message(run.id, i, "word")).collect();
+            [put(run), events(run.id, 1..=5), messages("large", said)]
+        });
+        store.commit(&acme, batch(writes)).await.unwrap();
+    }
+    let removal = store.delete_session(&acme, &id);
+    let mut removal = std::pin::pin!(removal);
+    let newest = RunFilter { limit: 1, ..RunFilter::default() };
+    let mut is_gone = false;
+    loop {
+        let done = futures::poll!(&mut removal).is_ready();
+        let seen = [
+            store.session(&acme, &id).await.unwrap().is_some(),
+            store.count_sessions(&acme, None).await.unwrap() > 0,
+            !store.messages(&acme, &id, 1).await.unwrap().is_empty(),
+            !store.messages_from(&acme, &id, 0, 1).await.unwrap().is_empty(),
+            store.run(&acme, runs[0].id).await.unwrap().is_some(),
+            store.run(&acme, runs[399].id).await.unwrap().is_some(),
+            !store.runs(&acme, newest.clone()).await.unwrap().items.is_empty(),
+            !store.events(&acme, runs[399].id, 0, 1).await.unwrap().is_empty(),
+        ];
+        // One look sees it all, or it was closed between two looks; and what is gone stays so.
+        let first_gone = seen.iter().position(|seen| !seen).unwrap_or(seen.len());
+        assert!(seen[first_gone..].iter().all(|seen| !seen), "{seen:?}");
+        assert!(!is_gone || first_gone == 0, "{seen:?}");
+        is_gone = first_gone < seen.len();
+        if done {
+            assert_eq!(first_gone, 0);
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    // A removal that nobody waits for is finished all the same.
+    store.commit(&acme, batch([put(&runs[0]), messages("large", vec![message(runs[0].id, 0, "word")])])).await.unwrap();
+    let mut removal = store.delete_session(&acme, &id);
+    let _ = futures::poll!(&mut removal);
+    drop(removal);
+    while store.run(&acme, runs[0].id).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    // Another removal, or the next session, may meet it under way.
+    store.delete_session(&acme, &id).await.unwrap();
+    store.commit(&acme, batch([ensure(&made("large", 0, None))])).await.unwrap();
+}
+
+fn document(corpus: &str, content: ContentHash) -> CorpusDocument {
+    CorpusDocument {
+        id: DocumentId::new(),
+        corpus: corpus.to_owned(),
+        name: "a.md".to_owned(),
+        description: String::new(),
+        media_type: "text/markdown".to_owned(),
+        length_bytes: 1,
+        content,
+        metadata: serde_json::Map::new(),
+        created_at: at(0),
+    }
+}
+
+async fn documents_are_listed_by_their_collection(store: &dyn Store) {
+    let acme = tenant("acme");
+    let mut all: Vec<_> =
+        (0..100).map(|i| document(if i % 2 == 0 { "notes" } else { "notes/2" }, ContentHash::of(b"text"))).collect();
+    for one in &all {
+        store.commit(&acme, batch([Write::PutDocument(Box::new(one.clone()))])).await.unwrap();
+    }
+    // One moves, one goes.
+    all[10].corpus = "notes/2".to_owned();
+    let gone = all.remove(20);
+    let writes = [Write::PutDocument(Box::new(all[10].clone())), Write::DeleteDocument(gone.id)];
+    store.commit(&acme, batch(writes)).await.unwrap();
+    assert_eq!(store.document(&acme, gone.id).await.unwrap(), None);
+    assert_eq!(store.document(&acme, all[10].id).await.unwrap(), Some(all[10].clone()));
+    for corpus in ["notes", "notes/2"] {
+        let expected: Vec<_> = all.iter().rev().filter(|one| one.corpus == corpus).cloned().collect();
+        let page = store.documents(&acme, corpus, None, 30).await.unwrap();
+        let rest = store.documents(&acme, corpus, page.next, 30).await.unwrap();
+        assert_eq!([page.items, rest.items].concat(), expected);
+        assert_eq!(rest.next, None);
+    }
+    assert_eq!(store.documents(&acme, "note", None, 30).await.unwrap().items, []);
+}
+
+async fn deliveries_are_listed_and_the_pending_ones_found(store: &dyn Store) {
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    let runs: Vec<_> = (0..3).map(|_| run("s", RunStatus::Completed)).collect();
+    let writes = runs.iter().flat_map(|run| [put(run), Write::PutDelivery(Box::new(delivery(run.id)))]);
+    store.commit(&acme, batch(writes)).await.unwrap();
+    let theirs = run("s", RunStatus::Completed);
+    let writes = [put(&theirs), Write::PutDelivery(Box::new(delivery(theirs.id)))];
+    store.commit(&other, batch(writes)).await.unwrap();
+    let done = Delivery { status: DeliveryStatus::Delivered, ..delivery(runs[1].id) };
+    store.commit(&acme, batch([Write::PutDelivery(Box::new(done.clone()))])).await.unwrap();
+    let pending: Vec<_> = store.pending_deliveries().await.unwrap();
+    let expected = [(&acme, &runs[0]), (&acme, &runs[2]), (&other, &theirs)];
+    assert!(pending.iter().map(|(owner, one)| (owner, one.run_id)).eq(expected.map(|(owner, run)| (owner, run.id))));
+    assert_eq!(store.delivery(&acme, runs[1].id).await.unwrap(), Some(done.clone()));
+    let page = store.deliveries(&acme, None, 2).await.unwrap();
+    assert_eq!((page.items, page.next), (vec![delivery(runs[2].id), done], Some(runs[1].id)));
+    let rest = store.deliveries(&acme, Some(runs[1].id), 2).await.unwrap();
+    assert_eq!((rest.items, rest.next), (vec![delivery(runs[0].id)], None));
+}
+
+async fn a_page_of_runs_looks_through_a_bounded_number_and_says_where_it_stopped(store: &dyn Store) {
+    let (acme, of) = (tenant("acme"), AgentRef { id: AgentId::new(), version: 1 });
+    let all: Vec<_> = (0..6000_usize)
+        .map(|i| Run { agent: Some(of), ..run("s", if i < 3 { RunStatus::Failed } else { RunStatus::Completed }) })
+        .collect();
+    for some in all.chunks(500) {
+        store.commit(&acme, batch(some.iter().map(put))).await.unwrap();
+    }
+    for filter in [
+        RunFilter { agent: Some(of.id), ..RunFilter::default() },
+        RunFilter { session: Some(session("s")), ..RunFilter::default() },
+        RunFilter::default(),
+    ] {
+        let failed = RunFilter { status: Some(RunStatus::Failed), limit: 10, ..filter };
+        let page = store.runs(&acme, failed.clone()).await.unwrap();
+        assert_eq!((page.items.len(), page.next), (0, Some(all[1000].id)));
+        let rest = store.runs(&acme, RunFilter { before: page.next, ..failed }).await.unwrap();
+        assert_eq!((rest.items.len(), rest.next), (3, None));
+    }
+    let nobody = RunFilter { agent: Some(AgentId::new()), limit: 10, ..RunFilter::default() };
+    assert_eq!(store.runs(&acme, nobody).await.unwrap(), Page { items: Vec::new(), next: None });
+}
+
 /// Asks each promise of a store of its own.
 macro_rules! of_sled {
     ($($promise:ident),* $(,)?) => {
@@ -413,4 +878,17 @@ of_sled!(
     a_plugins_state_is_its_own_and_is_listed_by_prefix,
     plugins_grants_and_secrets_are_kept_per_tenant_and_removed,
     a_removed_blob_is_gone_for_its_tenant_alone,
+    an_agent_keeps_all_its_versions,
+    an_agents_versions_follow_each_other_and_its_name_is_its_own,
+    agents_are_listed_newest_first_and_by_team,
+    teams_are_listed_by_number,
+    a_session_is_made_once_changed_and_used,
+    a_session_whose_time_is_over_is_found_and_must_be_deleted_before_the_next,
+    sessions_are_listed_newest_first_wherever_a_page_begins,
+    messages_are_read_from_a_number_on,
+    a_removed_session_leaves_nothing_and_nothing_else_goes,
+    of_a_session_that_is_being_removed_nobody_sees_a_half,
+    documents_are_listed_by_their_collection,
+    deliveries_are_listed_and_the_pending_ones_found,
+    a_page_of_runs_looks_through_a_bounded_number_and_says_where_it_stopped,
 );

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use vivarium_domain::{
-    ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
-    Timestamp, Usage,
+    Agent, AgentConfig, AgentId, ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, Session,
+    SessionId, SessionMessage, TenantId, Timestamp, Usage,
 };
 use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, StoreOptions, Write};
 
@@ -80,4 +80,47 @@ pub(crate) fn first_request(key: &str, run: &Run) -> Batch {
         conditions: vec![Condition::IdempotencyKeyUnused(key.to_owned())],
         writes: vec![put(run), Write::PutIdempotency { key: key.to_owned(), record }],
     }
+}
+
+pub(crate) fn agent(name: &str) -> Agent {
+    Agent {
+        id: AgentId::new(),
+        version: 1,
+        created_at: at(0),
+        updated_at: at(0),
+        updated_by: None,
+        config: AgentConfig::named(name),
+    }
+}
+
+/// The agent's next version.
+pub(crate) fn next(agent: &Agent, change: impl FnOnce(&mut AgentConfig)) -> Agent {
+    let mut next = Agent { version: agent.version + 1, ..agent.clone() };
+    change(&mut next.config);
+    next
+}
+
+pub(crate) fn put_agent(agent: &Agent) -> Write {
+    Write::PutAgent(Box::new(agent.clone()))
+}
+
+pub(crate) fn ensure(session: &Session) -> Write {
+    Write::EnsureSession(Box::new(session.clone()))
+}
+
+/// A session that was made `second` seconds after the first.
+pub(crate) fn made(id: &str, second: i64, agent: Option<AgentId>) -> Session {
+    Session { agent_id: agent, ..Session::new(session(id), at(second)) }
+}
+
+/// The event by which a source's text comes into a run.
+pub(crate) fn source_event(seq: u64, content: ContentHash) -> Bytes {
+    let source = serde_json::json!({
+        "id": "s1", "title": "t", "location": "l", "mediaType": "text/plain", "fetchedAt": at(0),
+        "contentHash": content, "lengthBytes": 1, "tool": "web",
+    });
+    let event = format!(r#"{{"seq":{seq},"at":"{}","type":"source.added","source":{source}}}"#, at(0));
+    let read: vivarium_domain::Event = serde_json::from_str(&event).unwrap();
+    // As the runs write it: what the store looks for must be what they write.
+    serde_json::to_vec(&read).unwrap().into()
 }

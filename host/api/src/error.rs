@@ -1,11 +1,12 @@
 //! The one place that turns what went wrong into each dialect's status and body.
 
+pub(crate) mod body;
+
 use std::borrow::Cow;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use vivarium_agents::AgentError;
 use vivarium_attachments::AttachmentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId};
@@ -332,145 +333,11 @@ pub(crate) struct DialectError {
     dialect: Dialect,
 }
 
-#[derive(Serialize)]
-struct Body<'a, E> {
-    error: &'a E,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AssistersError<'a> {
-    message: &'a str,
-    r#type: &'static str,
-    code: &'static str,
-    param: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_id: Option<RunId>,
-}
-
-#[derive(Serialize)]
-struct NativeError<'a> {
-    message: &'a str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<NativeDetails<'a>>,
-}
-
-#[derive(Serialize)]
-struct NativeDetails<'a> {
-    param: &'a str,
-}
-
-/// <https://developers.make.com/api-documentation>: a detail, the status in words, a code.
-#[derive(Serialize)]
-struct MakeError<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    message: &'a str,
-    code: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suberrors: Option<[MakeSuberror<'a>; 1]>,
-}
-
-#[derive(Serialize)]
-struct MakeSuberror<'a> {
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct AgentHubError<'a> {
-    message: &'a str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<[AgentHubDetail<'a>; 1]>,
-}
-
-#[derive(Serialize)]
-struct AgentHubDetail<'a> {
-    field: &'a str,
-    message: &'a str,
-}
-
-impl Kind {
-    /// The status in the make dialect: a model that does not answer is a dependency that failed.
-    fn make_status(self) -> StatusCode {
-        match self {
-            Self::ModelUnavailable => StatusCode::FAILED_DEPENDENCY,
-            other => other.form().0,
-        }
-    }
-
-    /// The code in the agent-hub dialect.
-    fn agent_hub_code(self) -> &'static str {
-        match (self, self.form().0) {
-            (Self::ModelUnavailable, _) => "PROVIDER_ERROR",
-            (_, StatusCode::UNAUTHORIZED) => "UNAUTHORIZED",
-            (_, StatusCode::FORBIDDEN) => "FORBIDDEN",
-            (_, StatusCode::NOT_FOUND) => "NOT_FOUND",
-            (_, StatusCode::CONFLICT) => "CONFLICT",
-            (_, StatusCode::TOO_MANY_REQUESTS) => "RATE_LIMITED",
-            (_, status) if status.is_server_error() => "INTERNAL_ERROR",
-            _ => "VALIDATION_ERROR",
-        }
-    }
-}
-
-fn make_error<'a>(kind: Kind, message: &'a str, param: Option<&str>) -> MakeError<'a> {
-    let status = kind.make_status();
-    let words = status.canonical_reason().unwrap_or("Error");
-    match kind {
-        Kind::InvalidApiKey | Kind::ApiKeyRevoked => {
-            MakeError { detail: None, message: "Access denied.", code: "IM001".into(), suberrors: None }
-        }
-        Kind::ScopeMissing => {
-            MakeError { detail: Some(message), message: "Access denied.", code: "IM002".into(), suberrors: None }
-        }
-        _ => MakeError {
-            detail: Some(message),
-            message: words,
-            code: format!("SC{}", status.as_u16()).into(),
-            suberrors: param.map(|_| [MakeSuberror { message }]),
-        },
-    }
-}
-
-impl ApiError {
-    /// The body in the make dialect, for an error within a stream.
-    pub(crate) fn make_body(&self) -> serde_json::Value {
-        serde_json::to_value(make_error(self.kind, &self.message, self.param.as_deref())).unwrap_or_default()
-    }
-
-    /// The code in the agent-hub dialect, for an error within a stream.
-    pub(crate) fn agent_hub_code(&self) -> &'static str {
-        self.kind.agent_hub_code()
-    }
-}
-
 impl IntoResponse for DialectError {
     fn into_response(self) -> Response {
         let Self { error, dialect } = self;
-        let (mut status, kind, code) = error.kind.form();
-        let message = error.message.as_str();
-        let (param, run_id) = (error.param.as_deref(), error.run);
-        let mut response = match dialect {
-            Dialect::Assisters => {
-                (status, Json(Body { error: &AssistersError { message, r#type: kind, code, param, run_id } }))
-                    .into_response()
-            }
-            Dialect::Make => {
-                status = error.kind.make_status();
-                (status, Json(make_error(error.kind, message, param))).into_response()
-            }
-            Dialect::AgentHub => {
-                let details = param.map(|field| [AgentHubDetail { field, message }]);
-                let code = error.kind.agent_hub_code();
-                (status, Json(Body { error: &AgentHubError { message, code, details } })).into_response()
-            }
-            Dialect::Native => {
-                let details = param.map(|param| NativeDetails { param });
-                (status, Json(Body { error: &NativeError { message, code, details } })).into_response()
-            }
-        };
+        let (status, body) = error.form(dialect);
+        let mut response = (status, Json(body)).into_response();
         if let Some(seconds) = error.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

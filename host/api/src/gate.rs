@@ -57,15 +57,22 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
 
 /// These routes behind a gate, with the dialect's answer to other methods.
 pub(crate) fn guarded(routes: OpenApiRouter<ApiState>, gate: Gate) -> OpenApiRouter<ApiState> {
-    let dialect = gate.dialect;
-    let method_not_allowed = move |method: Method| async move {
-        let message = format!("this path does not take {method}; the Allow header says what it takes");
-        ApiError::new(Kind::MethodNotAllowed, message).within(dialect).into_response()
-    };
-    let (routes, document) = routes.split_for_parts();
-    let routes =
-        routes.method_not_allowed_fallback(method_not_allowed).route_layer(from_fn_with_state(gate, self::gate));
+    let (routes, document) = unguarded(routes, gate.dialect).split_for_parts();
+    let routes = routes.route_layer(from_fn_with_state(gate, self::gate));
     OpenApiRouter::with_openapi(document).merge(routes.into())
+}
+
+/// These routes for everybody, with the dialect's answer to other methods.
+pub(crate) fn unguarded(routes: OpenApiRouter<ApiState>, dialect: Dialect) -> OpenApiRouter<ApiState> {
+    let (routes, document) = routes.split_for_parts();
+    let routes = routes.method_not_allowed_fallback(move |method| method_not_allowed(method, dialect));
+    OpenApiRouter::with_openapi(document).merge(routes.into())
+}
+
+/// The answer to a method that a path does not take.
+pub(crate) async fn method_not_allowed(method: Method, dialect: Dialect) -> Response {
+    let message = format!("this path does not take {method}; the Allow header says what it takes");
+    ApiError::new(Kind::MethodNotAllowed, message).within(dialect).into_response()
 }
 
 fn name(tier: Tier) -> &'static str {

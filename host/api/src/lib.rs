@@ -17,6 +17,7 @@ mod installs;
 mod limits;
 mod make;
 mod native;
+mod openapi;
 mod outer;
 mod query;
 mod scope;
@@ -27,9 +28,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -46,6 +47,7 @@ pub use limits::{RateLimit, TierLimits};
 use auth::Auth;
 use error::{ApiError, Dialect, Kind};
 use installs::Installs;
+use openapi::Reference;
 
 /// Why the host can not serve now, in sentences; empty: it can.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
@@ -136,13 +138,18 @@ impl ApiState {
 
 /// All routes of all dialects.
 pub fn router(state: ApiState) -> Router {
-    let (router, _document) = OpenApiRouter::<ApiState>::new()
-        .merge(assisters::routes(&state).into())
+    let (router, collected) = OpenApiRouter::<ApiState>::new()
+        .merge(assisters::routes(&state))
         .merge(make::routes(&state))
         .merge(agent_hub::routes(&state))
-        .merge(native::routes(&state).into())
+        .merge(native::routes(&state))
         .split_for_parts();
-    router.fallback(not_found).layer(axum::middleware::from_fn(outer::outer)).with_state(state)
+    let reference = Arc::new(Reference::new(&openapi::document(collected)));
+    router
+        .layer(Extension(reference))
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(outer::outer))
+        .with_state(state)
 }
 
 /// A path that nobody serves, in the form of the dialect that it looks like.

@@ -3,22 +3,40 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use vivarium_domain::{ContentHash, EventBody, Outcome, RunId, SessionId, Source, Timestamp, ToolOutcome, Usage};
 use vivarium_runs::LoggedEvent;
 
 /// A step or a tool call, as an event and as an entry of `steps`.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "camelCase")]
 pub(super) enum Step<'a> {
-    Step { message: &'a str },
-    Tool { name: &'a str, status: ToolStatus, call_id: &'a str },
+    /// What the agent does.
+    Step {
+        /// A short sentence.
+        message: &'a str,
+    },
+    /// A tool call.
+    #[serde(rename_all = "camelCase")]
+    Tool {
+        /// The tool.
+        name: &'a str,
+        /// Where the call is.
+        status: ToolStatus,
+        /// The call: each of its entries has the same.
+        call_id: &'a str,
+    },
 }
 
-#[derive(Serialize)]
+/// Where a tool call is.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ToolStatus {
+    /// It is under way.
     Started,
+    /// It has given an output.
     Completed,
+    /// It has given an error.
     Failed,
 }
 
@@ -43,22 +61,31 @@ impl<'a> Step<'a> {
 }
 
 /// A fetched document.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AnswerSource)]
 pub(super) struct SourceView<'a> {
+    /// `s1`, `s2`, … in the order of arrival.
     id: &'a str,
+    /// What a person calls it.
     title: &'a str,
+    /// An absolute URL, or the path within the corpus.
     url: &'a str,
+    /// When the host received it.
     fetched_at: Timestamp,
+    /// SHA-256 of its text, as it is stored.
     content_hash: ContentHash,
     /// What the answer quotes of it; left out where the answer is not there yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     quotes: Option<Vec<Quote<'a>>>,
 }
 
-#[derive(Serialize)]
+/// A quote that backs an answer.
+#[derive(Serialize, ToSchema)]
 struct Quote<'a> {
+    /// The quote.
     text: &'a str,
+    /// It stands in the source's stored text, white space aside.
     verified: bool,
 }
 
@@ -89,11 +116,15 @@ pub(super) fn sources<'a>(log: &'a [Arc<LoggedEvent>], outcome: &'a Outcome) -> 
 }
 
 /// Tokens of the run.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AnswerUsage)]
 pub(super) struct UsageView {
+    /// Read.
     input_tokens: u64,
+    /// Written.
     output_tokens: u64,
+    /// Both together.
     total_tokens: u64,
 }
 
@@ -104,17 +135,26 @@ impl From<Usage> for UsageView {
 }
 
 /// What a completed run comes to: the body of `run`'s answer, and the `done` event but for its `type` and `steps`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     r#type: Option<&'static str>,
+    /// The answer, in Markdown.
     answer: &'a str,
+    /// What the agent did, in its order.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<Step<'_>>, required)]
     steps: Option<Vec<Step<'a>>>,
+    /// What it read.
     sources: Vec<SourceView<'a>>,
+    /// The conversation: give it with the next question to continue.
+    #[schema(value_type = SessionId)]
     session_id: &'a SessionId,
+    /// The run.
     run_id: RunId,
+    /// Tokens of the run.
     usage: UsageView,
 }
 

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 use vivarium_domain::SessionId;
 use vivarium_runs::{Idempotency, RunRequest};
 
@@ -16,6 +17,28 @@ const MAX_CYCLES: u64 = 8;
 const MAX_QUERY_BYTES: usize = 128 << 10;
 
 const DEFAULT_MODE: &str = "research";
+
+/// A question, as the document has it; what is checked of it, and how a fault is told, is below.
+#[derive(ToSchema, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "fields are read one by one, so that an error can name the field and what it takes")]
+pub(super) struct Question {
+    /// The task or question for the agent to work on: at most 128 KiB of UTF-8.
+    #[schema(min_length = 1, max_length = 131072, pattern = r"\S")]
+    #[param(min_length = 1, max_length = 131072, pattern = r"\S")]
+    query: String,
+    /// The agent's behaviour: `chat`, `research`, `coding`, or another mode that is installed. `research` if it does not say.
+    #[schema(min_length = 1, default = "research")]
+    #[param(min_length = 1, default = "research")]
+    mode: Option<String>,
+    /// Continues an earlier conversation.
+    session_id: Option<SessionId>,
+    /// The bound on its cycles of reasoning. If it does not say: 1 for the mode `chat`, 5 for all others.
+    #[schema(minimum = 1, maximum = 8)]
+    #[param(minimum = 1, maximum = 8)]
+    max_cycles: Option<u32>,
+}
 
 /// A checked question.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use vivarium_runs::{Item, RunRequest};
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds};
-use super::ask::Ask;
+use super::ask::{Ask, Question};
 use crate::ApiState;
 use crate::attend::{Attended, attend};
 use crate::auth::Caller;
@@ -19,8 +19,23 @@ use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::idempotency::idempotency;
 
-/// Takes a question, starts its run, and answers with what the run came to. Who leaves does not stop the run; who comes
-/// back with the same `Idempotency-Key` and body gets it.
+/// Run an agent
+///
+/// Takes a question, starts its run, and answers with what the run came to. Who leaves does not stop the run; who comes back
+/// with the same `Idempotency-Key` and body gets it. Needs the max tier and the scope `runs`.
+#[utoipa::path(
+    post, path = "/v1/agent/run", operation_id = "runAgent", tag = "Assisters",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "The same key with the same body is the same run.")),
+    request_body(content = Question, example = json!({
+        "query": "Summarize the latest advances in retrieval-augmented generation.", "mode": "research", "maxCycles": 5
+    })),
+    responses(
+        (status = 200, description = "The run has ended with an answer.", body = Answer<'_>),
+        (status = 409, description = "The `Idempotency-Key` was used with another body, or the run was cancelled."),
+        (status = 429, description = "The key's requests or tokens are used up, or the tenant's places are all taken."),
+    )
+)]
 pub(super) async fn run(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

@@ -11,15 +11,28 @@ use vivarium_runs::{Item, LoggedEvent};
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds, SourceView, Step};
-use super::ask::Ask;
+use super::ask::{Ask, Question};
 use super::run::start;
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::sse::{Ends, View, follow, write_event, write_json_event};
 
-/// Takes a question, starts its run, and streams its steps, tool calls, sources and tokens, then exactly one `done` or
-/// `error`, then `[DONE]`. What can be refused is refused before the stream opens, with a status.
+/// Run an agent, streaming
+///
+/// Takes a question, starts its run, and streams its steps, tool calls, sources and tokens, then exactly one `done` or `error`,
+/// then `[DONE]`. What can be refused is refused before the stream opens, with a status. Needs the max tier and the scope
+/// `runs`.
+#[utoipa::path(
+    get, path = "/v1/agent/stream", operation_id = "streamAgent", tag = "Assisters", params(Question),
+    responses(
+        (status = 200, description = "Each event is JSON on one line.", content_type = "text/event-stream", body = String,
+         headers(("X-Run-Id" = String, description = "The run: its log can be read under it.")),
+         example = "data: {\"type\":\"step\",\"message\":\"Searching the web for RAG advances\"}\n\ndata: {\"type\":\"done\",\"answer\":\"Recent RAG advances include...\"}\n\ndata: [DONE]\n\n"),
+        (status = 409, description = "The session is busy with another run."),
+        (status = 429, description = "The key's requests or tokens are used up, or the tenant's places are all taken."),
+    )
+)]
 pub(super) async fn stream(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

@@ -6,7 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde::Serialize;
-use vivarium_domain::Scope;
+use utoipa::ToSchema;
+use vivarium_domain::{Event, RunId, Scope};
 use vivarium_runs::Item;
 
 use super::{NativeError, run_id};
@@ -20,8 +21,33 @@ use crate::sse::{Ends, View, accepts_events, follow, write_event, write_json_eve
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
-/// The log after `?after=` or `Last-Event-ID`: a stream for who accepts `text/event-stream`, a page of `?limit=` for
-/// everybody else.
+/// A page of a log.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the events are written as they are stored; this says what they are")]
+struct EventPage {
+    /// The events, in their order.
+    data: Vec<Event>,
+    /// What `after` of the next page is; null: this is the last one.
+    next: Option<String>,
+}
+
+/// A run's log
+///
+/// The log after `after` or `Last-Event-ID`, while the run goes on, after it, and after a restart: a stream that replays and
+/// then follows for who accepts `text/event-stream`, a page for everybody else. Needs the scope `runs`.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/events", operation_id = "listRunEvents", tag = "Native",
+    params(
+        ("id" = RunId, Path, description = "The run's id."),
+        ("after" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64, description = "The number of the last event that is known."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many events a page holds; 100 if it does not say."),
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991_u64, description = "The same as `after`, and goes before it."),
+    ),
+    responses((status = 200, description = "The log.", content(
+        (EventPage = "application/json"),
+        (String = "text/event-stream", example = "id: 1\nevent: step\ndata: {\"seq\":1,\"at\":\"2026-11-22T00:00:00Z\",\"type\":\"step\",\"message\":\"Searching\"}\n\n"),
+    )))
+)]
 pub(super) async fn events(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

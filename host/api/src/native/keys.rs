@@ -2,14 +2,22 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use vivarium_domain::Scope;
+use vivarium_domain::{KeyId, Scope};
 
 use super::NativeError;
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
 
-/// Revokes a key. 404 if this tenant has no such key, or it was revoked before.
+/// Revoke a key
+///
+/// From then on it is refused, and the streams that it opened end. 404 if this tenant has no such key, or it was revoked
+/// before. Needs the scope `admin`.
+#[utoipa::path(
+    delete, path = "/v1/keys/{id}", operation_id = "revokeKey", tag = "Native",
+    params(("id" = KeyId, Path, description = "The key's public id.")),
+    responses((status = 204, description = "It is revoked."))
+)]
 pub(super) async fn revoke(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -17,7 +25,7 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Admin)?;
     let not_found = || ApiError::new(Kind::NotFound, "there is no such key");
-    let id = id.parse().map_err(|_| not_found())?;
+    let id: KeyId = id.parse().map_err(|_| not_found())?;
     match state.0.auth.revoke(&caller.tenant, id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(not_found().into()),

@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use vivarium_domain::{
     ContentHash, Instances, KeyId, ModeManifest, PluginGrant, PluginLimits, PluginName, PluginVersion, Requests, Scope,
     Timestamp, ToolManifest,
@@ -21,44 +22,65 @@ use crate::gate::CallerExt;
 use crate::query;
 
 /// The names of what a plugin provides.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Provides {
+    /// Its modes.
     modes: Vec<String>,
+    /// Its tools.
     tools: Vec<String>,
 }
 
 /// A version of a plugin.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PluginVersion)]
 struct VersionJson {
+    /// The version.
+    #[schema(value_type = String, example = "1.2.0")]
     version: semver::Version,
+    /// SHA-256 of the component.
     digest: ContentHash,
+    /// The component's size.
     bytes: u64,
+    /// It is the one that answers.
     active: bool,
+    /// When it was installed.
     installed_at: Timestamp,
+    /// With which key; none: from the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     installed_by: Option<KeyId>,
 }
 
 /// A plugin, as lists and answers show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Plugin)]
 struct PluginJson {
+    /// `owner/name`.
     name: PluginName,
+    /// The version that answers.
+    #[schema(value_type = String, example = "1.2.0")]
     version: semver::Version,
+    /// SHA-256 of its component.
     digest: ContentHash,
+    /// The version of the contract that it is built for.
+    #[schema(value_type = String, example = "0.1.0")]
     contract: semver::Version,
+    /// One sentence.
     description: String,
     /// The operator shares it with all tenants.
     shared: bool,
     /// It came with the host.
     builtin: bool,
+    /// The names of what it provides.
     provides: Provides,
     /// What its manifest asks for.
     requests: Requests,
     /// What its manifest asks for of each limit.
     #[serde(skip_serializing_if = "PluginLimits::is_empty")]
+    #[schema(required = false)]
     limits: PluginLimits,
+    /// Whether its tools' instances may be used again.
     instances: Instances,
     /// What it may do in this tenant.
     grants: PluginGrant,
@@ -88,12 +110,15 @@ impl From<PluginInfo> for PluginJson {
 }
 
 /// One plugin, whole.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct WholePlugin {
     #[serde(flatten)]
     plugin: PluginJson,
+    /// Its modes.
     modes: Vec<ModeManifest>,
+    /// Its tools.
     tools: Vec<ToolManifest>,
+    /// Its versions, in the order in which they were installed.
     versions: Vec<VersionJson>,
 }
 
@@ -118,13 +143,15 @@ fn versions(info: &PluginInfo) -> Vec<VersionJson> {
 }
 
 /// A list that fits one page: what a tenant installs is bounded.
-#[derive(Debug, Serialize)]
-pub(super) struct Page<T> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T: ToSchema> {
+    /// The entries.
     data: Vec<T>,
+    /// The `cursor` of the next page; null: this is the last one.
     next: Option<String>,
 }
 
-impl<T> Page<T> {
+impl<T: ToSchema> Page<T> {
     pub(super) fn whole(data: Vec<T>) -> Self {
         Self { data, next: None }
     }
@@ -133,7 +160,9 @@ impl<T> Page<T> {
 /// The plugin that a path names.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
+    #[serde(alias = "owner")]
     plugin: String,
+    #[serde(alias = "name")]
     rest: Option<String>,
 }
 
@@ -166,6 +195,13 @@ fn place(caller: &Caller, uri: &Uri) -> Result<Place, ApiError> {
     }
 }
 
+/// List plugins
+///
+/// The tenant's own, and those that the operator shares.
+#[utoipa::path(
+    get, path = "/v1/plugins", operation_id = "listPlugins", tag = "Native",
+    responses((status = 200, description = "All of them.", body = Page<PluginJson>))
+)]
 pub(super) async fn list(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -174,7 +210,22 @@ pub(super) async fn list(
     Ok(Json(Page::whole(plugins.into_iter().map(PluginJson::from).collect())))
 }
 
-/// Installs the component in the body. 201 if the version is new, 200 if it was there.
+/// Install a plugin
+///
+/// The body is the component. Nothing of it runs. Needs the scope `plugins`.
+#[utoipa::path(
+    post, path = "/v1/plugins", operation_id = "installPlugin", tag = "Native",
+    params(("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "A WebAssembly component with a manifest."),
+    responses(
+        (status = 201, description = "The version is new.", body = PluginJson,
+         headers(("Location" = String, description = "Where the plugin is."))),
+        (status = 200, description = "The version was there.", body = PluginJson),
+        (status = 409, description = "The name or the version is taken, or the tenant has as many plugins as it may."),
+        (status = 422, description = "It is no component, or one that can not be a plugin here."),
+        (status = 429, description = "This tenant installs other plugins."),
+    )
+)]
 pub(super) async fn install(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -205,6 +256,14 @@ fn refuse_other_types(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(Kind::UnsupportedMediaType, message))
 }
 
+/// One plugin
+///
+/// With its modes, tools and versions.
+#[utoipa::path(
+    get, path = "/v1/plugins/{owner}/{name}", operation_id = "getPlugin", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather")),
+    responses((status = 200, description = "The plugin.", body = WholePlugin))
+)]
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -213,6 +272,12 @@ pub(super) async fn one(
     Ok(Json(WholePlugin::from(state.0.registry.plugin(&caller.tenant, &named.name()?).await?)))
 }
 
+/// A plugin's versions
+#[utoipa::path(
+    get, path = "/v1/plugins/{owner}/{name}/versions", operation_id = "listPluginVersions", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather")),
+    responses((status = 200, description = "All of them.", body = Page<VersionJson>))
+)]
 pub(super) async fn versions_of(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -222,6 +287,14 @@ pub(super) async fn versions_of(
     Ok(Json(Page::whole(versions(&info))))
 }
 
+/// Remove a plugin
+///
+/// Calls that are under way end on it. Needs the scope `plugins`.
+#[utoipa::path(
+    delete, path = "/v1/plugins/{owner}/{name}", operation_id = "removePlugin", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    responses((status = 204, description = "It is gone."))
+)]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -233,13 +306,28 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which version is to answer.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Rollback {
+    /// The version; none: the one that answered before.
+    #[schema(value_type = Option<String>, example = "1.1.0")]
     version: Option<semver::Version>,
 }
 
-/// Lets the version answer again that answered before, or the one that the body names.
+/// Roll a plugin back
+///
+/// Lets the version answer again that answered before, or the one that the body names; a body is not needed. Needs the scope
+/// `plugins`.
+#[utoipa::path(
+    post, path = "/v1/plugins/{owner}/{name}/rollback", operation_id = "rollBackPlugin", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    request_body(content = Option<Rollback>, example = json!({"version": "1.1.0"})),
+    responses(
+        (status = 200, description = "It answers again.", body = WholePlugin),
+        (status = 409, description = "There is no version to go back to."),
+    )
+)]
 pub(super) async fn rollback(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -254,9 +342,12 @@ pub(super) async fn rollback(
     Ok(Json(WholePlugin::from(info)))
 }
 
-#[derive(Debug, Serialize)]
+/// What a plugin may do in this tenant.
+#[derive(Debug, Serialize, ToSchema)]
 struct Granted {
+    /// `owner/name`.
     name: PluginName,
+    /// What it is granted.
     grants: PluginGrant,
     /// What its manifest asks for: what it can do is what both allow.
     requests: Requests,
@@ -264,6 +355,12 @@ struct Granted {
     notes: Vec<String>,
 }
 
+/// A plugin's grants
+#[utoipa::path(
+    get, path = "/v1/plugins/{owner}/{name}/grants", operation_id = "getPluginGrants", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather")),
+    responses((status = 200, description = "What it may do in this tenant.", body = Granted))
+)]
 pub(super) async fn grants(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -274,7 +371,17 @@ pub(super) async fn grants(
     Ok(Json(Granted { name: info.name, grants: info.grant, requests, notes: Vec::new() }))
 }
 
-/// Sets all that a plugin may do in this tenant.
+/// Set a plugin's grants
+///
+/// All that it may do in this tenant: what is left out is taken away. Needs the scope `plugins`.
+#[utoipa::path(
+    put, path = "/v1/plugins/{owner}/{name}/grants", operation_id = "setPluginGrants", tag = "Native",
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather")),
+    request_body(content = PluginGrant, example = json!({
+        "hosts": [{"host": "api.example.com", "methods": ["GET"]}], "files": "read", "approvals": {"forecast": "ask"}
+    })),
+    responses((status = 200, description = "They are set.", body = Granted))
+)]
 pub(super) async fn set_grants(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use serde::Deserialize;
-use vivarium_domain::{Run, Scope};
+use utoipa::ToSchema;
+use vivarium_domain::{Run, RunId, Scope};
 use vivarium_runs::Decision;
 
 use super::{NativeError, run_id};
@@ -21,7 +22,14 @@ async fn find(state: &ApiState, caller: &Caller, id: &str) -> Result<Run, ApiErr
     state.0.runs.get(&caller.tenant, run_id(id)?).await?.ok_or_else(ApiError::run_not_found)
 }
 
-/// One run's record.
+/// One run
+///
+/// Its record: where it is, and once it has ended, what it came to. Its story is in its events. Needs the scope `runs`.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}", operation_id = "getRun", tag = "Native",
+    params(("id" = RunId, Path, description = "The run's id.")),
+    responses((status = 200, description = "The run.", body = Run))
+)]
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -30,7 +38,17 @@ pub(super) async fn one(
     Ok(Json(find(&state, &caller, &id).await?))
 }
 
-/// Ends a run and gives its record. 409 if it had ended.
+/// Cancel a run
+///
+/// Gives its record. Needs the scope `runs`.
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/cancel", operation_id = "cancelRun", tag = "Native",
+    params(("id" = RunId, Path, description = "The run's id.")),
+    responses(
+        (status = 200, description = "It is being ended: its record.", body = Run),
+        (status = 409, description = "It had ended."),
+    )
+)]
 pub(super) async fn cancel(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -44,22 +62,41 @@ pub(super) async fn cancel(
     Ok(Json(find(&state, &caller, &id).await?))
 }
 
-#[derive(Debug, Deserialize)]
+/// What a person has decided.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
+    /// The call may be made.
     Approve,
+    /// It may not.
     Reject,
 }
 
-#[derive(Debug, Deserialize)]
+/// A decision about a tool call.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = Decision)]
 struct Approval {
+    /// The call, as the event `approval.requested` names it.
     call_id: String,
+    /// What is decided.
     decision: Verdict,
+    /// Why; the model is told. Of what is longer than 2,000 characters, the beginning is kept.
     reason: Option<String>,
 }
 
-/// Decides about a tool call that waits for a person, and gives the run's record. 409 if no such call waits.
+/// Decide about a tool call
+///
+/// A call of a tool whose approval mode is `ask` waits for a person. Gives the run's record. Needs the scope `runs`.
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/approve", operation_id = "decideToolCall", tag = "Native",
+    params(("id" = RunId, Path, description = "The run's id.")),
+    request_body(content = Approval, example = json!({"callId": "call_1", "decision": "approve"})),
+    responses(
+        (status = 200, description = "Decided: the run's record.", body = Run),
+        (status = 409, description = "No such call waits in this run, or the run has ended."),
+    )
+)]
 pub(super) async fn approve(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

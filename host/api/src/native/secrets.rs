@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use vivarium_domain::{Scope, SecretName, SecretUse, Timestamp};
 use vivarium_registry::SecretInfo;
 
@@ -16,18 +17,27 @@ use crate::body::{json_bytes, secret_json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
 
-#[derive(Deserialize)]
+/// A secret to keep.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSecret {
+    /// The secret itself. It is sealed, and no answer holds it.
+    #[schema(value_type = String, write_only)]
     value: SecretString,
+    /// Where the host puts it.
     inject: SecretUse,
 }
 
-#[derive(Debug, Serialize)]
+/// A secret, without its value.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Secret)]
 struct SecretJson {
+    /// Its name.
     name: SecretName,
+    /// Where the host puts it.
     inject: SecretUse,
+    /// When it was set.
     set_at: Timestamp,
 }
 
@@ -37,6 +47,13 @@ impl From<SecretInfo> for SecretJson {
     }
 }
 
+/// List secrets
+///
+/// Their names and uses; no value. Needs the scope `secrets`.
+#[utoipa::path(
+    get, path = "/v1/secrets", operation_id = "listSecrets", tag = "Native",
+    responses((status = 200, description = "All of them.", body = Page<SecretJson>))
+)]
 pub(super) async fn list(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -46,7 +63,20 @@ pub(super) async fn list(
     Ok(Json(Page::whole(secrets.into_iter().map(SecretJson::from).collect())))
 }
 
-/// Sets a secret, new or anew. The answer does not hold its value.
+/// Set a secret
+///
+/// New or anew. Needs the scope `secrets`.
+#[utoipa::path(
+    put, path = "/v1/secrets/{name}", operation_id = "setSecret", tag = "Native",
+    params(("name" = SecretName, Path, description = "Its name.")),
+    request_body(content = NewSecret, example = json!({
+        "value": "ghp_example", "inject": {"host": "api.github.com", "header": "authorization", "prefix": "Bearer "}
+    })),
+    responses(
+        (status = 200, description = "It is set.", body = SecretJson),
+        (status = 409, description = "The tenant has as many secrets as it may."),
+    )
+)]
 pub(super) async fn set(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -64,6 +94,14 @@ pub(super) async fn set(
     Ok(Json(SecretJson::from(info)))
 }
 
+/// Remove a secret
+///
+/// Needs the scope `secrets`.
+#[utoipa::path(
+    delete, path = "/v1/secrets/{name}", operation_id = "removeSecret", tag = "Native",
+    params(("name" = SecretName, Path, description = "Its name.")),
+    responses((status = 204, description = "It is gone."))
+)]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

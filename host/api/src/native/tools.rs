@@ -5,7 +5,8 @@ use axum::extract::{Path, Request, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use vivarium_domain::{Approval, Document, PluginName, Scope, SessionId, ToolManifest, ToolOutcome, ToolUsage};
+use utoipa::ToSchema;
+use vivarium_domain::{Approval, Document, PluginName, Scope, SessionId, ToolManifest, ToolName, ToolOutcome, ToolUsage};
 use vivarium_runs::{ToolInfo, ToolTrial};
 
 use super::NativeError;
@@ -16,12 +17,16 @@ use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::make::scenario_id;
 
-#[derive(Debug, Serialize)]
+/// A tool, and where it comes from.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Tool)]
 struct ToolJson {
     #[serde(flatten)]
     manifest: ToolManifest,
+    /// The plugin that provides it.
     plugin: PluginName,
+    /// Whether a person is asked before a call.
     approval: Approval,
     /// The number that the make dialect has for it.
     scenario_id: u64,
@@ -39,6 +44,13 @@ impl From<ToolInfo> for ToolJson {
     }
 }
 
+/// List tools
+///
+/// Those that this tenant's runs may use.
+#[utoipa::path(
+    get, path = "/v1/tools", operation_id = "listTools", tag = "Native",
+    responses((status = 200, description = "All of them.", body = Page<ToolJson>))
+)]
 pub(super) async fn list(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
@@ -47,40 +59,61 @@ pub(super) async fn list(
     Ok(Json(Page::whole(tools.into_iter().map(ToolJson::from).collect())))
 }
 
-#[derive(Debug, Deserialize)]
+/// A call to try.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Trial<'a> {
+    /// The arguments: an object that the tool's schema takes.
     #[serde(borrow)]
+    #[schema(value_type = serde_json::Map<String, Value>, required)]
     arguments: Option<&'a RawValue>,
+    /// The session whose files it sees; none: files that are gone after the call.
     session_id: Option<SessionId>,
 }
 
-#[derive(Debug, Serialize)]
+/// What a tool wanted and was not granted.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Denial)]
 struct DenialJson {
+    /// `hosts`, `secrets`, `files`, `corpus` or `state`.
     capability: &'static str,
+    /// What was wanted, and which grant would allow it.
     message: String,
 }
 
-#[derive(Debug, Serialize)]
+/// A line that a tool has written.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogLine)]
 struct LineJson {
+    /// How grave it is.
     level: &'static str,
+    /// The line.
     line: String,
 }
 
 /// What came of a trial: an output or an error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TrialOutcome)]
 struct TrialJson {
+    /// What the tool gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
+    /// What the tool said went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What it used.
     usage: ToolUsage,
+    /// Documents that it read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     documents: Vec<Document>,
     /// What the tool wanted and was not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     denials: Vec<DenialJson>,
+    /// What it wrote to its log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     log: Vec<LineJson>,
 }
 
@@ -103,8 +136,19 @@ impl From<ToolTrial> for TrialJson {
     }
 }
 
-/// Calls a tool with these arguments, outside of any run; who asks is the person who approves. What the tool itself says,
-/// an error too, is a 200; who leaves ends the call.
+/// Try a tool
+///
+/// Calls it with these arguments, outside of any run; who asks is the person who approves. What the tool itself says, an error
+/// too, is a 200; who leaves ends the call. Needs the scope `runs`.
+#[utoipa::path(
+    post, path = "/v1/tools/{name}/call", operation_id = "callTool", tag = "Native",
+    params(("name" = ToolName, Path, description = "The tool's name.")),
+    request_body(content = Trial<'_>, example = json!({"arguments": {"query": "how a vector grows"}})),
+    responses(
+        (status = 200, description = "What the tool said.", body = TrialJson),
+        (status = 429, description = "The key's requests are used up, or the tenant's places are all taken."),
+    )
+)]
 pub(super) async fn call(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,

@@ -1,0 +1,227 @@
+//! The document of all dialects. Each route's annotation stands on its handler and each type's on the type; what is the same
+//! for all routes of a dialect (its keys, its errors, what any body may be refused for) is said here, once.
+
+mod merge;
+mod reference;
+
+use axum::http::{Method, StatusCode};
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, Server, Tag,
+};
+
+pub(crate) use reference::{Reference, routes};
+
+use crate::error::{ApiError, Dialect, Kind, body};
+
+const BEARER: &str = "bearer";
+const TOKEN: &str = "token";
+
+const ABOUT: &str = "\
+One host, four dialects: three documented APIs and the host's own, over the same agents, sessions and runs. What is made \
+through one of them is listed, run and continued through the others.
+
+Every answer has `X-Request-ID` (the client's own, if it sent a short plain one) and `X-Processing-Time-Ms`, and with a key \
+the headers that say what is left of its allowance.";
+
+/// The whole document, from what the routes' annotations have brought together.
+pub(crate) fn document(collected: OpenApi) -> OpenApi {
+    let mut document = collected;
+    document.info = InfoBuilder::new()
+        .title("Vivarium")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
+        .build();
+    document.servers = Some(vec![Server::new("/")]);
+    document.tags = Some(tags());
+    let components = document.components.get_or_insert_default();
+    components.schemas.extend(body::schemas());
+    keys(components);
+    for (path, item) in &mut document.paths.paths {
+        let dialect = Dialect::of_path(path);
+        for (method, operation) in operations(item) {
+            complete(operation, &method, dialect);
+        }
+    }
+    merge::flattened(&mut document);
+    document
+}
+
+fn tags() -> Vec<Tag> {
+    let tag = |name: &str, about: &str| TagBuilder::new().name(name).description(Some(about)).build();
+    vec![
+        tag(
+            "Assisters",
+            "Two endpoints that run an agent, as a whole or as a stream. They need the max tier. The headers \
+             `X-RateLimit-Limit-RPM`, `-Remaining-RPM` and `-Reset-RPM` (Unix seconds) tell of requests, the same three for \
+             `-TPM` of tokens.",
+        ),
+        tag(
+            "AI agents (make)",
+            "Agents of teams: made, changed, run as a whole or step by step. The key goes into `Authorization: Token <key>`; \
+             `Bearer` works too. The same routes also answer without `/api/v2`.",
+        ),
+        tag(
+            "Agent hub",
+            "Assistants, their sessions and messages. Each request counts: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and \
+             `X-RateLimit-Reset` (Unix seconds) tell what is left.",
+        ),
+        tag("Native", "All that the host has: runs and their logs, agents and their versions, sessions, plugins, secrets."),
+    ]
+}
+
+fn keys(components: &mut Components) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key of the host: `Authorization: Bearer <key>`."))
+        .build();
+    let token = "An API key of the host, with the word before it: `Token <key>`.";
+    let token = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", token)));
+    components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+    components.security_schemes.insert(TOKEN.to_owned(), RefOr::T(token));
+}
+
+/// A path's operations with their methods.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    let all = [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::PATCH, patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Says of an operation what all of its dialect have in common.
+fn complete(operation: &mut Operation, method: &Method, dialect: Dialect) {
+    let is_open = operation.security.is_some();
+    if !is_open {
+        operation.security = Some(schemes(dialect));
+        for status in common_errors(operation, dialect) {
+            operation.responses.responses.entry(status.as_str().to_owned()).or_insert_with(|| RefOr::T(Response::new("")));
+        }
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let (Ok(status), RefOr::T(response)) = (status.parse::<StatusCode>(), response) else { continue };
+        if (status.is_client_error() || status.is_server_error()) && !is_open {
+            complete_error(response, status, dialect);
+        }
+    }
+    debug_assert!(operation.operation_id.is_some(), "{method}: an operation has a name");
+}
+
+fn schemes(dialect: Dialect) -> Vec<SecurityRequirement> {
+    let none: [&str; 0] = [];
+    match dialect {
+        Dialect::Make => vec![SecurityRequirement::new(TOKEN, none), SecurityRequirement::new(BEARER, none)],
+        Dialect::Assisters | Dialect::AgentHub | Dialect::Native => vec![SecurityRequirement::new(BEARER, none)],
+    }
+}
+
+/// What an operation can answer because of what stands before it or what it takes.
+fn common_errors(operation: &Operation, dialect: Dialect) -> Vec<StatusCode> {
+    let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    });
+    let has = |place: ParameterIn| parameters.clone().any(|parameter| parameter.parameter_in == place);
+    let mut statuses = vec![
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if has(ParameterIn::Path) {
+        statuses.push(StatusCode::NOT_FOUND);
+    }
+    if has(ParameterIn::Query) || has(ParameterIn::Header) || operation.request_body.is_some() {
+        statuses.push(StatusCode::BAD_REQUEST);
+    }
+    if operation.request_body.is_some() {
+        statuses.push(StatusCode::REQUEST_TIMEOUT);
+        statuses.push(StatusCode::PAYLOAD_TOO_LARGE);
+        statuses.push(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    if dialect == Dialect::AgentHub {
+        statuses.push(StatusCode::TOO_MANY_REQUESTS);
+    }
+    statuses
+}
+
+/// The body, an example and the headers of an error, where the handler has not said them itself.
+fn complete_error(response: &mut Response, status: StatusCode, dialect: Dialect) {
+    let (error, about) = example(status, dialect);
+    if response.description.is_empty() {
+        about.clone_into(&mut response.description);
+    }
+    if response.content.is_empty() {
+        let schema = Ref::from_schema_name(dialect.error_schema());
+        let content = ContentBuilder::new().schema(Some(schema)).example(Some(error.example(dialect))).build();
+        response.content.insert("application/json".to_owned(), RefOr::T(content));
+    }
+    let said = match status {
+        StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "The scheme that the key is to be sent with.")),
+        StatusCode::TOO_MANY_REQUESTS => Some(("Retry-After", "In how many seconds to try again.")),
+        _ => None,
+    };
+    if let Some((name, about)) = said {
+        let header = HeaderBuilder::new().description(Some(about)).build();
+        response.headers.entry(name.to_owned()).or_insert(RefOr::T(header));
+    }
+}
+
+/// An error of this status, and when it is said.
+fn example(status: StatusCode, dialect: Dialect) -> (ApiError, &'static str) {
+    let error = ApiError::new;
+    match status {
+        StatusCode::BAD_REQUEST => {
+            let message = "limit must be an integer from 1 to 100";
+            (error(Kind::InvalidParameter, message).about("limit"), "Something in the request is not as documented.")
+        }
+        StatusCode::UNAUTHORIZED => {
+            (error(Kind::InvalidApiKey, "this API key is not valid"), "There is no valid key in the request.")
+        }
+        StatusCode::FORBIDDEN => {
+            let message = "this needs a key with the scope runs";
+            (error(Kind::ScopeMissing, message), "The key is valid, and may not do this: its scope or its tier.")
+        }
+        StatusCode::NOT_FOUND => {
+            (error(Kind::NotFound, "there is no such run"), "There is no such thing, or it is somebody else's.")
+        }
+        StatusCode::REQUEST_TIMEOUT => {
+            (error(Kind::BodyTooSlow, "the body did not arrive within 30 s"), "The body did not arrive in time.")
+        }
+        StatusCode::CONFLICT => (
+            error(Kind::Conflict, "the name \"my-assistant\" is taken").about("name"),
+            "What is there already stands against it.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            (error(Kind::BodyTooLarge, "the body is larger than 1048576 bytes"), "The body is too large.")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            let message = "the body must be JSON: send it with Content-Type: application/json";
+            (error(Kind::UnsupportedMediaType, message), "The body is of another type.")
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            (error(Kind::InvalidPlugin, "this is no WebAssembly component"), "The plugin can not be installed.")
+        }
+        StatusCode::FAILED_DEPENDENCY if dialect == Dialect::Make => {
+            (error(Kind::ModelUnavailable, "the model is not available"), "The model does not answer.")
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let message = "this key's 60 requests a minute are used up; try again in 5 s";
+            (error(Kind::RateLimited, message), "Too much at one time; `Retry-After` says when to try again.")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            let message = "the host is shutting down; try again";
+            (error(Kind::ShuttingDown, message), "The host, or the model that it asks, can not serve now.")
+        }
+        _ => (ApiError::internal(), "The host is at fault, or the run failed."),
+    }
+}

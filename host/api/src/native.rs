@@ -22,10 +22,8 @@ use crate::{ApiState, openapi};
 /// Health and the document need no key; everything else needs one, of any tier.
 pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
     let gate = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free, scope: None };
-    let open = OpenApiRouter::new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .merge(openapi::routes());
+    let open =
+        OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).merge(openapi::routes());
     let keyed = OpenApiRouter::new()
         .routes(routes!(runs::one))
         .routes(routes!(events::events))

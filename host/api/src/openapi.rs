@@ -4,10 +4,12 @@
 mod merge;
 mod reference;
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     Components, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, Server, Tag,
@@ -43,8 +45,8 @@ pub(crate) fn document(collected: OpenApi) -> OpenApi {
     keys(components);
     for (path, item) in &mut document.paths.paths {
         let dialect = Dialect::of_path(path);
-        for (method, operation) in operations(item) {
-            complete(operation, &method, dialect);
+        for operation in operations(item) {
+            complete(operation, dialect);
         }
     }
     merge::flattened(&mut document);
@@ -70,7 +72,10 @@ fn tags() -> Vec<Tag> {
             "Assistants, their sessions and messages. Each request counts: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and \
              `X-RateLimit-Reset` (Unix seconds) tell what is left.",
         ),
-        tag("Native", "All that the host has: runs and their logs, agents and their versions, sessions, plugins, secrets."),
+        tag(
+            "Native",
+            "All that the host has: runs and their logs, agents and their versions, sessions, plugins, secrets.",
+        ),
     ]
 }
 
@@ -85,35 +90,30 @@ fn keys(components: &mut Components) {
     components.security_schemes.insert(TOKEN.to_owned(), RefOr::T(token));
 }
 
-/// A path's operations with their methods.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+/// A path's operations.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, put, post, delete, patch, .. } = item;
-    let all = [
-        (Method::GET, get),
-        (Method::PUT, put),
-        (Method::POST, post),
-        (Method::DELETE, delete),
-        (Method::PATCH, patch),
-    ];
-    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+    [get, put, post, delete, patch].into_iter().flatten()
 }
 
 /// Says of an operation what all of its dialect have in common.
-fn complete(operation: &mut Operation, method: &Method, dialect: Dialect) {
-    let is_open = operation.security.is_some();
-    if !is_open {
+fn complete(operation: &mut Operation, dialect: Dialect) {
+    if operation.security.is_none() {
         operation.security = Some(schemes(dialect));
         for status in common_errors(operation, dialect) {
-            operation.responses.responses.entry(status.as_str().to_owned()).or_insert_with(|| RefOr::T(Response::new("")));
+            operation
+                .responses
+                .responses
+                .entry(status.as_str().to_owned())
+                .or_insert_with(|| RefOr::T(Response::new("")));
         }
     }
     for (status, response) in &mut operation.responses.responses {
         let (Ok(status), RefOr::T(response)) = (status.parse::<StatusCode>(), response) else { continue };
-        if (status.is_client_error() || status.is_server_error()) && !is_open {
+        if status.is_client_error() || status.is_server_error() {
             complete_error(response, status, dialect);
         }
     }
-    debug_assert!(operation.operation_id.is_some(), "{method}: an operation has a name");
 }
 
 fn schemes(dialect: Dialect) -> Vec<SecurityRequirement> {

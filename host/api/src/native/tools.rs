@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use vivarium_domain::{Approval, Document, PluginName, Scope, SessionId, ToolManifest, ToolName, ToolOutcome, ToolUsage};
+use vivarium_domain::{
+    Approval, Document, PluginName, Scope, SessionId, ToolManifest, ToolName, ToolOutcome, ToolUsage,
+};
 use vivarium_runs::{ToolInfo, ToolTrial};
 
 use super::NativeError;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{
-    Agent, AgentId, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Run, RunId, Session, SessionId,
-    SessionMessage, TeamId, TenantId, Timestamp,
+    Agent, AgentId, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, KeptAttachment, Run, RunId,
+    Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp,
 };
 
 use crate::record::{self, Op};
@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Write(Op),
     /// The writes of an idempotency key, and its key for the conditions of later batches.
     Idempotency { key: Bytes, op: Op },
+    /// These blobs are referred to, as keys of [`Table::BlobUses`]; by a session alone, so that nobody counts who does.
+    Refer { blobs: Vec<Bytes> },
     /// The record of a run, and its key for later batches.
     Run { key: Bytes, op: Op },
     /// The writes of some events, to be done if `first` is the log's next number; and the blobs that they refer to, as keys
@@ -133,6 +135,7 @@ impl Step {
                 messages.iter().map(|message| message.len() + 128).sum()
             }
             Self::Document { record: Some(record), .. } => SMALL + record.metadata.len() * SMALL,
+            Self::Refer { .. } => 0,
             Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } => SMALL,
         }
     }
@@ -173,6 +176,7 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             steps.push(of_session(session, SessionChange::Change { title, at }));
         }
         Write::AppendMessages { session, messages } => {
+            steps.extend(messages.iter().filter_map(|one| prepare_attachments(tenant, one.run_id, &one.attachments)));
             steps.extend(prepare_messages(&messages)?.map(|change| of_session(session, change)));
         }
         Write::PutIdempotency { key, record: value } => {
@@ -214,6 +218,7 @@ fn prepare_run(tenant: &TenantId, run: &Run, steps: &mut Vec<Step>) -> Result<()
     let (mut ops, key) = (Vec::with_capacity(4), Key::of(tenant).run(run.id).into_bytes());
     record::put(&mut ops, Table::Runs, key.clone(), &json(run)?);
     steps.extend(ops.drain(..).map(|op| Step::Run { key: key.clone(), op }));
+    steps.extend(prepare_attachments(tenant, run.id, &run.settings.attachments));
     // A run that leaves nothing in any session is found by itself alone, and no session's removal takes it away.
     if !run.stateless {
         let of_session = Key::of(tenant).session(&run.session_id).run(run.id).into_bytes();
@@ -229,6 +234,12 @@ fn prepare_run(tenant: &TenantId, run: &Run, steps: &mut Vec<Step>) -> Result<()
     }
     steps.extend(ops.into_iter().map(Step::Write));
     Ok(())
+}
+
+fn prepare_attachments(tenant: &TenantId, run: RunId, attachments: &[KeptAttachment]) -> Option<Step> {
+    let blobs: Vec<_> =
+        attachments.iter().map(|kept| Key::of(tenant).hash(&kept.content).run(run).into_bytes()).collect();
+    (!blobs.is_empty()).then_some(Step::Refer { blobs })
 }
 
 fn prepare_messages(messages: &[SessionMessage]) -> Result<Option<SessionChange>, StoreError> {

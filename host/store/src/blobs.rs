@@ -164,14 +164,23 @@ impl Blobs {
         }
     }
 
-    /// Removes a loose blob, unless somebody has put it lately and not referred to it yet. Says whether it is gone.
-    pub(crate) fn delete_loose(&self, tenant: &TenantId, hash: ContentHash) -> Result<bool, StoreError> {
-        // Held while the file is removed: whoever puts it from here on finds it gone, and writes it.
+    /// Removes a loose blob, unless somebody has put it lately and not referred to it yet. Says whether that can be told:
+    /// it is gone, or it is used.
+    pub(crate) fn delete_loose(
+        &self,
+        tenant: &TenantId,
+        hash: ContentHash,
+        is_used: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        // Held until the file is removed: whoever puts it from here on finds it gone, and writes it. And what was referred
+        // to while we waited for the lock is readable by now.
         let mut fresh = self.fresh();
         if fresh.awaits(&(tenant.clone(), hash)) {
             return Ok(false);
         }
-        self.delete(tenant, hash)?;
+        if !is_used()? {
+            self.delete(tenant, hash)?;
+        }
         drop(fresh);
         Ok(true)
     }

@@ -1,5 +1,5 @@
-//! What is kept: runs and their events, sessions, tenants and keys. [`Store`] is the contract; [`SledStore`] is the
-//! backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
+//! What is kept: agents, sessions, runs and their events, tenants and keys, plugins. [`Store`] is the contract;
+//! [`SledStore`] is the backend of one host. This crate knows no policy: who may do what, and for how long, is decided elsewhere.
 //!
 //! # How a batch gets to disk
 //! ```text
@@ -31,6 +31,17 @@
 //! callers with three commits per run, on the same busy machine (load 9 on 2 cores): 10,000 to 23,000 commits/s, 38 per
 //! sync, p50 1.3 to 3.6 ms, 34 to 39 us of processor time per commit, of which the writer 13 and the settling 11 to 15.
 //!
+//! # How a list is read
+//! Every list is an index of its own, kept by the writer in the batch that changes what is listed, and a page is a walk over
+//! neighbouring keys. Agents, runs, documents and deliveries have ids that sort by time, so a page begins at an id. A
+//! client may begin a page of sessions after so and so many of them: they stand in numbered places, and those that were
+//! left empty are counted in stretches (the module `places`). A filter without an index (the status of runs that have
+//! ended) looks through a bounded number of records and says where it stopped.
+//!
+//! # How a session goes
+//! First the door is closed, then it is emptied in pieces (the module `remove`): nobody sees half of it, nobody waits for
+//! all of it, and a crash in between is made good by the next start. Blobs with a text that others may have are counted by
+//! who refers to them.
 mod batch;
 mod blobs;
 mod journal;
@@ -292,8 +303,9 @@ pub struct SessionFilter {
     pub limit: usize,
 }
 
-/// What keeps the host's data. Every method but three takes a tenant, and reaches nothing of another. The three: a key
-/// is found by its hash before its tenant is known, and start-up looks through the tenants and their unfinished runs.
+/// What keeps the host's data. Every method takes a tenant, and reaches nothing of another, but for these: a key is found by
+/// its hash before its tenant is known, start-up looks through the tenants, their unfinished runs and their pending
+/// deliveries, and whoever tidies up asks for all sessions whose time is over.
 pub trait Store: Send + Sync + 'static {
     /// Writes a batch: atomically, and on disk when the future is done. The batch takes its place in line when this is
     /// *called*, not when the future is polled: batches become visible and durable in the order of the calls. Concurrent

@@ -26,8 +26,6 @@ use crate::{Condition, StoreError};
 
 /// A piece ends where it has so many writes: a millisecond or two of the writer's time.
 const LARGEST_PIECE: usize = 1000;
-/// What is noted of a loose blob that belonged to its session alone.
-const OWN: &[u8] = b"own";
 /// How many records of events are read at once: each may be large.
 const EVENTS_AT_ONCE: usize = 16;
 
@@ -111,7 +109,7 @@ impl Emptying {
         for (key, payload) in piece {
             for message in list_of(Table::Messages, &key, &payload)?.1 {
                 let message: SessionMessage = from_json(Table::Messages, &key, &message)?;
-                message.attachments.iter().for_each(|kept| self.loosen(kept.content, OWN, ops));
+                message.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
             }
             ops.push(Op::delete(Table::Messages, key));
         }
@@ -145,7 +143,7 @@ impl Emptying {
         for (key, payload) in piece {
             for blob in list_of(Table::Events, &key, &payload)?.1.iter().filter_map(|event| blob_of(event)) {
                 ops.push(Op::delete(Table::BlobUses, Key::of(&self.tenant).hash(&blob).run(run).into_bytes()));
-                self.loosen(blob, b"", ops);
+                self.loosen(blob, ops);
             }
             ops.push(Op::delete(Table::Events, key));
         }
@@ -157,7 +155,7 @@ impl Emptying {
         let key = Key::of(&self.tenant).run(id).into_bytes();
         if let Some(payload) = view.get(Table::Runs, &key)? {
             let run: Run = from_json(Table::Runs, &key, &payload)?;
-            run.settings.attachments.iter().for_each(|kept| self.loosen(kept.content, OWN, ops));
+            run.settings.attachments.iter().for_each(|kept| self.loosen(kept.content, ops));
             let of_agent = run.agent.map(|agent| Key::of(&self.tenant).agent(agent.id).run(id).into_bytes());
             ops.extend(of_agent.map(|key| Op::delete(Table::AgentRuns, key)));
         }
@@ -176,9 +174,8 @@ impl Emptying {
         Ok(())
     }
 
-    /// Notes a blob as loose; `whose` is empty or [`OWN`].
-    fn loosen(&self, blob: ContentHash, whose: &[u8], ops: &mut Vec<Op>) {
-        record::put(ops, Table::LooseBlobs, Key::of(&self.tenant).hash(&blob).into_bytes(), whose);
+    fn loosen(&self, blob: ContentHash, ops: &mut Vec<Op>) {
+        record::put(ops, Table::LooseBlobs, Key::of(&self.tenant).hash(&blob).into_bytes(), b"");
     }
 }
 
@@ -199,15 +196,8 @@ pub(crate) fn interrupted(view: &View) -> Result<Vec<(TenantId, SessionId)>, Sto
     }
 }
 
-/// A blob that may be loose.
-pub(crate) struct Loose {
-    hash: ContentHash,
-    /// It belonged to the session alone, and nobody else puts the same.
-    is_own: bool,
-}
-
 /// The blobs of a tenant that nothing refers to; and the end of the notes of those that something does refer to.
-fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<Loose>, Vec<Op>), StoreError> {
+fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<ContentHash>, Vec<Op>), StoreError> {
     let (mut loose, mut done) = (Vec::new(), Vec::new());
     let mut range = Range::prefix(Key::of(tenant).as_slice());
     let mut components = None;
@@ -219,11 +209,10 @@ fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<Loose>, Vec<Op>), 
             Some(components) => components,
             None => components.insert(installed(view, tenant)?),
         };
-        for (key, payload) in piece {
+        for (key, _) in piece {
             let Some(hash) = last_hash(&key) else { continue };
-            let uses = view.walk(Table::BlobUses, &Range::prefix(&key), Direction::Forward, 1)?;
-            if uses.is_empty() && !components.contains(&hash) {
-                loose.push(Loose { hash, is_own: payload.as_ref() == OWN });
+            if !is_used(view, &key)? && !components.contains(&hash) {
+                loose.push(hash);
             } else {
                 done.push(Op::delete(Table::LooseBlobs, key));
             }
@@ -231,18 +220,18 @@ fn loose_blobs(view: &View, tenant: &TenantId) -> Result<(Vec<Loose>, Vec<Op>), 
     }
 }
 
+/// Whether a run or a document refers to the blob of this note.
+fn is_used(view: &View, note: &[u8]) -> Result<bool, StoreError> {
+    Ok(!view.walk(Table::BlobUses, &Range::prefix(note), Direction::Forward, 1)?.is_empty())
+}
+
 /// Removes those blobs, and gives the end of their notes. What is about to be referred to stays, with its note.
-fn remove_loose(blobs: &Blobs, tenant: &TenantId, loose: &[Loose]) -> Result<Vec<Op>, StoreError> {
+fn remove_loose(view: &View, blobs: &Blobs, tenant: &TenantId, loose: &[ContentHash]) -> Result<Vec<Op>, StoreError> {
     let mut done = Vec::new();
-    for Loose { hash, is_own } in loose {
-        let is_gone = if *is_own {
-            blobs.delete(tenant, *hash)?;
-            true
-        } else {
-            blobs.delete_loose(tenant, *hash)?
-        };
-        if is_gone {
-            done.push(Op::delete(Table::LooseBlobs, Key::of(tenant).hash(hash).into_bytes()));
+    for hash in loose {
+        let note = Key::of(tenant).hash(hash).into_bytes();
+        if blobs.delete_loose(tenant, *hash, || is_used(view, &note))? {
+            done.push(Op::delete(Table::LooseBlobs, note));
         }
     }
     Ok(done)
@@ -310,8 +299,8 @@ impl Remover {
     async fn sweep(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let (loose, mut done) = loose_blobs(&self.view, tenant)?;
         if !loose.is_empty() {
-            let (blobs, of_tenant) = (self.blobs.clone(), tenant.clone());
-            let removed = tokio::task::spawn_blocking(move || remove_loose(&blobs, &of_tenant, &loose));
+            let (view, blobs, of_tenant) = (Arc::clone(&self.view), self.blobs.clone(), tenant.clone());
+            let removed = tokio::task::spawn_blocking(move || remove_loose(&view, &blobs, &of_tenant, &loose));
             done.extend(removed.await.map_err(|error| StoreError::Unavailable(error.to_string()))??);
         }
         if done.is_empty() { Ok(()) } else { self.commit(Prepared::of_ops(done)).await }
@@ -335,7 +324,7 @@ pub(crate) fn finish(view: &View, blobs: &Blobs) -> Result<u64, StoreError> {
     }
     for tenant in tenants_with_loose_blobs(view)? {
         let (loose, mut done) = loose_blobs(view, &tenant)?;
-        done.extend(remove_loose(blobs, &tenant, &loose)?);
+        done.extend(remove_loose(view, blobs, &tenant, &loose)?);
         apply(view, done)?;
     }
     Ok(finished)

@@ -31,7 +31,7 @@ struct Facts {
     runs: HashSet<Bytes>,
     /// Blobs that are referred to now, as keys of [`Table::BlobUses`].
     blobs: Vec<Bytes>,
-    sessions: HashMap<Bytes, Option<KeptSession>>,
+    sessions: HashMap<Bytes, sessions::Changed>,
     /// Sessions that are being removed.
     closed: HashSet<Bytes>,
     heads: HashMap<Bytes, Head>,
@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
         for step in prepared.steps {
             self.step(&mut batch, step, &mut ops)?;
         }
-        self.put_sessions(&batch, &mut ops)?;
+        Self::put_sessions(&batch, &mut ops)?;
         self.group.absorb(batch);
         Ok(ops)
     }
@@ -147,6 +147,7 @@ impl<'a> Resolver<'a> {
                 batch.idempotency.insert(key);
                 ops.push(op);
             }
+            Step::Refer { blobs } => batch.blobs.extend(blobs),
             Step::Run { key, op } => {
                 batch.runs.insert(key);
                 ops.push(op);

@@ -1,6 +1,8 @@
 //! What happens to a session: made, used, changed, appended to, closed. Its record is written once per batch, whatever
 //! happened to it there.
 
+use std::collections::hash_map::Entry;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{AgentId, Session, SessionId, TenantId, Timestamp};
@@ -24,6 +26,13 @@ pub(crate) struct KeptSession {
     pub(crate) session: Session,
 }
 
+/// What a batch has made of a session.
+#[derive(Debug)]
+pub(super) struct Changed {
+    before: Option<KeptSession>,
+    now: Option<KeptSession>,
+}
+
 impl KeptSession {
     /// The lists that it stands in, and its place there.
     fn places(&self) -> impl Iterator<Item = (Option<AgentId>, u64)> {
@@ -35,16 +44,8 @@ impl KeptSession {
 impl Resolver<'_> {
     /// A session as the batches so far have left it.
     pub(super) fn session(&self, batch: &Facts, key: &[u8]) -> Result<Option<KeptSession>, StoreError> {
-        match batch.sessions.get(key) {
-            Some(session) => Ok(session.clone()),
-            None => self.session_before(key),
-        }
-    }
-
-    /// A session as it was before this batch.
-    fn session_before(&self, key: &[u8]) -> Result<Option<KeptSession>, StoreError> {
-        if let Some(session) = self.group.sessions.get(key) {
-            return Ok(session.clone());
+        if let Some(changed) = batch.sessions.get(key).or_else(|| self.group.sessions.get(key)) {
+            return Ok(changed.now.clone());
         }
         let stored = self.view.get(Table::Sessions, key)?;
         stored.map(|payload| from_json(Table::Sessions, key, &payload)).transpose()
@@ -60,7 +61,8 @@ impl Resolver<'_> {
     ) -> Result<(), StoreError> {
         let key = Key::of(tenant).session(&id).into_bytes();
         let found = self.session(batch, &key)?;
-        let after = match (change, found) {
+        let before = found.clone();
+        let now = match (change, found) {
             (SessionChange::Ensure(session), None) => Some(self.make_session(batch, tenant, *session, ops)?),
             (SessionChange::Ensure(session), Some(mut kept)) => {
                 // Its time is over: what is made now is another one, and must not find the messages of this one.
@@ -93,22 +95,24 @@ impl Resolver<'_> {
                 return Err(StoreError::ConditionFailed(Condition::SessionExists(id)));
             }
         };
-        batch.sessions.insert(key, after);
+        match batch.sessions.entry(key) {
+            Entry::Occupied(mut place) => place.get_mut().now = now,
+            Entry::Vacant(place) => _ = place.insert(Changed { before, now }),
+        }
         Ok(())
     }
 
     /// Writes the sessions that a batch has changed, and when they expire.
-    pub(super) fn put_sessions(&self, batch: &Facts, ops: &mut Vec<Op>) -> Result<(), StoreError> {
-        for (key, after) in &batch.sessions {
-            let before = self.session_before(key)?;
-            if before == *after {
+    pub(super) fn put_sessions(batch: &Facts, ops: &mut Vec<Op>) -> Result<(), StoreError> {
+        for (key, Changed { before, now }) in &batch.sessions {
+            if before == now {
                 continue;
             }
-            match after {
-                Some(after) => record::put(ops, Table::Sessions, key.clone(), &json(after)?),
+            match now {
+                Some(now) => record::put(ops, Table::Sessions, key.clone(), &json(now)?),
                 None => ops.push(Op::delete(Table::Sessions, key.clone())),
             }
-            let (expired, expires) = (expiry_key(key, before.as_ref()), expiry_key(key, after.as_ref()));
+            let (expired, expires) = (expiry_key(key, before.as_ref()), expiry_key(key, now.as_ref()));
             if expired != expires {
                 ops.extend(expired.map(|key| Op::delete(Table::SessionExpiries, key)));
                 if let Some(key) = expires {

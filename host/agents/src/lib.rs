@@ -5,7 +5,7 @@ mod check;
 
 use std::sync::Arc;
 
-use vivarium_domain::{Agent, AgentConfig, AgentId, KeyId, ModelName, Team, TeamId, TenantId, Timestamp, ToolManifest};
+use vivarium_domain::{Agent, AgentConfig, AgentId, KeyId, ModelInfo, ModelName, Team, TeamId, TenantId, Timestamp, ToolManifest};
 use vivarium_models::Models;
 use vivarium_registry::{Registry, RegistryError};
 use vivarium_store::{AgentFilter, Batch, Condition, Page, Store, StoreError, Write};
@@ -102,6 +102,13 @@ impl Agents {
     #[must_use]
     pub fn default_model(&self) -> &ModelName {
         self.models.default_model()
+    }
+
+    /// What the model can do that a provider is usually asked for. None: only the provider itself knows its models.
+    #[must_use]
+    pub fn usual_model(&self, provider: &str) -> Option<ModelInfo> {
+        let model = self.models.usual_model(provider)?;
+        self.models.describe(&model).ok()
     }
 
     /// The tools that the tenant has, by name.

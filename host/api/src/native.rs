@@ -1,11 +1,20 @@
 //! The native dialect: the host's health, and runs as they are, with the whole of their logs.
 
+mod agents;
 mod events;
+mod export;
 mod health;
 mod keys;
+mod list;
+mod models;
+mod new_run;
 mod plugins;
+mod run_list;
 mod runs;
+mod schemas;
 mod secrets;
+mod sessions;
+mod teams;
 mod tools;
 
 use axum::Router;
@@ -25,6 +34,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
     let open =
         OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).merge(openapi::routes());
     let keyed = OpenApiRouter::new()
+        .routes(routes!(new_run::create, run_list::list))
         .routes(routes!(runs::one))
         .routes(routes!(events::events))
         .routes(routes!(runs::cancel))
@@ -34,6 +44,10 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(tools::call))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
+        .merge(agents::routes())
+        .merge(teams::routes())
+        .merge(models::routes())
+        .merge(sessions::routes())
         .merge(plugin_routes());
     unguarded(open, Dialect::Native).merge(guarded(keyed, gate))
 }

@@ -78,7 +78,7 @@ impl From<ModelName> for String {
 }
 
 /// What a model can do. A mode asks and adapts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "a set of independent yes-or-no facts, as in the WIT flags")]
 pub struct Abilities {
@@ -95,7 +95,7 @@ pub struct Abilities {
 }
 
 /// One model, as a mode sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelInfo {
     /// Its name.
@@ -106,6 +106,7 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// For a model with few abilities: what a person can do to get a better one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub hint: Option<String>,
 }
 

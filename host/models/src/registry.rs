@@ -12,6 +12,8 @@ use crate::{Anthropic, Embedded, Google, ModelError, OpenAi, Provider, catalog};
 pub struct Models {
     providers: Vec<Arc<dyn Provider>>,
     default: ModelName,
+    /// What the configuration or the vendor has as a provider's usual model.
+    usual: Vec<ModelName>,
 }
 
 impl std::fmt::Debug for Models {
@@ -36,7 +38,9 @@ impl Models {
             });
         }
         let default = default_model(&config, &providers).await?;
-        Self::of(providers, default)
+        let usual = |provider: &ProviderConfig| ModelName::new(&provider.name, provider.configured_default()?);
+        let usual = config.providers.iter().filter_map(usual).collect();
+        Ok(Self { usual, ..Self::of(providers, default)? })
     }
 
     /// These providers, such as a test's own, and the embedded one, unless one of them has its name.
@@ -54,7 +58,7 @@ impl Models {
         if !providers.iter().any(|provider| provider.name() == Embedded.name()) {
             providers.push(Arc::new(Embedded));
         }
-        let models = Self { providers, default };
+        let models = Self { providers, default, usual: Vec::new() };
         if models.provider(models.default.provider()).is_none() {
             return Err(ConfigError::DefaultModel(models.unknown(&models.default)));
         }
@@ -65,6 +69,17 @@ impl Models {
     #[must_use]
     pub fn default_model(&self) -> &ModelName {
         &self.default
+    }
+
+    /// The model that a provider is usually asked for: the default one where it is this provider's, else the one that the
+    /// configuration or the vendor names. None: only the provider itself knows its models.
+    #[must_use]
+    pub fn usual_model(&self, provider: &str) -> Option<ModelName> {
+        if self.default.provider() == provider {
+            return Some(self.default.clone());
+        }
+        let named = self.usual.iter().find(|model| model.provider() == provider).cloned();
+        named.or_else(|| ModelName::new(EMBEDDED.0, EMBEDDED.1).filter(|_| provider == EMBEDDED.0))
     }
 
     /// The providers' names.

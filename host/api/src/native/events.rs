@@ -125,7 +125,7 @@ fn page(events: &[(u64, bytes::Bytes)], limit: usize) -> Response {
 }
 
 /// The log as it is.
-struct Log;
+pub(super) struct Log;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]

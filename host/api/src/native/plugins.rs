@@ -14,6 +14,7 @@ use vivarium_domain::{
 use vivarium_registry::{Place, PluginInfo, RegistryError};
 
 use super::NativeError;
+use super::list::List;
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::body::{json_of, read_body};
@@ -142,21 +143,6 @@ fn versions(info: &PluginInfo) -> Vec<VersionJson> {
     info.versions.iter().map(version).collect()
 }
 
-/// A list that fits one page: what a tenant installs is bounded.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page<T: ToSchema> {
-    /// The entries.
-    data: Vec<T>,
-    /// The `cursor` of the next page; null: this is the last one.
-    next: Option<String>,
-}
-
-impl<T: ToSchema> Page<T> {
-    pub(super) fn whole(data: Vec<T>) -> Self {
-        Self { data, next: None }
-    }
-}
-
 /// The plugin that a path names.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
@@ -200,14 +186,14 @@ fn place(caller: &Caller, uri: &Uri) -> Result<Place, ApiError> {
 /// The tenant's own, and those that the operator shares.
 #[utoipa::path(
     get, path = "/v1/plugins", operation_id = "listPlugins", tag = "Native",
-    responses((status = 200, description = "All of them.", body = Page<PluginJson>))
+    responses((status = 200, description = "All of them.", body = List<PluginJson>))
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let plugins = state.0.registry.plugins(&caller.tenant).await?;
-    Ok(Json(Page::whole(plugins.into_iter().map(PluginJson::from).collect())))
+    Ok(Json(List::whole(plugins.into_iter().map(PluginJson::from).collect())))
 }
 
 /// Install a plugin
@@ -276,7 +262,7 @@ pub(super) async fn one(
 #[utoipa::path(
     get, path = "/v1/plugins/{owner}/{name}/versions", operation_id = "listPluginVersions", tag = "Native",
     params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather")),
-    responses((status = 200, description = "All of them.", body = Page<VersionJson>))
+    responses((status = 200, description = "All of them.", body = List<VersionJson>))
 )]
 pub(super) async fn versions_of(
     State(state): State<ApiState>,
@@ -284,7 +270,7 @@ pub(super) async fn versions_of(
     Path(named): Path<Named>,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let info = state.0.registry.plugin(&caller.tenant, &named.name()?).await?;
-    Ok(Json(Page::whole(versions(&info))))
+    Ok(Json(List::whole(versions(&info))))
 }
 
 /// Remove a plugin

@@ -11,7 +11,7 @@ use vivarium_domain::{Scope, SecretName, SecretUse, Timestamp};
 use vivarium_registry::SecretInfo;
 
 use super::NativeError;
-use super::plugins::Page;
+use super::list::List;
 use crate::ApiState;
 use crate::body::{json_bytes, secret_json_of};
 use crate::error::{ApiError, Kind};
@@ -52,7 +52,7 @@ impl From<SecretInfo> for SecretJson {
 /// Their names and uses; no value. Needs the scope `secrets`.
 #[utoipa::path(
     get, path = "/v1/secrets", operation_id = "listSecrets", tag = "Native",
-    responses((status = 200, description = "All of them.", body = Page<SecretJson>))
+    responses((status = 200, description = "All of them.", body = List<SecretJson>))
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -60,7 +60,7 @@ pub(super) async fn list(
 ) -> Result<Json<impl Serialize>, NativeError> {
     caller.needs(Scope::Secrets)?;
     let secrets = state.0.registry.secrets(&caller.tenant).await?;
-    Ok(Json(Page::whole(secrets.into_iter().map(SecretJson::from).collect())))
+    Ok(Json(List::whole(secrets.into_iter().map(SecretJson::from).collect())))
 }
 
 /// Set a secret

@@ -12,7 +12,7 @@ use vivarium_domain::{
 use vivarium_runs::{ToolInfo, ToolTrial};
 
 use super::NativeError;
-use super::plugins::Page;
+use super::list::List;
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
@@ -51,14 +51,14 @@ impl From<ToolInfo> for ToolJson {
 /// Those that this tenant's runs may use.
 #[utoipa::path(
     get, path = "/v1/tools", operation_id = "listTools", tag = "Native",
-    responses((status = 200, description = "All of them.", body = Page<ToolJson>))
+    responses((status = 200, description = "All of them.", body = List<ToolJson>))
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let tools = state.0.runs.tools(&caller.tenant).await?;
-    Ok(Json(Page::whole(tools.into_iter().map(ToolJson::from).collect())))
+    Ok(Json(List::whole(tools.into_iter().map(ToolJson::from).collect())))
 }
 
 /// A call to try.

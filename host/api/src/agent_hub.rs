@@ -9,7 +9,6 @@ mod history;
 mod message;
 mod message_id;
 mod params;
-mod refusals;
 mod sessions;
 mod stream;
 

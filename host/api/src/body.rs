@@ -62,6 +62,10 @@ pub(crate) fn secret_json_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T
 }
 
 fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8], told: fn(&serde_json::Error) -> String) -> Result<T, ApiError> {
+    // serde takes an array for an object, its items for the fields in order; no document of ours says so.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::new(Kind::InvalidRequest, "the body must be a JSON object, not an array"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());

@@ -11,6 +11,7 @@ mod body;
 mod callback;
 mod connections;
 mod error;
+mod files;
 mod gate;
 mod idempotency;
 mod installs;
@@ -46,6 +47,7 @@ pub use limits::{RateLimit, TierLimits};
 
 use auth::Auth;
 use error::{ApiError, Dialect, Kind};
+use files::FilePlaces;
 use installs::Installs;
 use openapi::Reference;
 
@@ -91,6 +93,7 @@ struct Inner {
     attachments: Attachments,
     registry: Registry,
     installs: Installs,
+    file_places: FilePlaces,
     max_component_bytes: usize,
     store: Arc<dyn Store>,
     auth: Auth,
@@ -125,6 +128,7 @@ impl ApiState {
             attachments,
             registry,
             installs: Installs::new(),
+            file_places: FilePlaces::new(),
             max_component_bytes,
             store,
             auth,

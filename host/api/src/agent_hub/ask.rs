@@ -1,8 +1,12 @@
 //! What a client asks an assistant, checked field by field.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use vivarium_attachments::{IncomingContent, IncomingFile, MAX_FILES};
 use vivarium_domain::{Agent, OutputFormat, SessionId};
 use vivarium_runs::RunRequest;
@@ -21,7 +25,7 @@ pub(super) const SCHEMA_FIELD: &str = "responseFormat.json_schema.schema";
 
 /// A question of which nothing is kept.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AgentHubExecute)]
 pub(super) struct Execute {
     /// What is asked; not only white space.
@@ -36,6 +40,7 @@ pub(super) struct Execute {
     #[schema(value_type = Option<Vec<AttachmentForm>>, max_items = 10)]
     attachments: Option<Vec<Attachment>>,
     /// What the answer must be; without it, what the agent is set to.
+    #[schema(value_type = Option<ResponseFormatForm>)]
     response_format: Option<ResponseFormat>,
     /// Takes the place of the agent's prompt in this run.
     #[schema(max_length = 200000)]
@@ -46,7 +51,7 @@ pub(super) struct Execute {
 
 /// A message of a conversation.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AgentHubUserInput)]
 pub(super) struct UserInput {
     /// The conversation; without it, a new one.
@@ -58,12 +63,13 @@ pub(super) struct UserInput {
     #[schema(value_type = Option<Vec<AttachmentForm>>, max_items = 10)]
     attachments: Option<Vec<Attachment>>,
     /// What the answer must be; without it, what the agent is set to.
+    #[schema(value_type = Option<ResponseFormatForm>)]
     response_format: Option<ResponseFormat>,
 }
 
 /// A file: its bytes in base64, or where it is.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object")]
 struct Attachment {
     file_name: String,
     mime_type: String,
@@ -130,8 +136,12 @@ impl Attachment {
 
 /// What an answer must be.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-#[schema(as = AgentHubResponseFormat)]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    expecting = "an object with a type: text, json_object or json_schema"
+)]
 // serde lets a variant without braces pass with unknown fields.
 enum ResponseFormat {
     /// Text for a person.
@@ -145,9 +155,36 @@ enum ResponseFormat {
     },
 }
 
+/// [`ResponseFormat`] as the document has it: with no fields beside those that are named.
+struct ResponseFormatForm;
+
+impl PartialSchema for ResponseFormatForm {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = ResponseFormat::schema();
+        if let RefOr::T(Schema::OneOf(one_of)) = &mut schema {
+            for item in &mut one_of.items {
+                if let RefOr::T(Schema::Object(object)) = item {
+                    object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+                }
+            }
+        }
+        schema
+    }
+}
+
+impl ToSchema for ResponseFormatForm {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("AgentHubResponseFormat")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ResponseFormat::schemas(schemas);
+    }
+}
+
 /// A schema for an answer.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = AgentHubJsonSchema)]
 struct JsonSchema {
     /// What the schema describes: its title, unless it has one.
@@ -278,4 +315,35 @@ fn files(attachments: Option<Vec<Attachment>>) -> Result<Vec<IncomingFile>, ApiE
         return Err(ApiError::invalid("attachments", format!("may hold {MAX_FILES} files, not {sent}")));
     }
     attachments.into_iter().enumerate().map(|(index, attachment)| attachment.checked(index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_closes_each_response_format() {
+        let schema = serde_json::to_value(ResponseFormatForm::schema()).unwrap();
+        let forms = schema["oneOf"].as_array().unwrap();
+        assert_eq!(forms.len(), 3, "{schema}");
+        assert!(forms.iter().all(|form| form["additionalProperties"] == false), "{schema}");
+        let types: Vec<&Value> = forms.iter().map(|form| &form["properties"]["type"]["enum"][0]).collect();
+        assert_eq!(types, ["text", "json_object", "json_schema"]);
+    }
+
+    #[test]
+    fn a_schema_gets_its_name_as_its_title_unless_it_has_one() {
+        let ask = |schema: Value| {
+            let format =
+                serde_json::json!({"type": "json_schema", "json_schema": {"name": "person", "schema": schema}});
+            let body: Execute =
+                serde_json::from_value(serde_json::json!({"userInput": "q", "responseFormat": format})).unwrap();
+            match Ask::try_from(body).unwrap().format {
+                Some(OutputFormat::JsonSchema { schema }) => schema["title"].clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(ask(serde_json::json!({})), "person");
+        assert_eq!(ask(serde_json::json!({"title": "A person"})), "A person");
+    }
 }

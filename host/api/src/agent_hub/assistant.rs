@@ -83,7 +83,7 @@ impl From<Tool> for AgentTool {
 
 /// What a new agent is.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AssistantCreation)]
 pub(super) struct Creation {
     /// Unique within the tenant, and no UUID: those are ids.
@@ -119,7 +119,7 @@ pub(super) struct Creation {
 /// What is said of an agent: each field that is there takes the place of what was. `null` is the default again, where a field
 /// has one.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AssistantChange)]
 pub(super) struct Change {
     /// Unique within the tenant, and no UUID: those are ids.

@@ -12,13 +12,13 @@ use vivarium_store::AgentFilter;
 
 use super::AgentHubError;
 use super::assistant::{Assistant, Change, Changes, Creation, wrong};
-use super::params::{Named, Params};
-use super::refusals::{Any, Clash, Missing, OfBody, OfQuery};
+use super::params::Params;
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// That something was deleted.
 #[derive(Serialize, ToSchema)]
@@ -54,8 +54,6 @@ impl Deleted {
             body = Vec<Assistant>,
             headers(("Link" = String, description = "where there are more: `<…>; rel=\"next\"`")),
         ),
-        OfQuery,
-        Any,
     )
 )]
 pub(super) async fn list(
@@ -66,8 +64,8 @@ pub(super) async fn list(
     caller.needs(Scope::AgentsRead)?;
     let params = Params::read(uri.query(), &["limit", "cursor"])?;
     let limit = params.number("limit", 1..=MAX_PAGE as u64, MAX_PAGE as u64)?;
-    let before: Option<AgentId> =
-        params.text("cursor").map(str::parse).transpose().map_err(|error| ApiError::invalid("cursor", error))?;
+    let not_a_cursor = |_| ApiError::invalid("cursor", "must be the cursor of a Link header, which is a UUID");
+    let before: Option<AgentId> = params.text("cursor").map(str::parse).transpose().map_err(not_a_cursor)?;
     let filter = AgentFilter { team: None, before, limit: usize::try_from(limit).unwrap_or(MAX_PAGE) };
     let page = state.0.agents.list(&caller.tenant, filter).await?;
     let default = state.0.agents.default_model();
@@ -92,7 +90,7 @@ pub(super) fn linked(link: Option<String>, mut response: Response) -> Response {
     path = "/api/assistants",
     tag = "Agent hub",
     request_body = Creation,
-    responses((status = 201, description = "The agent", body = Assistant), OfBody, Clash, Any)
+    responses((status = 201, description = "The agent", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -116,12 +114,12 @@ pub(super) async fn create(
     path = "/api/assistants/{assistantId}",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    responses((status = 200, description = "The agent", body = Assistant), Missing, Any)
+    responses((status = 200, description = "The agent", body = Assistant))
 )]
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
 ) -> Result<Json<Assistant>, AgentHubError> {
     caller.needs(Scope::AgentsRead)?;
     let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
@@ -137,12 +135,12 @@ pub(super) async fn one(
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = Change,
-    responses((status = 200, description = "The agent as it is now", body = Assistant), OfBody, Missing, Clash, Any)
+    responses((status = 200, description = "The agent as it is now", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn change(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
     request: Request,
 ) -> Result<Json<Assistant>, AgentHubError> {
     changed(&state, &caller, &assistant, request).await
@@ -157,12 +155,12 @@ pub(super) async fn change(
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = Change,
-    responses((status = 200, description = "The agent as it is now", body = Assistant), OfBody, Missing, Clash, Any)
+    responses((status = 200, description = "The agent as it is now", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn replace(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
     request: Request,
 ) -> Result<Json<Assistant>, AgentHubError> {
     changed(&state, &caller, &assistant, request).await
@@ -193,12 +191,12 @@ async fn changed(
     path = "/api/assistants/{assistantId}",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    responses((status = 200, description = "It is deleted", body = Deleted), Missing, Any)
+    responses((status = 200, description = "It is deleted", body = Deleted))
 )]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
 ) -> Result<Json<Deleted>, AgentHubError> {
     caller.needs(Scope::AgentsWrite)?;
     let agents = &state.0.agents;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use vivarium_attachments::ReadFile;
 use vivarium_domain::{Agent, EventBody};
@@ -14,15 +14,15 @@ use vivarium_runs::{Attachment, Item, RunRequest, StartError};
 use super::AgentHubError;
 use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
 use super::message::{Awaited, Message};
-use super::params::Named;
-use super::refusals::{Any, Clash, Missing, OfBody};
 use super::stream::{StreamEvent, Telling};
 use crate::ApiState;
 use crate::attend::{Attended, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
+use crate::files::FilePlace;
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 use crate::sse::{Ends, accepts_events, follow};
 
 /// Ask an agent, once
@@ -41,23 +41,21 @@ use crate::sse::{Ends, accepts_events, follow};
             content((Message = "application/json"), (StreamEvent = "text/event-stream")),
             headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
         ),
-        OfBody,
-        Missing,
-        Clash,
-        Any,
+        (status = 409, description = "The session is busy and its agent lets no message wait, the run was cancelled, or the agent's mode or provider is not there any more"),
     )
 )]
 pub(super) async fn execute(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
     request: Request,
 ) -> Result<Response, AgentHubError> {
     let (head, body) = request.into_parts();
+    let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
     let ask = Ask::try_from(json_of::<Execute>(&body)?)?;
     let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
-    Ok(asked(&state, &caller, &agent, ask, accepts_events(&head.headers)).await?)
+    Ok(asked(&state, &caller, &agent, ask, place, accepts_events(&head.headers)).await?)
 }
 
 /// Say something in a conversation with an agent
@@ -77,19 +75,17 @@ pub(super) async fn execute(
             content((Message = "application/json"), (StreamEvent = "text/event-stream")),
             headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
         ),
-        OfBody,
-        Missing,
-        Clash,
-        Any,
+        (status = 409, description = "The session is busy and its agent lets no message wait, the run was cancelled, or the agent's mode or provider is not there any more"),
     )
 )]
 pub(super) async fn user_input(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(assistant): Named,
+    Segment(assistant): Segment<String>,
     request: Request,
 ) -> Result<Response, AgentHubError> {
     let (head, body) = request.into_parts();
+    let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
     let ask = Ask::try_from(json_of::<UserInput>(&body)?)?;
     let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
@@ -99,7 +95,13 @@ pub(super) async fn user_input(
             return Err(no_such_session().into());
         }
     }
-    Ok(asked(&state, &caller, &agent, ask, accepts_events(&head.headers)).await?)
+    Ok(asked(&state, &caller, &agent, ask, place, accepts_events(&head.headers)).await?)
+}
+
+/// A place for the body, if it is a large one.
+async fn place(state: &ApiState, caller: &Caller, headers: &HeaderMap) -> Result<Option<FilePlace>, ApiError> {
+    let (ordinary, patience) = (state.0.max_body_bytes, state.0.body_timeout);
+    state.0.file_places.place(&caller.tenant, headers, ordinary, patience).await
 }
 
 /// Starts the run and gives its answer.
@@ -108,6 +110,7 @@ async fn asked(
     caller: &Arc<Caller>,
     agent: &Agent,
     mut ask: Ask,
+    place: Option<FilePlace>,
     as_stream: bool,
 ) -> Result<Response, ApiError> {
     caller.limits.take_request()?;
@@ -118,6 +121,8 @@ async fn asked(
     let request = RunRequest { attachments, ..ask.request(agent) };
     let as_json = !request.output.is_text();
     let started = state.0.runs.start(&caller.tenant, request).await.map_err(refused)?;
+    // What came is where it belongs.
+    drop(place);
     let run = attend(state, caller, &started).await?;
     let run_id = HeaderValue::from_str(&started.run_id.to_string());
     let session = (!stateless).then_some(started.session_id);
@@ -126,7 +131,11 @@ async fn asked(
         let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
         follow(run, Telling::new(state.clone(), awaited, as_json), ends)
     } else {
-        Json(answer(state, awaited, run).await?).into_response()
+        match answer(state, awaited, run).await {
+            Ok(message) => Json(message).into_response(),
+            // With the run's id, as any answer about it.
+            Err(error) => AgentHubError::from(error).into_response(),
+        }
     };
     if let Ok(run_id) = run_id {
         response.headers_mut().insert("x-run-id", run_id);

@@ -10,12 +10,12 @@ use super::AgentHubError;
 use super::assistants::linked;
 use super::message::Message;
 use super::message_id;
-use super::params::{Named, Params};
-use super::refusals::{Any, Missing, OfQuery};
+use super::params::Params;
 use super::sessions::found;
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// A client that knows nothing of pages has a whole conversation, unless it is a very long one.
 const MAX_PAGE: u64 = 1_000;
@@ -40,15 +40,12 @@ const MAX_PAGE: u64 = 1_000;
             body = Vec<Message>,
             headers(("Link" = String, description = "where there are older ones: `<…>; rel=\"prev\"`")),
         ),
-        OfQuery,
-        Missing,
-        Any,
     )
 )]
 pub(super) async fn messages(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(id): Named,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Response, AgentHubError> {
     let params = Params::read(uri.query(), &["limit", "before"])?;

@@ -1,30 +1,11 @@
-//! What stands in a path and in a query string. A parameter that is not known is refused: a typing error would otherwise
+//! What stands in a query string. A parameter that is not known is refused: a typing error would otherwise
 //! pass as a request for something else.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use axum::extract::{FromRequestParts, Path};
-use axum::http::request::Parts;
-
-use super::AgentHubError;
 use crate::error::{ApiError, Kind};
 use crate::query;
-
-/// The one name or id in a path.
-pub(super) struct Named(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Named {
-    type Rejection = AgentHubError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AgentHubError> {
-        // What is not UTF-8 is nobody's name.
-        let found: Result<Path<String>, _> = Path::from_request_parts(parts, state).await;
-        found
-            .map(|Path(name)| Self(name))
-            .map_err(|_| ApiError::new(Kind::NotFound, "the path must be percent-encoded UTF-8").into())
-    }
-}
 
 /// The parameters of a query string.
 pub(super) struct Params(BTreeMap<String, String>);

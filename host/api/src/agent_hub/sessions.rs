@@ -13,12 +13,12 @@ use vivarium_store::{SessionFilter, SessionStart};
 use super::AgentHubError;
 use super::assistants::Deleted;
 use super::message::Message;
-use super::params::{Named, Params};
-use super::refusals::{Any, Clash, Missing, OfBody, OfQuery};
+use super::params::Params;
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 const DEFAULT_PAGE: u64 = 20;
 const MAX_PAGE: u64 = 100;
@@ -92,7 +92,7 @@ struct Meta {
 
 /// What a new conversation is.
 #[derive(serde::Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AgentHubSessionCreation)]
 struct Creation {
     /// The agent's id or name.
@@ -110,7 +110,7 @@ struct Creation {
 
 /// What becomes of a conversation.
 #[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 #[schema(as = AgentHubSessionChange)]
 struct Change {
     /// Its title.
@@ -137,7 +137,7 @@ pub(super) async fn found(state: &ApiState, tenant: &TenantId, id: &str) -> Resu
     path = "/api/sessions",
     tag = "Agent hub",
     request_body = Creation,
-    responses((status = 201, description = "The session", body = Begun), OfBody, Missing, Any)
+    responses((status = 201, description = "The session", body = Begun), (status = 404, description = "There is no such agent"))
 )]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -169,7 +169,7 @@ pub(super) async fn create(
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 100, description = "sessions on a page; without it, 20"),
         ("assistantId" = Option<String>, Query, nullable = false, description = "only those with this agent, by its id or name"),
     ),
-    responses((status = 200, description = "A page of sessions", body = Sessions), OfQuery, Any)
+    responses((status = 200, description = "A page of sessions", body = Sessions))
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -216,12 +216,12 @@ async fn agent_id(state: &ApiState, tenant: &TenantId, assistant: &str) -> Resul
     path = "/api/sessions/{sessionId}",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
-    responses((status = 200, description = "The session", body = Session), Missing, Any)
+    responses((status = 200, description = "The session", body = Session))
 )]
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(id): Named,
+    Segment(id): Segment<String>,
 ) -> Result<Json<Session>, AgentHubError> {
     Ok(Json(found(&state, &caller.tenant, &id).await?.into()))
 }
@@ -235,12 +235,12 @@ pub(super) async fn one(
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
     request_body = Change,
-    responses((status = 200, description = "The session as it is now", body = Session), OfBody, Missing, Any)
+    responses((status = 200, description = "The session as it is now", body = Session))
 )]
 pub(super) async fn rename(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(id): Named,
+    Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Json<Session>, AgentHubError> {
     let (head, body) = request.into_parts();
@@ -259,12 +259,12 @@ pub(super) async fn rename(
     path = "/api/sessions/{sessionId}",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
-    responses((status = 200, description = "It is deleted", body = Deleted), Missing, Clash, Any)
+    responses((status = 200, description = "It is deleted", body = Deleted), (status = 409, description = "A run of the session does not end"))
 )]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Named(id): Named,
+    Segment(id): Segment<String>,
 ) -> Result<Json<Deleted>, AgentHubError> {
     let id = found(&state, &caller.tenant, &id).await?.id;
     state.0.runs.delete_session(&caller.tenant, &id).await?;

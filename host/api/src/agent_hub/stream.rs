@@ -13,7 +13,7 @@ use crate::sse::{View, write_json_event};
 
 /// An event of the stream: the data of one line that begins with `data: `.
 #[derive(Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "lowercase")]
 #[schema(as = AgentHubStreamEvent)]
 pub(super) enum StreamEvent {
     /// A piece of the answer.
@@ -33,6 +33,7 @@ pub(super) enum StreamEvent {
     /// There will be no answer.
     Error {
         /// Why.
+        #[serde(rename = "errorDetails")]
         error_details: ErrorDetails,
     },
 }

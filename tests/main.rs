@@ -8,6 +8,7 @@
     reason = "a failed expectation is a failed test, and what was left out is said"
 )]
 
+mod agents;
 mod architecture;
 mod assisters;
 mod bad_day;

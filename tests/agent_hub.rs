@@ -247,6 +247,30 @@ async fn agents_are_listed_page_by_page_where_a_client_asks_for_pages() {
 }
 
 #[tokio::test]
+async fn a_page_of_long_prompts_ends_early_and_says_where_the_next_one_begins() {
+    let host = host(&ScriptedModel::start().await).await;
+    for number in 0..120 {
+        let mut body = named(&format!("agent-{number}"));
+        // Of one byte each, 200,000 of them.
+        body["llmPrompt"] = json!("x".repeat(200_000));
+        agent(&host, &body).await;
+    }
+    let (mut path, mut names, mut pages) = ("/api/assistants".to_owned(), Vec::new(), 0);
+    loop {
+        let page = host.get(&path).await;
+        let link = page.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let page: Vec<Value> = page.json().await.unwrap();
+        assert!(page.len() <= 50, "{}", page.len());
+        names.extend(page.iter().map(|agent| text(&agent["name"])));
+        pages += 1;
+        let Some(link) = link else { break };
+        path = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+    }
+    let expected: Vec<String> = (0..120).rev().map(|number| format!("agent-{number}")).collect();
+    assert_eq!((names, pages), (expected, 3));
+}
+
+#[tokio::test]
 async fn the_documents_stateless_sample_is_answered_as_documented_and_nothing_is_kept() {
     let (model, host) = answering().await;
     let id = my_assistant(&host).await;

@@ -5,7 +5,9 @@ mod check;
 
 use std::sync::Arc;
 
-use vivarium_domain::{Agent, AgentConfig, AgentId, KeyId, ModelInfo, ModelName, Team, TeamId, TenantId, Timestamp, ToolManifest};
+use vivarium_domain::{
+    Agent, AgentConfig, AgentId, KeyId, ModelInfo, ModelName, Team, TeamId, TenantId, Timestamp, ToolManifest,
+};
 use vivarium_models::Models;
 use vivarium_registry::{Registry, RegistryError};
 use vivarium_store::{AgentFilter, Batch, Condition, Page, Store, StoreError, Write};

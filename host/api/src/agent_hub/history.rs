@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
-use vivarium_domain::Run;
+use vivarium_domain::{Run, SessionId, SessionMessage, TenantId};
 
 use super::AgentHubError;
-use super::assistants::linked;
+use super::assistants::{MAX_PAGE_BYTES, PIECE, linked};
 use super::message::Message;
 use super::message_id;
 use super::params::Params;
@@ -20,10 +20,33 @@ use crate::segment::Segment;
 /// A client that knows nothing of pages has a whole conversation, unless it is a very long one.
 const MAX_PAGE: u64 = 1_000;
 
+/// The last messages before number `end`, and the number of the first of them. Read in pieces, from the end: the page ends
+/// early where its texts are long.
+async fn page(
+    state: &ApiState,
+    tenant: &TenantId,
+    session: &SessionId,
+    end: u64,
+    limit: u64,
+) -> Result<(u64, Vec<SessionMessage>), ApiError> {
+    let least = end.saturating_sub(limit);
+    let (mut first, mut bytes) = (end, 0);
+    let mut pieces = Vec::new();
+    while first > least && bytes < MAX_PAGE_BYTES {
+        let from = first.saturating_sub(PIECE as u64).max(least);
+        let count = usize::try_from(first - from).unwrap_or_default();
+        let piece = state.0.runs.messages(tenant, session, from, count).await?;
+        bytes += piece.iter().map(|stored| stored.message.text().len()).sum::<usize>();
+        pieces.push(piece);
+        first = from;
+    }
+    Ok((first, pieces.into_iter().rev().flatten().collect()))
+}
+
 /// What was said in a conversation
 ///
 /// The last `limit` messages, the oldest of them first; with `before`, the last ones before that message. Where there are
-/// older ones, the `Link` header has their page's address. Needs the scope `runs`.
+/// older ones, the `Link` header has their page's address; a page also ends after 4 MiB of texts. Needs the scope `runs`.
 #[utoipa::path(
     get,
     path = "/api/sessions/{sessionId}/messages",
@@ -57,9 +80,7 @@ pub(super) async fn messages(
             .filter(|number| *number < session.messages)
             .ok_or_else(|| ApiError::invalid("before", "must be the id of a message of this session"))?,
     };
-    let first = end.saturating_sub(limit);
-    let count = usize::try_from(end - first).unwrap_or_default();
-    let page = state.0.runs.messages(&caller.tenant, &session.id, first, count).await?;
+    let (first, page) = page(&state, &caller.tenant, &session.id, end, limit).await?;
     let older = page.first().filter(|_| first > 0);
     let link = older.map(|oldest| {
         let before = message_id::of_session(&session.id, first, oldest.at);

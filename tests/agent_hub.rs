@@ -845,6 +845,54 @@ async fn agents_and_conversations_outlive_a_crash_and_are_the_same_in_every_dial
 }
 
 #[tokio::test]
+async fn an_agent_of_the_native_api_is_this_dialects_with_all_that_it_is_set_to() {
+    let model = ScriptedModel::start().await;
+    let host = host(&model).await;
+    let mine = my_assistant(&host).await;
+    let theirs = ok(&host, Method::GET, "/v1/agents/my-assistant", None).await;
+    assert_eq!((&theirs["id"], &theirs["model"]), (&json!(mine), &json!("openai/scripted")), "{theirs}");
+
+    let body = json!({"name": "strict", "output": {"type": "json_object"}, "whenBusy": "reject", "tools": []});
+    let (status, made) = host.json(Method::POST, "/v1/agents", Some(&body)).await;
+    assert_eq!(status, 201, "{made}");
+    let shown = ok(&host, Method::GET, "/api/assistants/strict", None).await;
+    assert_eq!(
+        (&shown["id"], &shown["llmProvider"], &shown["llmModel"]),
+        (&made["id"], &json!("openai"), &json!("scripted"))
+    );
+    let named: Vec<String> = ok(&host, Method::GET, "/api/assistants", None)
+        .await
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|agent| text(&agent["name"]))
+        .collect();
+    assert_eq!(named, ["strict", "my-assistant"]);
+
+    model.then(Answer::text(r#"{"a": 1}"#));
+    let answer = ok(&host, Method::POST, "/api/assistants/strict/user-input", Some(&json!({"userInput": "q"}))).await;
+    assert_eq!((&answer["message_type"], &answer["data"]["json"]), (&json!("json"), &json!({"a": 1})));
+
+    // A session that is busy refuses, and the refusal comes before any stream.
+    model.then(Answer::Silence);
+    let again = json!({"userInput": "and?", "sessionId": answer["session_id"]});
+    let request = host.request(Method::POST, "/api/assistants/strict/user-input").json(&again);
+    let waiting = tokio::spawn(request.send());
+    model.received(2).await;
+    let busy = host
+        .request(Method::POST, "/api/assistants/strict/user-input")
+        .header("accept", "text/event-stream")
+        .json(&again);
+    assert_snapshot!(self::shown(host.send(busy).await).await, @r#"409 {"error":{"message":"a run of this session is under way, or the session is being deleted; try again when that has ended","code":"CONFLICT"}}"#);
+    // To delete the session ends what is under way in it.
+    let session = text(&answer["session_id"]);
+    ok(&host, Method::DELETE, &format!("/api/sessions/{session}"), None).await;
+    let ended = soon("the run's end", waiting).await.unwrap().unwrap();
+    assert_eq!(ended.status().as_u16(), 409);
+    assert_eq!(ended.json::<Value>().await.unwrap()["error"]["code"], "CONFLICT");
+}
+
+#[tokio::test]
 async fn a_foreign_id_and_an_unknown_one_are_the_same_404_on_every_route() {
     let model = ScriptedModel::start().await;
     model.always(Answer::text("An answer."));

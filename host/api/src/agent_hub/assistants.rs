@@ -48,6 +48,7 @@ impl Deleted {
 #[utoipa::path(
     get,
     path = "/api/assistants",
+    operation_id = "hubListAssistants",
     tag = "Agent hub",
     params(
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "at most so many; without it, 1000"),
@@ -116,6 +117,7 @@ pub(super) fn linked(link: Option<String>, mut response: Response) -> Response {
 #[utoipa::path(
     post,
     path = "/api/assistants",
+    operation_id = "hubCreateAssistant",
     tag = "Agent hub",
     request_body = Creation,
     responses((status = 201, description = "The agent", body = Assistant), (status = 409, description = "Another agent has the name"))
@@ -140,6 +142,7 @@ pub(super) async fn create(
 #[utoipa::path(
     get,
     path = "/api/assistants/{assistantId}",
+    operation_id = "hubGetAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     responses((status = 200, description = "The agent", body = Assistant))
@@ -160,6 +163,7 @@ pub(super) async fn one(
 #[utoipa::path(
     patch,
     path = "/api/assistants/{assistantId}",
+    operation_id = "hubChangeAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = Change,
@@ -180,6 +184,7 @@ pub(super) async fn change(
 #[utoipa::path(
     put,
     path = "/api/assistants/{assistantId}",
+    operation_id = "hubReplaceAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = Change,
@@ -217,6 +222,7 @@ async fn changed(
 #[utoipa::path(
     delete,
     path = "/api/assistants/{assistantId}",
+    operation_id = "hubDeleteAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     responses((status = 200, description = "It is deleted", body = Deleted))

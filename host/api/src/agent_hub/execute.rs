@@ -31,6 +31,7 @@ use crate::sse::{Ends, accepts_events, follow};
 #[utoipa::path(
     post,
     path = "/api/assistants/{assistantId}/execute",
+    operation_id = "hubExecute",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = Execute,
@@ -65,6 +66,7 @@ pub(super) async fn execute(
 #[utoipa::path(
     post,
     path = "/api/assistants/{assistantId}/user-input",
+    operation_id = "hubUserInput",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
     request_body = UserInput,

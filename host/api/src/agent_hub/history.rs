@@ -50,6 +50,7 @@ async fn page(
 #[utoipa::path(
     get,
     path = "/api/sessions/{sessionId}/messages",
+    operation_id = "hubListMessages",
     tag = "Agent hub",
     params(
         ("sessionId" = String, Path, description = "the session's id"),

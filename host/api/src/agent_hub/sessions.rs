@@ -135,6 +135,7 @@ pub(super) async fn found(state: &ApiState, tenant: &TenantId, id: &str) -> Resu
 #[utoipa::path(
     post,
     path = "/api/sessions",
+    operation_id = "hubCreateSession",
     tag = "Agent hub",
     request_body = Creation,
     responses((status = 201, description = "The session", body = Begun), (status = 404, description = "There is no such agent"))
@@ -163,6 +164,7 @@ pub(super) async fn create(
 #[utoipa::path(
     get,
     path = "/api/sessions",
+    operation_id = "hubListSessions",
     tag = "Agent hub",
     params(
         ("page" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000000, description = "from 1"),
@@ -214,6 +216,7 @@ async fn agent_id(state: &ApiState, tenant: &TenantId, assistant: &str) -> Resul
 #[utoipa::path(
     get,
     path = "/api/sessions/{sessionId}",
+    operation_id = "hubGetSession",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
     responses((status = 200, description = "The session", body = Session))
@@ -232,6 +235,7 @@ pub(super) async fn one(
 #[utoipa::path(
     patch,
     path = "/api/sessions/{sessionId}",
+    operation_id = "hubRenameSession",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
     request_body = Change,
@@ -257,6 +261,7 @@ pub(super) async fn rename(
 #[utoipa::path(
     delete,
     path = "/api/sessions/{sessionId}",
+    operation_id = "hubDeleteSession",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
     responses((status = 200, description = "It is deleted", body = Deleted), (status = 409, description = "A run of the session does not end"))

@@ -1128,80 +1128,80 @@ async fn what_is_wrong_with_a_body_is_told_with_the_fields_name() {
         refuse(Method::PATCH, "/api/assistants/my-assistant", body).await;
     }
     assert_snapshot!(told, @r#"
-        userInput | userInput is required
-        - | the body must be a JSON object, not an array
-        - | the body must be a JSON object, not an array
-        userInput | userInput: invalid type: integer `7`, expected a string at line 1 column 14
-        userInput | userInput must not be empty
-        userInput | userInput must have at most 200000 characters, not 200001
-        sessionId | sessionId: unknown field `sessionId`, expected one of `userInput`, `attachments`, `responseFormat`, `promptOverride`, `includeToolCalls` at line 1 column 12
-        attachments | attachments: invalid type: map, expected a sequence at line 1 column 15
-        attachments[0].fileName | attachments[0].fileName is required
-        attachments[0] | attachments[0] must have either data (base64) or a url
-        attachments[0] | attachments[0] must have either data (base64) or a url
-        attachments[0].size | attachments[0].size: unknown field `size`, expected one of `fileName`, `mimeType`, `data`, `url` at line 1 column 76
-        attachments | attachments may hold 10 files, not 11
-        responseFormat | responseFormat: invalid type: string "json", expected an object with a type: text, json_object or json_schema at line 1 column 24
-        responseFormat.type | responseFormat.type is required
-        responseFormat.type | responseFormat.type: unknown variant `xml`, expected one of `text`, `json_object`, `json_schema` at line 1 column 31
-        responseFormat | responseFormat: unknown field `x`, there are no fields at line 1 column 39
-        responseFormat.json_schema | responseFormat.json_schema is required
-        responseFormat.json_schema.name | responseFormat.json_schema.name must be 1 to 64 of a-z, A-Z, 0-9, '-' and '_'
-        responseFormat.json_schema.name | responseFormat.json_schema.name must be 1 to 64 of a-z, A-Z, 0-9, '-' and '_'
-        responseFormat | responseFormat: invalid type: sequence, expected a map at line 1 column 79
-        responseFormat.json_schema.schema | responseFormat.json_schema.schema must be a valid JSON Schema: 7 is not valid under any of the schemas listed in the 'anyOf' keyword
-        responseFormat.json_schema.schema | responseFormat.json_schema.schema may have 65536 bytes, not 70030
-        responseFormat | responseFormat: invalid type: string "yes", expected a boolean at line 1 column 94
-        promptOverride | promptOverride: invalid type: integer `7`, expected a string at line 1 column 19
-        promptOverride | promptOverride must have at most 200000 characters, not 200001
-        includeToolCalls | includeToolCalls: invalid type: string "yes", expected a boolean at line 1 column 25
-        stream | stream: unknown field `stream`, expected one of `userInput`, `attachments`, `responseFormat`, `promptOverride`, `includeToolCalls` at line 1 column 9
-        userInput | userInput is required
-        sessionId | sessionId: a session id must be 1 to 128 visible ASCII characters, not "" at line 1 column 15
-        sessionId | sessionId: a session id must be 1 to 128 visible ASCII characters, not "a b" at line 1 column 18
-        sessionId | sessionId: invalid type: integer `7`, expected a string at line 1 column 14
-        promptOverride | promptOverride: unknown field `promptOverride`, expected one of `sessionId`, `userInput`, `attachments`, `responseFormat` at line 1 column 17
-        assistantId | assistantId is required
-        assistantId | assistantId: invalid type: integer `7`, expected a string at line 1 column 16
-        title | title must have 1 to 200 characters and no control characters
-        title | title must have 1 to 200 characters and no control characters
-        title | title must have 1 to 200 characters and no control characters
-        messages | messages: unknown field `messages`, expected `assistantId` or `title` at line 1 column 40
-        title | title is required
-        title | title: invalid type: null, expected a string at line 1 column 13
-        title | title: invalid type: integer `7`, expected a string at line 1 column 10
-        title | title must have 1 to 200 characters and no control characters
-        id | id: unknown field `id`, expected `title` at line 1 column 5
-        name | name is required
-        llmModel | llmModel is required
-        name | name must have 1 to 128 characters, not 0
-        name | name must not begin or end with a space, nor hold a line break or a tab
-        name | name must have 1 to 128 characters, not 129
-        name | name must not be a UUID: those are ids
-        llmProvider | llmProvider must be a provider that is configured here (openai, embedded), not ""
-        llmModel | llmModel must have 1 to 128 characters and no control characters
-        llmModel | llmModel must have 1 to 128 characters and no control characters
-        llmPrompt | llmPrompt must have at most 200000 characters, not 200001
-        llmPrompt | llmPrompt must not hold the control character U+0000
-        description | description must have at most 4000 characters, not 4001
-        maxTokens | maxTokens must be an integer from 1 to 1000000, not 0
-        maxTokens | maxTokens: invalid value: integer `-1`, expected u32 at line 1 column 60
-        maxTokens | maxTokens must be an integer from 1 to 1000000, not 1000001
-        maxTokens | maxTokens: invalid type: floating point `1.5`, expected u32 at line 1 column 61
-        tools | tools: invalid type: string "web_fetch", expected a sequence at line 1 column 78
-        tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never) at line 1 column 70
-        tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never) at line 1 column 83
-        tools | tools names "nothing"; there are: web_fetch
-        tools | tools names "web_fetch" twice
-        tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never) at line 1 column 108
-        mode | mode must be one of: chat, coding, research
-        temperature | temperature: unknown field `temperature`, expected one of `name`, `llmProvider`, `llmModel`, `llmPrompt`, `description`, `maxTokens`, `tools`, `mode` at line 1 
-        name | name: invalid type: null, expected a string at line 1 column 12
-        llmProvider | llmProvider: invalid type: null, expected a string at line 1 column 19
-        llmModel | llmModel: invalid type: integer `7`, expected a string at line 1 column 13
-        maxTokens | maxTokens: invalid type: string "many", expected u32 at line 1 column 19
-        llmProvider | llmProvider must be a provider that is configured here (openai, embedded), not "acme"
-        id | id: unknown field `id`, expected one of `name`, `llmProvider`, `llmModel`, `llmPrompt`, `description`, `maxTokens`, `tools`, `mode` at line 1 column 5
+    userInput | userInput is required
+    - | the body must be a JSON object, not an array
+    - | the body must be a JSON object, not an array
+    userInput | userInput: invalid type: integer `7`, expected a string
+    userInput | userInput must not be empty
+    userInput | userInput must have at most 200000 characters, not 200001
+    sessionId | there is no field sessionId, expected one of `userInput`, `attachments`, `responseFormat`, `promptOverride`, `includeToolCalls`
+    attachments | attachments: invalid type: an object, expected an array
+    attachments[0].fileName | attachments[0].fileName is required
+    attachments[0] | attachments[0] must have either data (base64) or a url
+    attachments[0] | attachments[0] must have either data (base64) or a url
+    attachments[0].size | there is no field attachments[0].size, expected one of `fileName`, `mimeType`, `data`, `url`
+    attachments | attachments may hold 10 files, not 11
+    responseFormat | responseFormat: invalid type: string "json", expected an object with a type: text, json_object or json_schema
+    responseFormat.type | responseFormat.type is required
+    responseFormat.type | responseFormat.type: unknown variant `xml`, expected one of `text`, `json_object`, `json_schema`
+    responseFormat.x | there is no field responseFormat.x, there are no fields
+    responseFormat.json_schema | responseFormat.json_schema is required
+    responseFormat.json_schema.name | responseFormat.json_schema.name must be 1 to 64 of a-z, A-Z, 0-9, '-' and '_'
+    responseFormat.json_schema.name | responseFormat.json_schema.name must be 1 to 64 of a-z, A-Z, 0-9, '-' and '_'
+    responseFormat | responseFormat: invalid type: an array, expected an object
+    responseFormat.json_schema.schema | responseFormat.json_schema.schema must be a valid JSON Schema: 7 is not valid under any of the schemas listed in the 'anyOf' keyword
+    responseFormat.json_schema.schema | responseFormat.json_schema.schema may have 65536 bytes, not 70030
+    responseFormat | responseFormat: invalid type: string "yes", expected a boolean
+    promptOverride | promptOverride: invalid type: integer `7`, expected a string
+    promptOverride | promptOverride must have at most 200000 characters, not 200001
+    includeToolCalls | includeToolCalls: invalid type: string "yes", expected a boolean
+    stream | there is no field stream, expected one of `userInput`, `attachments`, `responseFormat`, `promptOverride`, `includeToolCalls`
+    userInput | userInput is required
+    sessionId | sessionId: a session id must be 1 to 128 visible ASCII characters, not ""
+    sessionId | sessionId: a session id must be 1 to 128 visible ASCII characters, not "a b"
+    sessionId | sessionId: invalid type: integer `7`, expected a string
+    promptOverride | there is no field promptOverride, expected one of `sessionId`, `userInput`, `attachments`, `responseFormat`
+    assistantId | assistantId is required
+    assistantId | assistantId: invalid type: integer `7`, expected a string
+    title | title must have 1 to 200 characters and no control characters
+    title | title must have 1 to 200 characters and no control characters
+    title | title must have 1 to 200 characters and no control characters
+    messages | there is no field messages, expected `assistantId` or `title`
+    title | title is required
+    title | title: invalid type: null, expected a string
+    title | title: invalid type: integer `7`, expected a string
+    title | title must have 1 to 200 characters and no control characters
+    id | there is no field id, expected `title`
+    name | name is required
+    llmModel | llmModel is required
+    name | name must have 1 to 128 characters, not 0
+    name | name must not begin or end with a space, nor hold a line break or a tab
+    name | name must have 1 to 128 characters, not 129
+    name | name must not be a UUID: those are ids
+    llmProvider | llmProvider must be a provider that is configured here (openai, embedded), not ""
+    llmModel | llmModel must have 1 to 128 characters and no control characters
+    llmModel | llmModel must have 1 to 128 characters and no control characters
+    llmPrompt | llmPrompt must have at most 200000 characters, not 200001
+    llmPrompt | llmPrompt must not hold the control character U+0000
+    description | description must have at most 4000 characters, not 4001
+    maxTokens | maxTokens must be an integer from 1 to 1000000, not 0
+    maxTokens | maxTokens: invalid value: integer `-1`, expected an integer from 0
+    maxTokens | maxTokens must be an integer from 1 to 1000000, not 1000001
+    maxTokens | maxTokens: invalid type: floating point `1.5`, expected an integer from 0
+    tools | tools: invalid type: string "web_fetch", expected an array
+    tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
+    tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
+    tools | tools names "nothing"; there are: web_fetch
+    tools | tools names "web_fetch" twice
+    tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
+    mode | mode must be one of: chat, coding, research
+    temperature | there is no field temperature, expected one of `name`, `llmProvider`, `llmModel`, `llmPrompt`, `description`, `maxTokens`, `tools`, `mode`
+    name | name: invalid type: null, expected a string
+    llmProvider | llmProvider: invalid type: null, expected a string
+    llmModel | llmModel: invalid type: integer `7`, expected a string
+    maxTokens | maxTokens: invalid type: string "many", expected an integer from 0
+    llmProvider | llmProvider must be a provider that is configured here (openai, embedded), not "acme"
+    id | there is no field id, expected one of `name`, `llmProvider`, `llmModel`, `llmPrompt`, `description`, `maxTokens`, `tools`, `mode`
     "#);
     assert!(model.requests().is_empty());
     let (status, answer) = host.json(Method::POST, "/api/assistants", Some(&named("my-assistant"))).await;

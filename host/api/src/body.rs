@@ -69,31 +69,69 @@ fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8], told: fn(&serde_json::Error
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());
-        wrong_json(&path, &told(&error), error.is_data())
+        match (error.is_data(), is_json_text(body)) {
+            (true, _) => wrong_data(&path, &told(&error)),
+            // For a number in place of a name serde has no better word than broken JSON.
+            (false, true) if path != "." => wrong_data(&path, "invalid type, expected a string"),
+            (false, _) => not_json(&told(&error)),
+        }
     })?;
-    reader.end().map_err(|error| wrong_json(".", &told(&error), false))?;
+    reader.end().map_err(|error| not_json(&told(&error)))?;
     Ok(value)
 }
 
-fn wrong_json(path: &str, reason: &str, of_data: bool) -> ApiError {
-    if !of_data {
-        return ApiError::new(Kind::InvalidRequest, format!("the body is not JSON: {reason}"));
-    }
+fn is_json_text(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+fn not_json(reason: &str) -> ApiError {
+    ApiError::new(Kind::InvalidRequest, format!("the body is not JSON: {reason}"))
+}
+
+/// JSON, but not what is documented: the error names the field, in the words of JSON.
+fn wrong_data(path: &str, reason: &str) -> ApiError {
+    let reason = in_words_of_json(reason);
     let within = |field: &str| if path == "." { field.to_owned() } else { format!("{path}.{field}") };
-    if let Some(missing) = quoted_after("missing field ", reason) {
+    if let Some((missing, _)) = quoted_after("missing field ", &reason) {
         let missing = within(missing);
         return ApiError::new(Kind::MissingParameter, format!("{missing} is required")).about(missing);
     }
-    match (path, quoted_after("unknown field ", reason)) {
-        (".", Some(unknown)) => ApiError::new(Kind::InvalidParameter, reason.to_owned()).about(unknown.to_owned()),
-        (".", None) => ApiError::new(Kind::InvalidRequest, format!("the body is not as documented: {reason}")),
-        (path, _) => ApiError::new(Kind::InvalidParameter, format!("{path}: {reason}")).about(path.to_owned()),
+    if let Some((unknown, rest)) = quoted_after("unknown field ", &reason) {
+        let named = path == unknown || path.ends_with(&format!(".{unknown}"));
+        let unknown = if named { path.to_owned() } else { within(unknown) };
+        return ApiError::new(Kind::InvalidParameter, format!("there is no field {unknown}{rest}")).about(unknown);
+    }
+    match path {
+        "." => ApiError::new(Kind::InvalidRequest, format!("the body is not as documented: {reason}")),
+        path => ApiError::new(Kind::InvalidParameter, format!("{path}: {reason}")).about(path.to_owned()),
     }
 }
 
-/// The name that serde puts into backquotes after these words.
-fn quoted_after<'a>(words: &str, reason: &'a str) -> Option<&'a str> {
-    reason.strip_prefix(words)?.strip_prefix('`')?.split_once('`').map(|(name, _)| name)
+/// What serde says, without the place in the text and without the names of Rust's types: the client knows neither.
+fn in_words_of_json(reason: &str) -> String {
+    let reason = reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason);
+    let Some((found, expected)) = reason.split_once(", expected ") else { return reason.to_owned() };
+    let expected = match expected {
+        "a nonzero u32" => "an integer from 1",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "an integer from 0",
+        "f32" | "f64" => "a number",
+        "a map" => "an object",
+        "a sequence" => "an array",
+        "variant identifier" | "identifier" => "a string",
+        _ if expected.starts_with("struct ") || expected.contains("tagged enum ") => "an object",
+        other => other,
+    };
+    let found = match found {
+        "invalid type: map" => "invalid type: an object",
+        "invalid type: sequence" => "invalid type: an array",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
+/// The name that serde puts into backquotes after these words, and what it says after that.
+fn quoted_after<'a>(words: &str, reason: &'a str) -> Option<(&'a str, &'a str)> {
+    reason.strip_prefix(words)?.strip_prefix('`')?.split_once('`')
 }
 
 /// A client that names no type is believed to send JSON.
@@ -102,4 +140,59 @@ fn is_json(headers: &HeaderMap) -> bool {
     let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     essence.eq_ignore_ascii_case(b"application/json")
         || (essence.len() > 5 && essence.get(essence.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case(b"+json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse as _;
+    use futures::FutureExt as _;
+    use insta::assert_snapshot;
+
+    use crate::error::Dialect;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only what is refused is looked at")]
+    struct Outer {
+        inner: Inner,
+        number: Option<u32>,
+        way: Option<Way>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Way {
+        Up,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only what is refused is looked at")]
+    struct Inner {
+        name: String,
+    }
+
+    fn refused(body: &str) -> String {
+        let response = json_of::<Outer>(body.as_bytes()).unwrap_err().within(Dialect::Native).into_response();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).now_or_never().unwrap().unwrap();
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
+    #[test]
+    fn what_is_missing_unknown_or_of_another_type_is_named_with_its_place() {
+        assert_snapshot!(refused("{}"), @r#"{"error":{"message":"inner is required","code":"missing_parameter","details":{"param":"inner"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{}}"#), @r#"{"error":{"message":"inner.name is required","code":"missing_parameter","details":{"param":"inner.name"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":"a"},"more":1}"#), @r#"{"error":{"message":"there is no field more, expected one of `inner`, `number`, `way`","code":"invalid_parameter","details":{"param":"more"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":"a","more":1}}"#), @r#"{"error":{"message":"there is no field inner.more, expected `name`","code":"invalid_parameter","details":{"param":"inner.more"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":1}}"#), @r#"{"error":{"message":"inner.name: invalid type: integer `1`, expected a string","code":"invalid_parameter","details":{"param":"inner.name"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":"a"},"number":-1}"#), @r#"{"error":{"message":"number: invalid value: integer `-1`, expected an integer from 0","code":"invalid_parameter","details":{"param":"number"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":"a"},"inner":{"name":"a"}}"#), @r#"{"error":{"message":"the body is not as documented: duplicate field `inner`","code":"invalid_request"}}"#);
+        assert_snapshot!(refused("[]"), @r#"{"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}"#);
+        assert_snapshot!(refused(r#"{"inner":{"name":"a"},"way":7}"#), @r#"{"error":{"message":"way: invalid type, expected a string","code":"invalid_parameter","details":{"param":"way"}}}"#);
+        assert_snapshot!(refused(r#"{"inner":7}"#), @r#"{"error":{"message":"inner: invalid type: integer `7`, expected an object","code":"invalid_parameter","details":{"param":"inner"}}}"#);
+        assert_snapshot!(refused("3"), @r#"{"error":{"message":"the body is not as documented: invalid type: integer `3`, expected an object","code":"invalid_request"}}"#);
+        assert_snapshot!(refused("{"), @r#"{"error":{"message":"the body is not JSON: EOF while parsing an object at line 1 column 1","code":"invalid_request"}}"#);
+        assert_snapshot!(refused("{} {}"), @r#"{"error":{"message":"inner is required","code":"missing_parameter","details":{"param":"inner"}}}"#);
+        assert_snapshot!(refused(""), @r#"{"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}"#);
+    }
 }

@@ -45,6 +45,15 @@ pub(crate) fn set_once<T>(slot: &mut Option<T>, name: &'static str, value: T) ->
     }
 }
 
+/// A parameter that nobody knows.
+pub(crate) fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let name: String = name.chars().take(80).collect();
+    let there_are =
+        if known.is_empty() { "this path takes none".to_owned() } else { format!("there are: {}", known.join(", ")) };
+    let message = format!("there is no parameter {name:?} here; {there_are}");
+    ApiError::new(Kind::InvalidParameter, message).about(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

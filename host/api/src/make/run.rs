@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Zoned;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use vivarium_domain::{Agent, EventBody, Message, RunId, Scope, SessionId, Timestamp, WebhookForm};
+use vivarium_domain::{Agent, EventBody, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm};
 use vivarium_runs::{Item, RunRequest, StartError, Webhook};
 
 use super::agents::find;
@@ -207,10 +207,15 @@ fn conversation(messages: Vec<MessageForm>) -> Result<(Vec<Message>, String), Ap
     Ok((messages.into_iter().map(message).collect(), last.content))
 }
 
-/// The thread must be there, and be of the agent.
+/// A session that was begun without an agent is anybody's to go on with.
+fn is_of(session: &Session, agent: &Agent) -> bool {
+    session.agent_id.is_none_or(|with| with == agent.id)
+}
+
+/// The thread must be there, and be of no other agent.
 async fn find_thread(state: &ApiState, caller: &Caller, agent: &Agent, thread: &SessionId) -> Result<(), ApiError> {
     let session = state.0.store.session(&caller.tenant, thread).await?;
-    let found = session.filter(|session| session.agent_id == Some(agent.id) && !session.is_expired(Timestamp::now()));
+    let found = session.filter(|session| !session.is_expired(Timestamp::now()) && is_of(session, agent));
     let message = "the agent has no such thread; leave threadId out to begin one";
     found.map(|_| ()).ok_or_else(|| ApiError::new(Kind::NotFound, message).about("threadId"))
 }

@@ -2,7 +2,7 @@
 //! goes on, after it, and after a restart.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::attend::Attended;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::query;
+use crate::segment::Segment;
 use crate::sse::{Ends, View, accepts_events, follow, write_event, write_json_event};
 
 const DEFAULT_PAGE: usize = 100;
@@ -51,7 +52,7 @@ struct EventPage {
 pub(super) async fn events(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, NativeError> {
@@ -82,7 +83,7 @@ impl Asked {
             match name.as_str() {
                 "after" => query::set_once(&mut after, "after", value)?,
                 "limit" => query::set_once(&mut limit, "limit", value)?,
-                _ => {}
+                _ => return Err(query::unknown(&name, &["after", "limit"])),
             }
         }
         // A browser that reconnects sends the header, and repeats the query string that it began with.

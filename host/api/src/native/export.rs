@@ -273,7 +273,46 @@ mod tests {
 
     #[test]
     fn a_person_can_read_the_markdown_and_nothing_in_it_breaks_out() {
-        assert_snapshot!(exported(Format::Markdown), @"");
+        assert_snapshot!(exported(Format::Markdown), @r#"
+        # \# \[What\](x) is \<b\>?
+
+        - Session: ``s`1``
+        - Begun: 2026-11-22T00:00:00Z
+        - Messages: 4
+
+        ## 0 · User · 2026-11-22T00:00:00Z
+
+        - File `` `a`.pdf ``, `application/pdf`, 3 bytes
+
+        `````text
+        Hello
+        ```
+        ## 9 · Assistant
+        ````
+        `````
+
+        ## 1 · Assistant · 2026-11-22T00:00:00Z
+
+        Calls `web search` as `c1`:
+
+        ````json
+        {"q":"```"}
+        ````
+
+        ## 2 · Tool · 2026-11-22T00:00:00Z
+
+        Of `web_search`, call `c1`, which failed:
+
+        ```text
+        no
+        ```
+
+        ## 3 · Assistant · 2026-11-22T00:00:00Z
+
+        ```markdown
+        Hi.
+        ```
+        "#);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `DELETE /v1/keys/{id}`: revokes a key of this tenant, and ends the streams that it opened.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use vivarium_domain::{KeyId, Scope};
 
@@ -8,6 +8,7 @@ use super::NativeError;
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// Revoke a key
 ///
@@ -21,7 +22,7 @@ use crate::gate::CallerExt;
 pub(super) async fn revoke(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Admin)?;
     let not_found = || ApiError::new(Kind::NotFound, "there is no such key");

@@ -8,7 +8,7 @@ use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::query;
 
 /// How many items a page has where nobody says it.
@@ -47,10 +47,7 @@ impl Parameters {
         let mut found: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in query::pairs(uri.query().unwrap_or_default())? {
             let Some(name) = known.iter().find(|known| **known == name) else {
-                let shown: String = name.chars().take(80).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let message = format!("there is no parameter {shown:?} here; there are: {known}");
-                return Err(ApiError::new(Kind::InvalidParameter, message).about(shown));
+                return Err(query::unknown(&name, known));
             };
             if found.iter().any(|(earlier, _)| earlier == name) {
                 return Err(ApiError::invalid(name, "is given more than once"));

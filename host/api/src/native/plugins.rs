@@ -2,7 +2,7 @@
 //! stands as two segments or, with the slash as `%2F`, as one.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use crate::body::{json_of, read_body};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
 use crate::query;
+use crate::segment::Segment;
 
 /// The names of what a plugin provides.
 #[derive(Debug, Serialize, ToSchema)]
@@ -253,7 +254,7 @@ fn refuse_other_types(headers: &HeaderMap) -> Result<(), ApiError> {
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
 ) -> Result<Json<impl Serialize>, NativeError> {
     Ok(Json(WholePlugin::from(state.0.registry.plugin(&caller.tenant, &named.name()?).await?)))
 }
@@ -267,7 +268,7 @@ pub(super) async fn one(
 pub(super) async fn versions_of(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let info = state.0.registry.plugin(&caller.tenant, &named.name()?).await?;
     Ok(Json(List::whole(versions(&info))))
@@ -284,7 +285,7 @@ pub(super) async fn versions_of(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
     uri: Uri,
 ) -> Result<StatusCode, NativeError> {
     let place = place(&caller, &uri)?;
@@ -317,7 +318,7 @@ struct Rollback {
 pub(super) async fn rollback(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let (head, body) = request.into_parts();
@@ -350,7 +351,7 @@ struct Granted {
 pub(super) async fn grants(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
 ) -> Result<Json<impl Serialize>, NativeError> {
     let info = state.0.registry.plugin(&caller.tenant, &named.name()?).await?;
     let requests = info.active.manifest.requests;
@@ -371,7 +372,7 @@ pub(super) async fn grants(
 pub(super) async fn set_grants(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(named): Path<Named>,
+    Segment(named): Segment<Named>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
     caller.needs(Scope::Plugins)?;

@@ -1,7 +1,7 @@
 //! `GET /v1/runs/{id}`, `POST /v1/runs/{id}/cancel` and `/approve`. Another tenant's run and no run are the same 404.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use vivarium_domain::{Run, RunId, Scope};
@@ -13,6 +13,7 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// The longest reason that is kept of a decision.
 const MAX_REASON_CHARS: usize = 2_000;
@@ -33,7 +34,7 @@ async fn find(state: &ApiState, caller: &Caller, id: &str) -> Result<Run, ApiErr
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
 ) -> Result<Json<Run>, NativeError> {
     Ok(Json(find(&state, &caller, &id).await?))
 }
@@ -52,7 +53,7 @@ pub(super) async fn one(
 pub(super) async fn cancel(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
 ) -> Result<Json<Run>, NativeError> {
     let run = find(&state, &caller, &id).await?;
     if !state.0.runs.cancel(&caller.tenant, run.id, "a client asked for it") {
@@ -100,7 +101,7 @@ struct Approval {
 pub(super) async fn approve(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Json<Run>, NativeError> {
     caller.needs(Scope::Runs)?;

@@ -2,7 +2,7 @@
 //! never comes out.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::ApiState;
 use crate::body::{json_bytes, secret_json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::segment::Segment;
 
 /// A secret to keep.
 #[derive(Deserialize, ToSchema)]
@@ -80,7 +81,7 @@ pub(super) async fn list(
 pub(super) async fn set(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
     caller.needs(Scope::Secrets)?;
@@ -105,7 +106,7 @@ pub(super) async fn set(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Secrets)?;
     let not_found = || ApiError::new(Kind::NotFound, "there is no such secret");

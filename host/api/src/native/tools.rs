@@ -1,7 +1,7 @@
 //! `/v1/tools`: the tools that this tenant's runs may use, and a way to try one out.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,6 +18,7 @@ use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::make::scenario_id;
+use crate::segment::Segment;
 
 /// A tool, and where it comes from.
 #[derive(Debug, Serialize, ToSchema)]
@@ -154,7 +155,7 @@ impl From<ToolTrial> for TrialJson {
 pub(super) async fn call(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
     caller.needs(Scope::Runs)?;

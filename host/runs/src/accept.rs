@@ -53,7 +53,8 @@ impl Runs {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(&self, tenant: &TenantId, request: RunRequest) -> Result<Started, StartError> {
+    pub async fn start(&self, tenant: &TenantId, mut request: RunRequest) -> Result<Started, StartError> {
+        request.session_ttl_seconds = self.session_ttl_seconds(request.session_ttl_seconds);
         let shared = &self.0;
         if let Some(idempotency) = &request.idempotency
             && let Some(record) = shared.store.idempotency(tenant, &idempotency.key).await?

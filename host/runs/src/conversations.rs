@@ -51,7 +51,7 @@ pub struct NewSession {
     pub agent: Option<AgentId>,
     /// Its title; none: made from the first message.
     pub title: Option<String>,
-    /// For how many seconds each message keeps it; none: for ever.
+    /// For how many seconds each message keeps it; none: as long as the host keeps sessions.
     pub ttl_seconds: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Runs {
         let mut session = Session {
             agent_id: new.agent,
             title: new.title,
-            ttl_seconds: new.ttl_seconds,
+            ttl_seconds: self.session_ttl_seconds(new.ttl_seconds),
             ..Session::new(id.clone(), now)
         };
         session.touch(now);
@@ -95,7 +95,10 @@ impl Runs {
     /// # Errors
     /// When the store fails.
     pub async fn sessions(&self, tenant: &TenantId, filter: SessionFilter) -> Result<Page<Session, u64>, SessionError> {
-        Ok(self.store().sessions(tenant, filter).await?)
+        let mut page = self.store().sessions(tenant, filter).await?;
+        let now = Timestamp::now();
+        page.items.retain(|session| !session.is_expired(now));
+        Ok(page)
     }
 
     /// How many sessions there are: all, or those with an agent.

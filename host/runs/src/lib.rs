@@ -6,6 +6,7 @@ mod accept;
 mod approvals;
 mod conversations;
 mod execute;
+mod expiry;
 mod history;
 mod host;
 mod ledger;

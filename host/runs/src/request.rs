@@ -47,7 +47,7 @@ pub struct RunRequest {
     pub session_id: Option<SessionId>,
     /// The title of a new session; none: made from the input.
     pub session_title: Option<String>,
-    /// For how many seconds without a message a new session is kept; none: for ever.
+    /// For how many seconds without a message a new session is kept; none: as long as the host keeps sessions.
     pub session_ttl_seconds: Option<u64>,
     /// Nothing of it is kept as a session. Not together with `session_id`.
     pub stateless: bool,

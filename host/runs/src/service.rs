@@ -43,6 +43,8 @@ pub struct RunsConfig {
     pub tool_call_patience: Duration,
     /// The largest `max_cycles` that a client may ask for.
     pub max_cycles: u32,
+    /// For how long each message keeps a session that has no time of its own, in seconds; none: for ever.
+    pub session_ttl_seconds: Option<u64>,
 }
 
 impl RunsConfig {
@@ -61,6 +63,7 @@ impl Default for RunsConfig {
             max_tool_calls: 256,
             tool_call_patience: Duration::from_secs(10),
             max_cycles: 100,
+            session_ttl_seconds: None,
         }
     }
 }
@@ -258,6 +261,11 @@ impl Runs {
     pub fn decide(&self, tenant: &TenantId, run: RunId, call_id: &str, decision: Decision) -> Option<bool> {
         let approvals = self.0.active().get(&(tenant.clone(), run)).map(|active| Arc::clone(&active.approvals));
         approvals.map(|approvals| approvals.decide(call_id, decision))
+    }
+
+    /// For how long each message keeps a session whose own time is this.
+    pub(crate) fn session_ttl_seconds(&self, own: Option<u64>) -> Option<u64> {
+        own.or(self.0.config.session_ttl_seconds)
     }
 
     /// A session's runs, and what ends them.

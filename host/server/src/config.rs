@@ -129,6 +129,8 @@ pub struct Config {
     pub secrets_key_file: Option<PathBuf>,
     /// Hosts with ports whose addresses need not be public, for every plugin that is granted exactly that host and port.
     pub dangerously_allow_private_addresses: Vec<String>,
+    /// How many days a session is kept in which nobody speaks and that has no time of its own; none: for ever.
+    pub session_ttl_days: Option<NonZeroU32>,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
     /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
@@ -175,6 +177,7 @@ impl Default for Config {
             compiler: vivarium_sandbox::Compiler::InProcess,
             secrets_key_file: None,
             dangerously_allow_private_addresses: Vec::new(),
+            session_ttl_days: None,
             drain_seconds: 20,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
@@ -261,7 +264,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 26] = [
+    pub const KEYS: [&str; 27] = [
         "listen",
         "data",
         "corpus",
@@ -280,6 +283,7 @@ impl Config {
         "max_plugin_bytes",
         "compile_seconds",
         "secrets_key_file",
+        "session_ttl_days",
         "drain_seconds",
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
@@ -351,6 +355,7 @@ impl Config {
             secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
             dangerously_allow_private_addresses: reader
                 .take("dangerously_allow_private_addresses", default.dangerously_allow_private_addresses),
+            session_ttl_days: reader.take("session_ttl_days", default.session_ttl_days),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),

@@ -26,6 +26,9 @@ use crate::plugins::{self, Shared};
 /// The most versions of one plugin that are kept.
 const MAX_VERSIONS: usize = 10;
 
+/// How often sessions are looked for whose time is over.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// Why the host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -150,6 +153,7 @@ impl Host {
             max_component_bytes: config.max_component_bytes,
             body_timeout: config.request_timeout(),
         });
+        tokio::spawn(sweep_sessions(runs.clone(), shutdown.clone()));
         let default_model = models.default_model().clone();
         Ok(Self {
             runs,
@@ -193,6 +197,23 @@ impl Host {
     }
 }
 
+/// Deletes the sessions whose time is over, at once and then regularly, until the host stops.
+async fn sweep_sessions(runs: Runs, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => (),
+            () = shutdown.cancelled() => return,
+        }
+        match runs.delete_expired_sessions().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "sessions were deleted: their time was over"),
+            Err(error) => tracing::warn!(%error, "sessions whose time is over could not be deleted"),
+        }
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
@@ -224,6 +245,7 @@ fn runs_config(config: &Config) -> RunsConfig {
         tenant_share_percent: config.tenant_share_percent,
         max_tool_calls: config.max_tool_calls,
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
+        session_ttl_seconds: config.session_ttl_days.map(|days| u64::from(days.get()) * 24 * 3600),
         ..RunsConfig::default()
     }
 }

@@ -8,10 +8,12 @@
     reason = "a failed expectation is a failed test, and what was left out is said"
 )]
 
+mod agent_hub;
 mod agents;
 mod architecture;
 mod assisters;
 mod bad_day;
+mod bad_input;
 mod clients;
 mod dependencies;
 mod examples;
@@ -20,6 +22,8 @@ mod hostile;
 mod limits;
 mod misbehaviour;
 mod models;
+mod native;
+mod one_model;
 mod plugins;
 mod research;
 mod soak;

@@ -102,7 +102,7 @@ impl Agents {
         }
         let mut seen = BTreeSet::new();
         for tool in tools {
-            if catalog.tool(tool.name.as_str()).is_none() {
+            if !catalog.knows_tool(tool.name.as_str()) {
                 let there_are = catalog.tool_names();
                 return Err(AgentError::invalid(
                     "tools",

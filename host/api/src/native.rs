@@ -1,6 +1,7 @@
 //! The native dialect: the host's health, and runs as they are, with the whole of their logs.
 
 mod agents;
+mod corpora;
 mod events;
 mod export;
 mod health;
@@ -45,6 +46,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
         .merge(agents::routes())
+        .merge(corpora::routes())
         .merge(teams::routes())
         .merge(models::routes())
         .merge(sessions::routes())

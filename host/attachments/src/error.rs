@@ -26,6 +26,9 @@ pub enum Problem {
     /// The type is none that is read.
     #[error("{0:?} is no type of file that is read; those are {SUPPORTED}")]
     UnknownType(String),
+    /// The type is one that has no text.
+    #[error("{0} has no text to search")]
+    NoText(&'static str),
     /// The character set has no meaning.
     #[error("{0:?} is no character set")]
     UnknownCharset(String),
@@ -85,7 +88,7 @@ impl Problem {
     pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::Name => Some("fileName"),
-            Self::UnknownType(_) | Self::UnknownCharset(_) | Self::Lie { .. } => Some("mimeType"),
+            Self::UnknownType(_) | Self::NoText(_) | Self::UnknownCharset(_) | Self::Lie { .. } => Some("mimeType"),
             Self::Base64(_) => Some("data"),
             Self::Url(_) | Self::Fetch(_) => Some("url"),
             Self::TooMany

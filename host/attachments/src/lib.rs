@@ -39,6 +39,8 @@ pub const MAX_TEXT_BYTES: usize = 400 << 10;
 pub const MAX_READ_BYTES: usize = 20 << 20;
 /// The largest request that brings files: one of the largest size in base64, or some smaller ones, and the words about them.
 pub const MAX_BODY_BYTES: usize = 16 << 20;
+/// The most text of a document that is kept to be searched.
+pub const MAX_DOCUMENT_TEXT_BYTES: usize = 1 << 20;
 /// The longest name of a file.
 pub const MAX_FILE_NAME_CHARS: usize = 255;
 /// The longest media type, its parameters included.
@@ -77,6 +79,15 @@ pub struct ReadFile {
     pub kind: AttachmentKind,
     /// The text as UTF-8, or the image's bytes.
     pub content: Bytes,
+}
+
+/// A document as it is searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadDocument {
+    /// The type that it came as, in lower case and without parameters.
+    pub media_type: String,
+    /// Its text, whole.
+    pub text: String,
 }
 
 /// Reads files. Clones share everything.
@@ -125,6 +136,30 @@ impl Attachments {
     /// See [`AttachmentError`].
     pub async fn read(&self, tenant: &TenantId, index: usize, file: IncomingFile) -> Result<ReadFile, AttachmentError> {
         self.read_file(tenant, file).await.map_err(|problem| problem.of(index))
+    }
+
+    /// Reads a document that is kept to be searched: whole, or not at all.
+    ///
+    /// # Errors
+    /// See [`Problem`].
+    pub async fn read_document(
+        &self,
+        tenant: &TenantId,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<ReadDocument, Problem> {
+        let declared = Declared::parse(media_type)?;
+        let media_type = declared.media.name();
+        if declared.media.is_image() {
+            return Err(Problem::NoText(media_type));
+        }
+        check_size(declared.media, bytes.len())?;
+        media::check(declared.media, bytes)?;
+        let text = self.text(tenant, &declared, bytes, MAX_DOCUMENT_TEXT_BYTES).await?;
+        if text.len() > MAX_DOCUMENT_TEXT_BYTES {
+            return Err(Problem::TooLarge { what: "document's text", max: MAX_DOCUMENT_TEXT_BYTES });
+        }
+        Ok(ReadDocument { media_type: media_type.to_owned(), text })
     }
 
     async fn read_file(&self, tenant: &TenantId, file: IncomingFile) -> Result<ReadFile, Problem> {
@@ -182,8 +217,11 @@ fn check_size(media: Media, bytes: usize) -> Result<(), Problem> {
     }
 }
 
-/// Line ends are left out: programs that write base64 break its lines.
-fn decode_base64(mut text: String) -> Result<Bytes, Problem> {
+/// The bytes of a file in standard base64. Line ends are left out: programs that write base64 break its lines.
+///
+/// # Errors
+/// [`Problem::Base64`], or [`Problem::TooLarge`] where it is far beyond what is read.
+pub fn decode_base64(mut text: String) -> Result<Bytes, Problem> {
     // Four characters for three bytes. What is certainly too large need not be decoded to know it.
     if text.len() / 4 * 3 > MAX_FILE_BYTES * 2 {
         return Err(Problem::TooLarge { what: "file", max: MAX_FILE_BYTES });

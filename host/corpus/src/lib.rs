@@ -5,6 +5,7 @@
 //! so that an answer's quotes can be checked. See [`open`](Corpus::open) for what goes in, [`search`](Corpus::search)
 //! for what comes out.
 
+mod collection;
 mod extract;
 mod manifest;
 mod passages;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tantivy::{IndexReader, ReloadPolicy};
 use vivarium_domain::Document;
 
+pub use collection::Collection;
 pub use extract::SkipReason;
 use schema::Fields;
 use shelf::Shelf;

@@ -1,10 +1,10 @@
 //! What one tenant has at one moment: modes and tools by name, each with its plugin and what that may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vivarium_domain::{Approval, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest};
-use vivarium_sandbox::{FileQuota, Grant, Limits, Plugin, WarmPool};
+use vivarium_sandbox::{CorpusView, FileQuota, Grant, Limits, Plugin, WarmPool};
 
 /// A plugin in a tenant: what it may do is worked out.
 #[derive(Debug)]
@@ -23,9 +23,33 @@ pub struct PluginInUse {
     pub warm: Arc<WarmPool>,
     /// Which of its tools need a person's approval.
     pub(crate) approvals: BTreeMap<vivarium_domain::ToolName, Approval>,
+    /// It asks for documents to search and may have them, whether there are any or not.
+    pub(crate) may_search: bool,
 }
 
 impl PluginInUse {
+    /// One of our own that searches documents, where there are none: no model should be offered what can only fail. What
+    /// others' plugins do without documents is theirs to know.
+    fn waits_for_documents(&self) -> bool {
+        self.may_search && self.grant.corpus.is_none() && self.name().as_str().starts_with("vivarium/")
+    }
+
+    /// The same with these documents to search.
+    fn searching(&self, documents: &Arc<dyn CorpusView>) -> Self {
+        let grant = Grant { corpus: Some(Arc::clone(documents)), ..(*self.grant).clone() };
+        Self {
+            plugin: Arc::clone(&self.plugin),
+            grant: Arc::new(grant),
+            tool_limits: Arc::clone(&self.tool_limits),
+            mode_limits: Arc::clone(&self.mode_limits),
+            file_quota: self.file_quota,
+            // What an instance remembers of these documents is not for calls that have others.
+            warm: Arc::default(),
+            approvals: self.approvals.clone(),
+            may_search: true,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &PluginName {
@@ -59,15 +83,20 @@ pub struct Catalog {
     modes: BTreeMap<String, ModeEntry>,
     tools: BTreeMap<String, ToolEntry>,
     definitions: Vec<ToolDefinition>,
+    /// All plugins, in the order in which their names count.
+    plugins: Vec<Arc<PluginInUse>>,
+    /// Tools that are there only with documents to search.
+    waiting: BTreeSet<String>,
 }
 
 impl Catalog {
     /// Puts plugins together; of two that provide the same name, the first one has it.
     pub(crate) fn of(plugins: Vec<Arc<PluginInUse>>) -> Self {
         let mut catalog = Self::default();
-        for plugin in plugins {
-            catalog.add(&plugin);
+        for plugin in &plugins {
+            catalog.add(plugin);
         }
+        catalog.plugins = plugins;
         catalog.definitions = catalog.tools.values().map(|tool| definition(&tool.manifest)).collect();
         catalog
     }
@@ -83,9 +112,29 @@ impl Catalog {
             if approval == Approval::Never {
                 continue;
             }
+            if plugin.waits_for_documents() {
+                self.waiting.insert(tool.name.to_string());
+                continue;
+            }
             let entry = ToolEntry { manifest: Arc::new(tool.clone()), plugin: Arc::clone(plugin), approval };
             self.tools.entry(tool.name.to_string()).or_insert(entry);
         }
+    }
+
+    /// The same with these documents to search, for each plugin that may search.
+    #[must_use]
+    pub fn searching(&self, documents: &Arc<dyn CorpusView>) -> Self {
+        let with_documents = |plugin: &Arc<PluginInUse>| match plugin.may_search {
+            true => Arc::new(plugin.searching(documents)),
+            false => Arc::clone(plugin),
+        };
+        Self::of(self.plugins.iter().map(with_documents).collect())
+    }
+
+    /// Whether there is a tool of this name, or would be with documents to search.
+    #[must_use]
+    pub fn knows_tool(&self, name: &str) -> bool {
+        self.tools.contains_key(name) || self.waiting.contains(name)
     }
 
     /// A mode by its name.

@@ -64,6 +64,7 @@ impl Registry {
             mode_limits: Arc::new(Limits::for_mode().with(&mode)),
             file_quota: FileQuota { bytes: tool.file_bytes.unwrap_or_default(), files: tool.files.unwrap_or_default() },
             warm: Arc::default(),
+            may_search: manifest.requests.corpus && granted.corpus,
             approvals: granted.approvals,
             plugin,
         }))

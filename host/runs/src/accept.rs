@@ -61,7 +61,8 @@ impl Runs {
         {
             return self.replayed(tenant, &record, idempotency.request_hash).await;
         }
-        let checked = self.check(&request, shared.toolbox.registry.catalog(tenant).await?)?;
+        let catalog = shared.toolbox.registry.catalog(tenant).await?;
+        let checked = self.check(&request, self.with_contexts(tenant, &request, catalog))?;
         let session = self.session_of(tenant, &request).await?;
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
         let prepared = self.prepare(tenant, &request, checked, &session, attachments)?;
@@ -84,6 +85,14 @@ impl Runs {
             }
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// The catalog with the documents of the request to search.
+    fn with_contexts(&self, tenant: &TenantId, request: &RunRequest, catalog: Arc<Catalog>) -> Arc<Catalog> {
+        if request.contexts.is_empty() {
+            return catalog;
+        }
+        Arc::new(catalog.searching(&self.0.contexts.view(tenant, &request.contexts)))
     }
 
     /// The session of a request: the one that it names, if it is there, or a new one.

@@ -4,6 +4,7 @@
 
 mod accept;
 mod approvals;
+mod contexts;
 mod conversations;
 mod execute;
 mod expiry;
@@ -19,6 +20,7 @@ mod structured;
 mod tools;
 
 pub use approvals::Decision;
+pub use contexts::Contexts;
 pub use conversations::{MAX_TITLE_CHARS, NewSession, SessionError};
 pub use log::{Item, LoggedEvent, Reader};
 pub use request::{Attachment, Idempotency, RunRequest, StartError, Started, Webhook};

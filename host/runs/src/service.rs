@@ -14,6 +14,7 @@ use vivarium_registry::{Registry, RegistryError};
 use vivarium_store::{Batch, Page, RunFilter, Store, StoreError, Write};
 
 use crate::approvals::{Approvals, Decision};
+use crate::contexts::Contexts;
 use crate::conversations::SessionError;
 use crate::execute::{Control, Ending};
 use crate::log::{Reader, RunLog};
@@ -91,6 +92,7 @@ pub(crate) struct Active {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) contexts: Arc<dyn Contexts>,
     pub(crate) models: Arc<Models>,
     pub(crate) config: RunsConfig,
     active: Mutex<HashMap<RunKey, Active>>,
@@ -157,7 +159,13 @@ impl Shared {
 impl Runs {
     /// Runs over this store, with these models and plugins.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, models: Arc<Models>, registry: Registry, config: RunsConfig) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        models: Arc<Models>,
+        registry: Registry,
+        contexts: Arc<dyn Contexts>,
+        config: RunsConfig,
+    ) -> Self {
         let tool_calls = QueueLimits {
             places: config.max_tool_calls,
             per_tenant: config.share_of(config.max_tool_calls),
@@ -175,6 +183,7 @@ impl Runs {
             store,
             toolbox,
             models,
+            contexts,
             active: Mutex::default(),
             active_of: Mutex::default(),
             sessions: Arc::default(),

@@ -136,7 +136,7 @@ impl CorpusView for LazyCorpus {
 }
 
 /// Searching reads files: not on a thread that serves others.
-async fn off_thread<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, vivarium_corpus::CorpusError> + Send + 'static,
 ) -> Result<T, CorpusError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -151,7 +151,7 @@ async fn off_thread<T: Send + 'static>(
     })
 }
 
-fn hit(hit: vivarium_corpus::Hit) -> CorpusHit {
+pub(crate) fn hit(hit: vivarium_corpus::Hit) -> CorpusHit {
     let vivarium_corpus::Hit { location, title, heading, passage, score } = hit;
     CorpusHit { location, title, heading, passage, score }
 }

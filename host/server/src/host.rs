@@ -19,6 +19,7 @@ use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_store::{SledStore, Store, StoreError};
 
 use crate::config::Config;
+use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::keys::{FirstKey, Keys};
 use crate::plugins::{self, Shared};
@@ -126,7 +127,10 @@ impl Host {
             vault: vault(config)?,
         };
         let registry = Registry::new(rooms, registry_config(config), shared.plugins, shared.gifts)?;
-        let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), runs_config(config));
+        let contexts =
+            StoredContexts::new(Arc::clone(&store), corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>));
+        let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
+        let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
         let recovered = runs.recover().await?;
         if recovered.interrupted > 0 {
             tracing::warn!(

@@ -1,6 +1,7 @@
 //! The host as a whole: configuration, wiring, start and stop. The binary `vivarium` is a thin command line over this;
 //! tests and benches can start a host in their own process with [`Host::build`] and [`Server::bind`].
 
+mod contexts;
 mod corpus;
 mod host;
 mod keys;

@@ -68,7 +68,7 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
         check_asked(manifest, &gift).map_err(failed)?;
         if component.ours {
             give_what_it_asks(manifest, &mut gift.grant, hosts_are_set);
-            if has_nothing_to_work_with(manifest, &gift.grant, config.corpus.is_some()) {
+            if has_nothing_to_work_with(manifest, &gift.grant) {
                 tracing::debug!(plugin = %manifest.name, "left out: nothing of this host is there for it to work with");
                 continue;
             }
@@ -188,9 +188,8 @@ fn give_what_it_asks(manifest: &Manifest, grant: &mut PluginGrant, hosts_are_set
     grant.state |= requests.state;
 }
 
-/// Our own tools over a corpus that is not there, or over a search engine that nobody has set: no model should be offered
-/// what can only fail.
-fn has_nothing_to_work_with(manifest: &Manifest, grant: &PluginGrant, corpus: bool) -> bool {
-    let requests = &manifest.requests;
-    (requests.corpus && !corpus) || (!requests.settings.is_empty() && grant.settings.is_empty())
+/// Our own tools over a search engine that nobody has set: no model should be offered what can only fail. Tools over
+/// documents stay: a run may bring some.
+fn has_nothing_to_work_with(manifest: &Manifest, grant: &PluginGrant) -> bool {
+    !manifest.requests.settings.is_empty() && grant.settings.is_empty()
 }

@@ -157,16 +157,16 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<
 }
 
 /// What is to be different: the fields that are given. Null sets a field back to what it is where nobody says anything.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(example = json!({"prompt": "You help people with their orders, in one sentence.", "model": null, "version": 3}))]
 struct AgentChange {
     /// Change the agent only if this is its current version; as `If-Match`.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, minimum = 1)]
     version: Option<u64>,
     /// 1 to 128 characters, unique within the tenant.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(
         nullable = false,
         min_length = 1,
@@ -175,59 +175,59 @@ struct AgentChange {
     )]
     name: Option<String>,
     /// For a person.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 4000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     description: Option<Option<String>>,
     /// The mode that its runs execute; null: `chat`.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[a-zA-Z0-9_-]+$")]
     mode: Option<Option<String>>,
     /// Who answers; null: the host's default model.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<ModelName>)]
     model: Option<Option<ModelName>>,
     /// Instructions for the model.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 200000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     prompt: Option<Option<String>>,
     /// The tools that it may use; null: all that the tenant has.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<AgentTool>>, max_items = 200)]
     tools: Option<Option<Vec<AgentTool>>>,
     /// How many earlier turns of a session a run is given; null: as many as the host gives.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>, minimum = 0, maximum = 1000)]
     history_turns: Option<Option<u32>>,
     /// The most tokens that the model writes in one answer.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000)]
     max_output_tokens: Option<Option<u32>>,
     /// The most cycles of reasoning in one run; null: the mode's default.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 100)]
     max_cycles: Option<Option<u32>>,
     /// After so many seconds a run is ended.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 86400)]
     timeout_seconds: Option<Option<u32>>,
     /// What answers must be; null: text.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<OutputFormat>)]
     output: Option<Option<OutputFormat>>,
     /// Documents that its corpus tools search, besides the host's own.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<DocumentId>>, max_items = 200)]
     contexts: Option<Option<Vec<DocumentId>>>,
     /// What becomes of a message to a busy session; null: it waits.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<BusyPolicy>)]
     when_busy: Option<Option<BusyPolicy>>,
     /// Its sessions are deleted when nothing was said in them for so many seconds; null: they are kept.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 316224000)]
     session_ttl_seconds: Option<Option<u64>>,
     /// The team that it belongs to; null: the first.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<TeamId>)]
     team_id: Option<Option<TeamId>>,
 }

@@ -41,7 +41,10 @@ pub(super) struct ProviderJson {
 /// is asked. Needs a key with any scope.
 #[utoipa::path(
     get, path = "/v1/models", operation_id = "listModels", tag = "Native",
-    responses((status = 200, description = "All of them.", body = List<ProviderJson>))
+    responses(
+        (status = 200, description = "All of them.", body = List<ProviderJson>),
+        (status = 400, description = "There is a parameter: it takes none."),
+    )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,

@@ -24,7 +24,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// All of them, by number. Every tenant has the first one. Needs the scope `agents:read`.
 #[utoipa::path(
     get, path = "/v1/teams", operation_id = "listTeams", tag = "Native",
-    responses((status = 200, description = "All of them.", body = List<Team>))
+    responses(
+        (status = 200, description = "All of them.", body = List<Team>),
+        (status = 400, description = "There is a parameter: it takes none."),
+    )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,

@@ -69,7 +69,7 @@ mod tests {
     fn an_id_looks_as_documented_and_names_its_message() {
         let at = "2023-11-29T06:29:27.890Z".parse().unwrap();
         let id = of_session(&session("s-1"), 35, at);
-        assert_eq!(id, "msg_1701239367890_vku00000z");
+        assert_eq!(id, "msg_1701239367890_r6k00000z");
         assert_eq!(number(&session("s-1"), &id), Some(35));
         assert_eq!(number(&session("s-2"), &id), None, "it is of another session");
         assert_eq!(number(&session("s-1"), &id.replace("00z", "00y")), None, "it was changed");

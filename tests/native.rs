@@ -342,9 +342,14 @@ async fn an_idempotency_key_finds_its_run_and_refuses_another_body_or_path() {
             (response.status().as_u16(), json_of(response).await)
         }
     };
-    let (status, first) = post("/v1/runs", json!({"input": "q"})).await;
+    agent(&host, json!({"name": "a"})).await;
+    let body = json!({"input": "q", "agentId": "a"});
+    let (status, first) = post("/v1/runs", body.clone()).await;
     assert_eq!(status, 200);
-    assert_eq!(post("/v1/runs", json!({"input": "q"})).await, (200, first));
+    assert_eq!(post("/v1/runs", body.clone()).await, (200, first.clone()));
+    // What the request names may be gone by now; the run is there.
+    host.send(host.request(Method::DELETE, "/v1/agents/a")).await;
+    assert_eq!(post("/v1/runs", body).await, (200, first));
     let (status, refused) = post("/v1/runs", json!({"input": "r"})).await;
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("idempotency_conflict")));
     let (status, _) = post("/v1/agent/run", json!({"query": "q", "mode": "chat"})).await;

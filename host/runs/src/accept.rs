@@ -18,7 +18,7 @@ use crate::conversations::{SessionError, new_session_id, title_of};
 use crate::execute::{Control, Ending, Execution};
 use crate::history;
 use crate::log::RunLog;
-use crate::request::{RunRequest, StartError, Started};
+use crate::request::{Idempotency, RunRequest, StartError, Started};
 use crate::service::{Active, Runs};
 use crate::sessions::NoTurn;
 use crate::structured::OutputSchema;
@@ -57,9 +57,9 @@ impl Runs {
         request.session_ttl_seconds = self.session_ttl_seconds(request.session_ttl_seconds);
         let shared = &self.0;
         if let Some(idempotency) = &request.idempotency
-            && let Some(record) = shared.store.idempotency(tenant, &idempotency.key).await?
+            && let Some(started) = self.replay(tenant, idempotency).await?
         {
-            return self.replayed(tenant, &record, idempotency.request_hash).await;
+            return Ok(started);
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
         let checked = self.check(&request, self.with_contexts(tenant, &request, catalog))?;
@@ -93,6 +93,18 @@ impl Runs {
             return catalog;
         }
         Arc::new(catalog.searching(&self.0.contexts.view(tenant, &request.contexts)))
+    }
+
+    /// The run that an idempotency key has made already; none: the key is new. For who asks before looking up what the request
+    /// names: that may be gone by now, and the run is there all the same.
+    ///
+    /// # Errors
+    /// [`StartError::IdempotencyConflict`].
+    pub async fn replay(&self, tenant: &TenantId, idempotency: &Idempotency) -> Result<Option<Started>, StartError> {
+        match self.0.store.idempotency(tenant, &idempotency.key).await? {
+            Some(record) => self.replayed(tenant, &record, idempotency.request_hash).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The session of a request: the one that it names, if it is there, or a new one.

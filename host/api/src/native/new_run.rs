@@ -14,12 +14,13 @@ use vivarium_domain::{
     AgentTool, Approval, BusyPolicy, ModelName, OutputFormat, Run, RunId, Scope, SessionId, TenantId, ToolName,
     WebhookForm,
 };
-use vivarium_runs::{RunRequest, Webhook};
+use vivarium_runs::{Idempotency, RunRequest, Started, Webhook};
 
 use super::NativeError;
 use super::events::Log;
 use crate::ApiState;
 use crate::attend::{Attended, attend};
+use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
@@ -295,10 +296,8 @@ pub(super) async fn create(
     let body = json_bytes(&state, &head.headers, body).await?;
     let form: RunForm = json_of(&body)?;
     let told = Told::of(&head.headers, form.background)?;
-    let mut request = form.into_request(&state, &caller.tenant).await?;
-    request.idempotency = idempotency(&head.headers, head.uri.path(), &body)?;
-    caller.limits.take_request()?;
-    let started = state.0.runs.start(&caller.tenant, request).await?;
+    let idempotency = idempotency(&head.headers, head.uri.path(), &body)?;
+    let started = start(&state, &caller, form, idempotency).await?;
     let attended = attend(&state, &caller, &started).await?;
     let answered = match told {
         Told::WhenItHasEnded => ended(&state, &caller.tenant, started.run_id, attended).await,
@@ -312,6 +311,24 @@ pub(super) async fn create(
     let mut response = answered.unwrap_or_else(|error| NativeError::from(error).into_response());
     name_run(&mut response, started.run_id);
     Ok(response)
+}
+
+async fn start(
+    state: &ApiState,
+    caller: &Caller,
+    form: RunForm,
+    idempotency: Option<Idempotency>,
+) -> Result<Started, ApiError> {
+    let runs = &state.0.runs;
+    if let Some(idempotency) = &idempotency
+        && let Some(started) = runs.replay(&caller.tenant, idempotency).await?
+    {
+        caller.limits.take_request()?;
+        return Ok(started);
+    }
+    let request = RunRequest { idempotency, ..form.into_request(state, &caller.tenant).await? };
+    caller.limits.take_request()?;
+    Ok(runs.start(&caller.tenant, request).await?)
 }
 
 fn name_run(response: &mut Response, run: RunId) {

@@ -24,6 +24,7 @@ mod query;
 mod scope;
 mod segment;
 mod sse;
+mod webhooks;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use vivarium_store::Store;
 pub use assisters::answer_json;
 pub use auth::{hash_key, new_key};
 pub use limits::{RateLimit, TierLimits};
+pub use webhooks::RunStories;
 
 use auth::Auth;
 use error::{ApiError, Dialect, Kind};

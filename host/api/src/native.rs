@@ -17,6 +17,7 @@ mod secrets;
 mod sessions;
 mod teams;
 mod tools;
+mod webhooks;
 
 use axum::Router;
 use axum::response::Response;
@@ -50,6 +51,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(teams::routes())
         .merge(models::routes())
         .merge(sessions::routes())
+        .merge(webhooks::routes())
         .merge(plugin_routes());
     unguarded(open, Dialect::Native).merge(guarded(keyed, gate))
 }

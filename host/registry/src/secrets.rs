@@ -75,6 +75,12 @@ impl Registry {
         Ok(true)
     }
 
+    /// The key that a tenant's webhooks are signed with: another one once the key that seals is replaced.
+    #[must_use]
+    pub fn webhook_key(&self, tenant: &TenantId) -> [u8; 32] {
+        self.0.vault.derive(tenant, "webhooks")
+    }
+
     /// Seals all secrets of a tenant anew that another key than the current one sealed. Gives how many.
     ///
     /// # Errors

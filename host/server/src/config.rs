@@ -117,6 +117,8 @@ pub struct Config {
     pub max_tool_calls: usize,
     /// How long a tool call waits for its place, in seconds.
     pub tool_call_patience_seconds: u64,
+    /// How long the second attempt of telling a client's server of a run's end waits for after the first, in milliseconds.
+    pub webhook_first_retry_ms: u64,
     /// The largest component that is installed, in bytes.
     pub max_component_bytes: usize,
     /// The most plugins of a tenant.
@@ -170,6 +172,7 @@ impl Default for Config {
             tenant_share_percent: 75,
             max_tool_calls: 256,
             tool_call_patience_seconds: 10,
+            webhook_first_retry_ms: 5000,
             max_component_bytes: 48 << 20,
             max_plugins: 100,
             max_plugin_bytes: 512 << 20,
@@ -264,7 +267,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 27] = [
+    pub const KEYS: [&str; 28] = [
         "listen",
         "data",
         "corpus",
@@ -278,6 +281,7 @@ impl Config {
         "tenant_share_percent",
         "max_tool_calls",
         "tool_call_patience_seconds",
+        "webhook_first_retry_ms",
         "max_component_bytes",
         "max_plugins",
         "max_plugin_bytes",
@@ -347,6 +351,7 @@ impl Config {
             tenant_share_percent: reader.take_positive("tenant_share_percent", default.tenant_share_percent).min(100),
             max_tool_calls: reader.take_positive("max_tool_calls", default.max_tool_calls),
             tool_call_patience_seconds: reader.take("tool_call_patience_seconds", default.tool_call_patience_seconds),
+            webhook_first_retry_ms: reader.take_positive("webhook_first_retry_ms", default.webhook_first_retry_ms),
             max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
             max_plugins: reader.take("max_plugins", default.max_plugins),
             max_plugin_bytes: reader.take("max_plugin_bytes", default.max_plugin_bytes),
@@ -483,6 +488,7 @@ mod tests {
         tenant_share_percent = 75
         max_tool_calls = 256
         tool_call_patience_seconds = 10
+        webhook_first_retry_ms = 5000
         max_component_bytes = 50331648
         max_plugins = 100
         max_plugin_bytes = 536870912

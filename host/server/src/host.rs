@@ -21,6 +21,7 @@ use vivarium_store::{SledStore, Store, StoreError};
 use crate::config::Config;
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
+use crate::deliveries::Deliveries;
 use crate::keys::{FirstKey, Keys};
 use crate::plugins::{self, Shared};
 
@@ -97,6 +98,7 @@ pub struct Host {
     models: Arc<Models>,
     corpus: Option<Arc<LazyCorpus>>,
     corpus_opened: Option<tokio::sync::oneshot::Receiver<()>>,
+    deliveries: Deliveries,
     draining: Arc<AtomicBool>,
     shutdown: CancellationToken,
 }
@@ -142,11 +144,20 @@ impl Host {
         let keys = Keys::new(Arc::clone(&store));
         let first_key = keys.first(config.admin_key.as_ref()).await?;
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let exceptions = exceptions(config)?;
+        let deliveries = Deliveries::new(
+            config,
+            Arc::clone(&store),
+            Arc::clone(&egress),
+            exceptions.clone(),
+            registry.clone(),
+            &runs,
+        );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
-            attachments: Attachments::new(egress, exceptions(config)?, shared.documents),
+            attachments: Attachments::new(egress, exceptions, shared.documents),
             registry: registry.clone(),
             store: Arc::clone(&store),
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
@@ -169,6 +180,7 @@ impl Host {
             models,
             corpus,
             corpus_opened,
+            deliveries,
             draining,
             shutdown,
         })
@@ -193,11 +205,18 @@ impl Host {
         vivarium_api::router(self.api.clone())
     }
 
+    /// Begins to tell clients' servers of runs' ends.
+    pub fn deliver(&self) {
+        self.deliveries.start();
+    }
+
     /// Takes no new runs, waits up to `grace` for those under way, ends the rest, and then all open streams.
     pub async fn drain(&self, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
         self.runs.drain(grace).await;
         self.shutdown.cancel();
+        // What ended just now is told by the next start.
+        self.deliveries.stop().await;
     }
 }
 

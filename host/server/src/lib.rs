@@ -3,6 +3,7 @@
 
 mod contexts;
 mod corpus;
+mod deliveries;
 mod host;
 mod keys;
 mod plugins;

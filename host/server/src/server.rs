@@ -66,6 +66,7 @@ impl Server {
     /// Serves until `stop` is done; then accepts nothing more, drains the host, and ends the connections.
     pub async fn serve(self, host: &Host, stop: impl Future<Output = ()>) -> Stopped {
         let router = host.router();
+        host.deliver();
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);
         loop {

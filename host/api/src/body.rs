@@ -1,12 +1,16 @@
 //! A request's body: within its bound, in time, and JSON.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use vivarium_attachments::MAX_BODY_BYTES;
 
 use crate::ApiState;
@@ -132,6 +136,31 @@ fn in_words_of_json(reason: &str) -> String {
 /// The name that serde puts into backquotes after these words, and what it says after that.
 fn quoted_after<'a>(words: &str, reason: &'a str) -> Option<(&'a str, &'a str)> {
     reason.strip_prefix(words)?.strip_prefix('`')?.split_once('`')
+}
+
+/// A field that must be an object: serde's structs are read from arrays as well, field by field in their order, which no
+/// document says. (Of whole bodies that is seen to above.)
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
 }
 
 /// A client that names no type is believed to send JSON.

@@ -17,7 +17,6 @@ mod view;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use vivarium_domain::Tier;
@@ -74,87 +73,4 @@ impl axum::response::IntoResponse for MakeError {
     fn into_response(self) -> Response {
         self.0.within(Dialect::Make).into_response()
     }
-}
-
-/// What is wrong, as the document of this dialect says it.
-#[derive(ToSchema)]
-#[schema(example = json!({
-    "detail": "systemPrompt must have at least 1 character", "message": "Bad Request", "code": "SC400",
-    "suberrors": [{"message": "systemPrompt must have at least 1 character"}]
-}))]
-#[expect(dead_code, reason = "says in the OpenAPI document what error.rs writes")]
-pub(crate) struct MakeErrorBody {
-    /// What is wrong and what would be right. Not there where access is denied for want of a key.
-    #[schema(required = false)]
-    detail: String,
-    /// The status in words.
-    message: String,
-    /// `SC` and the status; `IM001` where the key is not valid, `IM002` where it lacks the scope.
-    #[schema(pattern = "^(SC[0-9]{3}|IM00[12])$")]
-    code: String,
-    /// There where one field or parameter is at fault.
-    #[schema(required = false)]
-    suberrors: Vec<MakeSuberrorBody>,
-}
-
-/// What is wrong with one field.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "says in the OpenAPI document what error.rs writes")]
-pub(crate) struct MakeSuberrorBody {
-    /// What is wrong.
-    message: String,
-}
-
-/// What every route can answer with.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "says in the OpenAPI document what error.rs writes")]
-enum Refusals {
-    /// A parameter or a field is missing, unknown or not what it may be.
-    #[response(status = 400)]
-    BadRequest(MakeErrorBody),
-    /// The key is missing, unknown or revoked.
-    #[response(status = 401)]
-    Unauthorized(MakeErrorBody),
-    /// The key lacks the scope.
-    #[response(status = 403)]
-    Forbidden(MakeErrorBody),
-    /// There is no such team, agent or thread for this key.
-    #[response(status = 404)]
-    NotFound(MakeErrorBody),
-    /// The host is at fault.
-    #[response(status = 500)]
-    Internal(MakeErrorBody),
-    /// The host can not serve now; `Retry-After` says when to try again, where it is known.
-    #[response(status = 503)]
-    Unavailable(MakeErrorBody),
-}
-
-/// What routes with a body can answer with besides.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "says in the OpenAPI document what error.rs writes")]
-enum BodyRefusals {
-    /// The body did not arrive in time.
-    #[response(status = 408)]
-    TooSlow(MakeErrorBody),
-    /// Another agent has the name, or the agent or the thread is busy with another change.
-    #[response(status = 409)]
-    Conflict(MakeErrorBody),
-    /// The body is too large.
-    #[response(status = 413)]
-    TooLarge(MakeErrorBody),
-    /// The body is not JSON.
-    #[response(status = 415)]
-    UnsupportedMediaType(MakeErrorBody),
-}
-
-/// What routes that run an agent can answer with besides.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "says in the OpenAPI document what error.rs writes")]
-enum RunRefusals {
-    /// The model's provider did not answer.
-    #[response(status = 424)]
-    FailedDependency(MakeErrorBody),
-    /// The key's allowance is used up, or the tenant has as many runs as it may; `Retry-After` says when to try again.
-    #[response(status = 429)]
-    TooMany(MakeErrorBody),
 }

@@ -10,11 +10,11 @@ use vivarium_agents::AgentError;
 use vivarium_domain::{Agent, AgentId, Scope, TeamId};
 use vivarium_store::AgentFilter;
 
+use super::MakeError;
 use super::config::{CreateAgent, ModifyAgent, of_agent};
 use super::connection::model_of;
 use super::team::{Asked, MAX_PAGE, team_of};
 use super::view::{AgentView, AgentWithPast, Views};
-use super::{BodyRefusals, MakeError, Refusals};
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
@@ -47,9 +47,8 @@ pub(super) async fn find(state: &ApiState, caller: &Caller, team: TeamId, id: &s
             status = 200, description = "The agents.", body = [AgentView],
             headers(("Link" = String, description = "The next page, with `rel=\"next\"`; not there on the last one."))
         ),
-        Refusals
-    ),
-    security(("token" = []), ("bearer" = []))
+        (status = 404, description = "There is no such team."),
+    )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -87,8 +86,11 @@ fn next_link(path: &str, team: TeamId, limit: Option<usize>, next: AgentId) -> O
     post, path = "/api/v2/ai-agents/v1/agents", tag = "AI agents (make)", operation_id = "makeCreateAgent",
     params(("teamId" = Option<u32>, Query, description = "The team; may stand in the body instead.", minimum = 1)),
     request_body = CreateAgent,
-    responses((status = 201, description = "The agent.", body = AgentView), Refusals, BodyRefusals),
-    security(("token" = []), ("bearer" = []))
+    responses(
+        (status = 201, description = "The agent.", body = AgentView),
+        (status = 404, description = "There is no such team."),
+        (status = 409, description = "Another agent has the name."),
+    )
 )]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -122,8 +124,10 @@ pub(super) async fn create(
         ("agentId" = uuid::Uuid, Path, description = "The agent."),
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
     ),
-    responses((status = 200, description = "The agent, with its earlier versions.", body = AgentWithPast), Refusals),
-    security(("token" = []), ("bearer" = []))
+    responses(
+        (status = 200, description = "The agent, with its earlier versions.", body = AgentWithPast),
+        (status = 404, description = "The team has no such agent, or is not there."),
+    )
 )]
 pub(super) async fn one(
     State(state): State<ApiState>,
@@ -148,8 +152,11 @@ pub(super) async fn one(
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
     ),
     request_body = ModifyAgent,
-    responses((status = 204, description = "It is changed."), Refusals, BodyRefusals),
-    security(("token" = []), ("bearer" = []))
+    responses(
+        (status = 204, description = "It is changed."),
+        (status = 404, description = "The team has no such agent, or is not there."),
+        (status = 409, description = "Another agent has the name."),
+    )
 )]
 pub(super) async fn modify(
     State(state): State<ApiState>,
@@ -183,8 +190,10 @@ pub(super) async fn modify(
         ("agentId" = uuid::Uuid, Path, description = "The agent."),
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
     ),
-    responses((status = 204, description = "It is deleted."), Refusals),
-    security(("token" = []), ("bearer" = []))
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 404, description = "The team has no such agent, or is not there."),
+    )
 )]
 pub(super) async fn delete(
     State(state): State<ApiState>,

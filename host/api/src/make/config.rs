@@ -12,6 +12,7 @@ use vivarium_domain::{AgentConfig, AgentTool, Approval, DocumentId, ModelName, O
 use super::connection::{model_of, provider_named};
 use super::scenario::{Scenarios, scenario_id};
 use crate::ApiState;
+use crate::body::Object;
 use crate::error::{ApiError, Kind};
 
 /// The longest name of a model at its provider.
@@ -40,22 +41,26 @@ pub(super) struct CreateAgent {
     #[schema(min_length = 1, max_length = 200_000)]
     system_prompt: String,
     /// Bounds on what the model writes.
-    llm_config: Option<LlmConfig>,
+    #[schema(value_type = Option<LlmConfig>)]
+    llm_config: Option<Object<LlmConfig>>,
     /// The tools that it may use; none, if left out.
-    #[schema(max_items = 200)]
-    scenarios: Option<Vec<ScenarioForm>>,
+    #[schema(value_type = Option<Vec<ScenarioForm>>, max_items = 200)]
+    scenarios: Option<Vec<Object<ScenarioForm>>>,
     /// How much of the thread a run is given.
-    history_config: Option<HistoryConfig>,
+    #[schema(value_type = Option<HistoryConfig>)]
+    history_config: Option<Object<HistoryConfig>>,
     /// Must be empty: there are no connections to MCP servers in this version.
     #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
     mcp_configs: Option<Vec<Value>>,
     /// Documents that its search tools find, besides the host's own.
-    #[schema(max_items = 200)]
-    contexts: Option<Vec<ContextForm>>,
+    #[schema(value_type = Option<Vec<ContextForm>>, max_items = 200)]
+    contexts: Option<Vec<Object<ContextForm>>>,
     /// What its answers must be.
-    output_parser_format: Option<OutputParser>,
+    #[schema(value_type = Option<OutputParser>)]
+    output_parser_format: Option<Object<OutputParser>>,
     /// Bounds on its runs.
-    invocation_config: Option<InvocationConfig>,
+    #[schema(value_type = Option<InvocationConfig>)]
+    invocation_config: Option<Object<InvocationConfig>>,
 }
 
 /// A change of an agent: what is left out stays.
@@ -92,30 +97,30 @@ pub(super) struct ModifyAgent {
     /// Bounds on what the model writes; null: the defaults.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<LlmConfig>)]
-    llm_config: Option<Option<LlmConfig>>,
+    llm_config: Option<Option<Object<LlmConfig>>>,
     /// The tools that it may use; null: none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<ScenarioForm>>, max_items = 200)]
-    scenarios: Option<Option<Vec<ScenarioForm>>>,
+    scenarios: Option<Option<Vec<Object<ScenarioForm>>>>,
     /// How much of the thread a run is given; null: as much as the host gives.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<HistoryConfig>)]
-    history_config: Option<Option<HistoryConfig>>,
+    history_config: Option<Option<Object<HistoryConfig>>>,
     /// Must be empty: there are no connections to MCP servers in this version.
     #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
     mcp_configs: Option<Vec<Value>>,
     /// Documents that its search tools find, besides the host's own; null: none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<ContextForm>>, max_items = 200)]
-    contexts: Option<Option<Vec<ContextForm>>>,
+    contexts: Option<Option<Vec<Object<ContextForm>>>>,
     /// What its answers must be; null: text.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<OutputParser>)]
-    output_parser_format: Option<Option<OutputParser>>,
+    output_parser_format: Option<Option<Object<OutputParser>>>,
     /// Bounds on its runs; null: the defaults.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<InvocationConfig>)]
-    invocation_config: Option<Option<InvocationConfig>>,
+    invocation_config: Option<Option<Object<InvocationConfig>>>,
 }
 
 /// What one run has otherwise than its agent: what is left out is as the agent has it.
@@ -133,26 +138,26 @@ pub(super) struct RunConfig {
     /// The tools that it may use; null: none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<ScenarioForm>>, max_items = 200)]
-    scenarios: Option<Option<Vec<ScenarioForm>>>,
+    scenarios: Option<Option<Vec<Object<ScenarioForm>>>>,
     /// How much of the thread it is given; null: as much as the host gives.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<HistoryConfig>)]
-    history_config: Option<Option<HistoryConfig>>,
+    history_config: Option<Option<Object<HistoryConfig>>>,
     /// Bounds on what the model writes; null: the defaults.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<LlmConfig>)]
-    llm_config: Option<Option<LlmConfig>>,
+    llm_config: Option<Option<Object<LlmConfig>>>,
     /// Bounds on the run; null: the defaults.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<InvocationConfig>)]
-    invocation_config: Option<Option<InvocationConfig>>,
+    invocation_config: Option<Option<Object<InvocationConfig>>>,
     /// Must be empty: there are no connections to MCP servers in this version.
     #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
     mcp_configs: Option<Vec<Value>>,
     /// What the answer must be; null: text.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<OutputParser>)]
-    output_parser: Option<Option<OutputParser>>,
+    output_parser: Option<Option<Object<OutputParser>>>,
 }
 
 /// Bounds on what the model writes.
@@ -381,7 +386,7 @@ impl ModifyAgent {
             max_cycles,
             timeout_seconds,
             output: self.output_parser_format.map(|format| output("outputParserFormat", format)).transpose()?,
-            contexts: self.contexts.map(|forms| forms.unwrap_or_default().iter().map(|form| form.id).collect()),
+            contexts: self.contexts.map(|forms| forms.unwrap_or_default().iter().map(|form| form.0.id).collect()),
         })
     }
 }
@@ -404,23 +409,23 @@ impl RunConfig {
 }
 
 /// Of a config that may be `null` as a whole, or in a key, or lack the key.
-fn key<C>(config: Option<Option<C>>, key: impl Fn(C) -> Option<Option<u32>>) -> Option<Option<u32>> {
-    config.and_then(|config| config.map_or(Some(None), key))
+fn key<C>(config: Option<Option<Object<C>>>, key: impl Fn(C) -> Option<Option<u32>>) -> Option<Option<u32>> {
+    config.and_then(|config| config.map_or(Some(None), |config| key(config.0)))
 }
 
-fn llm(config: Option<Option<LlmConfig>>) -> Option<Option<u32>> {
+fn llm(config: Option<Option<Object<LlmConfig>>>) -> Option<Option<u32>> {
     key(config, |config| config.max_tokens)
 }
 
-fn history(config: Option<Option<HistoryConfig>>) -> Option<Option<u32>> {
+fn history(config: Option<Option<Object<HistoryConfig>>>) -> Option<Option<u32>> {
     key(config, |config| config.iterations_from_history_count)
 }
 
-fn invocation(config: Option<Option<InvocationConfig>>) -> (Option<Option<u32>>, Option<Option<u32>>) {
+fn invocation(config: Option<Option<Object<InvocationConfig>>>) -> (Option<Option<u32>>, Option<Option<u32>>) {
     match config {
         None => (None, None),
         Some(None) => (Some(None), Some(None)),
-        Some(Some(config)) => (config.recursion_limit, config.timeout),
+        Some(Some(Object(config))) => (config.recursion_limit, config.timeout),
     }
 }
 
@@ -428,7 +433,7 @@ async fn tools(
     state: &ApiState,
     tenant: &TenantId,
     field: &'static str,
-    forms: Option<Option<Vec<ScenarioForm>>>,
+    forms: Option<Option<Vec<Object<ScenarioForm>>>>,
 ) -> Result<Option<Vec<AgentTool>>, ApiError> {
     match forms {
         None => Ok(None),
@@ -462,8 +467,8 @@ fn check_prompt(field: &'static str, prompt: String) -> Result<String, ApiError>
     if prompt.is_empty() { Err(ApiError::invalid(field, "must have at least 1 character")) } else { Ok(prompt) }
 }
 
-fn output(field: &'static str, format: Option<OutputParser>) -> Result<OutputFormat, ApiError> {
-    let Some(OutputParser { r#type: kind, schema }) = format else { return Ok(OutputFormat::Text) };
+fn output(field: &'static str, format: Option<Object<OutputParser>>) -> Result<OutputFormat, ApiError> {
+    let Some(Object(OutputParser { r#type: kind, schema })) = format else { return Ok(OutputFormat::Text) };
     match (kind, schema) {
         (Some(OutputType::Text), Some(_)) => Err(ApiError::invalid(
             field,
@@ -553,9 +558,9 @@ mod tests {
             let format = output("f", serde_json::from_value(form.clone()).unwrap()).unwrap();
             assert_eq!(serde_json::to_value(OutputParser::from(&format)).unwrap(), form);
         }
-        let bare: OutputParser = serde_json::from_value(json!({"schema": {"type": "object"}})).unwrap();
+        let bare: Object<OutputParser> = serde_json::from_value(json!({"schema": {"type": "object"}})).unwrap();
         assert!(matches!(output("f", Some(bare)), Ok(OutputFormat::JsonSchema { .. })));
-        let both: OutputParser = serde_json::from_value(json!({"type": "text", "schema": {}})).unwrap();
+        let both: Object<OutputParser> = serde_json::from_value(json!({"type": "text", "schema": {}})).unwrap();
         assert!(output("f", Some(both)).is_err());
     }
 

@@ -13,16 +13,16 @@ use utoipa::ToSchema;
 use vivarium_domain::{Agent, EventBody, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm};
 use vivarium_runs::{Item, RunRequest, StartError, Webhook};
 
+use super::MakeError;
 use super::agents::find;
 use super::answer::{Opening, RunAnswer, Teller};
 use super::config::{RunConfig, of_run_config};
 use super::connection::model_of;
 use super::team::team_of;
-use super::{BodyRefusals, MakeError, Refusals, RunRefusals};
 use crate::ApiState;
 use crate::attend::{Attended, attend};
 use crate::auth::Caller;
-use crate::body::{json_bytes, json_of};
+use crate::body::{Object, json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
@@ -41,8 +41,8 @@ const MAX_CHARS: usize = 200_000;
 pub(super) struct RunBody {
     /// The conversation so far, oldest first; the last one is the user's. With `threadId`, what was said in the thread stands
     /// before these.
-    #[schema(min_items = 1, max_items = 1000)]
-    messages: Vec<MessageForm>,
+    #[schema(value_type = Vec<MessageForm>, min_items = 1, max_items = 1000)]
+    messages: Vec<Object<MessageForm>>,
     /// The thread to go on with: from an earlier answer. A new one, if left out.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     thread_id: Option<SessionId>,
@@ -50,7 +50,8 @@ pub(super) struct RunBody {
     #[schema(value_type = Option<String>, max_length = 2048, format = "uri")]
     callback_url: Option<String>,
     /// What this run has otherwise than the agent.
-    config: Option<RunConfig>,
+    #[schema(value_type = Option<RunConfig>)]
+    config: Option<Object<RunConfig>>,
 }
 
 /// One message.
@@ -91,8 +92,16 @@ pub(super) struct Running {
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
     ),
     request_body = RunBody,
-    responses((status = 200, description = "The answer.", body = RunAnswer<'_>), Refusals, BodyRefusals, RunRefusals),
-    security(("token" = []), ("bearer" = []))
+    responses(
+        (status = 200, description = "The answer.", body = RunAnswer<'_>),
+        (status = 404, description = "The team has no such agent, or the agent no such thread."),
+        (status = 409, description = "The run was cancelled, or a run of the thread is under way and the agent takes no other."),
+        (status = 424, description = "The model's provider did not answer."),
+        (
+            status = 429,
+            description = "The key's allowance is used up, or the tenant has as many runs as it may; `Retry-After` says when to try again."
+        ),
+    )
 )]
 pub(super) async fn run(
     State(state): State<ApiState>,
@@ -158,13 +167,13 @@ fn of_start(error: StartError) -> ApiError {
 impl RunBody {
     /// The run to start.
     async fn into_request(self, state: &ApiState, caller: &Caller, mut agent: Agent) -> Result<RunRequest, ApiError> {
-        let (earlier, input) = conversation(self.messages)?;
+        let (earlier, input) = conversation(self.messages.into_iter().map(|message| message.0).collect())?;
         let callback = self.callback_url.map(|url| callback_url("callbackUrl", &url)).transpose()?;
         if let Some(thread) = &self.thread_id {
             find_thread(state, caller, &agent, thread).await?;
         }
         let mut additional = None;
-        if let Some(mut config) = self.config {
+        if let Some(Object(mut config)) = self.config {
             additional = config.additional_system_prompt.take().map(check_additional).transpose()?;
             let before = agent.config.clone();
             let change = config.into_change(state, &caller.tenant).await?;

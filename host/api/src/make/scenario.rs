@@ -4,6 +4,7 @@ use vivarium_domain::{AgentTool, Approval, ContentHash, TenantId, ToolName};
 
 use super::config::{ApprovalMode, ScenarioForm};
 use crate::ApiState;
+use crate::body::Object;
 use crate::error::{ApiError, Kind};
 
 /// The most tools that an error lists.
@@ -33,8 +34,12 @@ impl Scenarios {
     }
 
     /// The tools that a client means. `field` is where the list stands.
-    pub(super) fn tools(&self, field: &'static str, forms: &[ScenarioForm]) -> Result<Vec<AgentTool>, ApiError> {
-        let tool = |(index, form): (usize, &ScenarioForm)| {
+    pub(super) fn tools(
+        &self,
+        field: &'static str,
+        forms: &[Object<ScenarioForm>],
+    ) -> Result<Vec<AgentTool>, ApiError> {
+        let tool = |(index, Object(form)): (usize, &Object<ScenarioForm>)| {
             let name = self.name(form.make_scenario_id).ok_or_else(|| self.unknown(field, index))?;
             let approval = match form.approval_mode {
                 None | Some(ApprovalMode::AutoRun) => Approval::Auto,

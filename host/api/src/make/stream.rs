@@ -7,9 +7,9 @@ use axum::response::Response;
 use vivarium_domain::EventBody;
 use vivarium_runs::Item;
 
+use super::MakeError;
 use super::answer::Teller;
 use super::run::{RunBody, Running, name_run, start};
-use super::{BodyRefusals, MakeError, Refusals, RunRefusals};
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
@@ -31,9 +31,14 @@ use crate::sse::{Ends, View, follow, write_json_event};
     request_body = RunBody,
     responses(
         (status = 200, description = "The steps.", body = String, content_type = "text/event-stream"),
-        Refusals, BodyRefusals, RunRefusals
-    ),
-    security(("token" = []), ("bearer" = []))
+        (status = 404, description = "The team has no such agent, or the agent no such thread."),
+        (status = 409, description = "The run was cancelled, or a run of the thread is under way and the agent takes no other."),
+        (status = 424, description = "The model's provider did not answer."),
+        (
+            status = 429,
+            description = "The key's allowance is used up, or the tenant has as many runs as it may; `Retry-After` says when to try again."
+        ),
+    )
 )]
 pub(super) async fn stream(
     State(state): State<ApiState>,

@@ -14,8 +14,10 @@ pub(crate) fn callback_url(param: &'static str, text: &str) -> Result<String, Ap
     if text.len() > MAX_BYTES {
         return wrong("must be at most 2048 bytes");
     }
-    // The parser forgives spaces around, line breaks within and one slash less; what is kept should be what was sent.
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && text.split_once("://").is_some();
+    // The parser forgives spaces around, line breaks within and slashes too few or too many; what is kept should be what was
+    // sent.
+    let has_host = text.split_once("://").is_some_and(|(_, rest)| !rest.starts_with(['/', '\\']));
+    let plain = has_host && text.bytes().all(|byte| byte.is_ascii_graphic());
     let Some(url) = Url::parse(text).ok().filter(|url| plain && url.host().is_some()) else {
         return wrong("must be an absolute URL, such as https://example.com/done");
     };

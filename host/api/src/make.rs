@@ -8,6 +8,7 @@ mod agents;
 mod answer;
 mod config;
 mod connection;
+mod page;
 mod run;
 mod scenario;
 mod stream;

@@ -13,6 +13,7 @@ use vivarium_store::AgentFilter;
 use super::MakeError;
 use super::config::{CreateAgent, ModifyAgent, of_agent};
 use super::connection::model_of;
+use super::page::page;
 use super::team::{Asked, MAX_PAGE, team_of};
 use super::view::{AgentView, AgentWithPast, Views};
 use crate::ApiState;
@@ -34,7 +35,8 @@ pub(super) async fn find(state: &ApiState, caller: &Caller, team: TeamId, id: &s
 
 /// Retrieve a list of all agents
 ///
-/// Agents of the team, newest first, as a bare array. Where there are more, the `Link` header has the address of the next page.
+/// Agents of the team, newest first, as a bare array. Where there are more than `limit`, or than
+/// 4 MiB of texts, the `Link` header has the address of the next page.
 #[utoipa::path(
     get, path = "/api/v2/ai-agents/v1/agents", tag = "AI agents (make)", operation_id = "makeListAgents",
     params(
@@ -58,15 +60,16 @@ pub(super) async fn list(
     caller.needs(Scope::AgentsRead)?;
     let asked = Asked::new(uri.query(), &["teamId", "limit", "cursor"])?;
     let team = state.0.agents.team(&caller.tenant, asked.team()?).await?;
-    let filter = AgentFilter { team: Some(team.id), before: asked.after, limit: asked.limit.unwrap_or(MAX_PAGE) };
-    let page = state.0.agents.list(&caller.tenant, filter).await?;
+    let (agents, tenant) = (&state.0.agents, &caller.tenant);
+    let read = |before, limit| agents.list(tenant, AgentFilter { team: Some(team.id), before, limit });
+    let page = page(asked.after, asked.limit.unwrap_or(MAX_PAGE), read).await?;
     let mut views = Views::new(&state, &caller.tenant);
-    let mut agents = Vec::with_capacity(page.items.len());
+    let mut shown = Vec::with_capacity(page.items.len());
     for agent in page.items {
-        agents.push(views.agent(agent).await?);
+        shown.push(views.agent(agent).await?);
     }
     let link = page.next.and_then(|next| next_link(uri.path(), team.id, asked.limit, next));
-    Ok((link.map(|link| (header::LINK, link)).into_iter().collect(), Json(agents)))
+    Ok((link.map(|link| (header::LINK, link)).into_iter().collect(), Json(shown)))
 }
 
 /// The next page's address, relative to this one's.
@@ -138,7 +141,9 @@ pub(super) async fn one(
     caller.needs(Scope::AgentsRead)?;
     let team = team_of(&state, &caller, uri.query()).await?;
     let agent = find(&state, &caller, team.id, &id).await?;
-    let past = state.0.agents.versions(&caller.tenant, agent.id, Some(agent.version), MAX_PAST).await?;
+    let (agents, tenant) = (&state.0.agents, &caller.tenant);
+    let read = |before, limit| agents.versions(tenant, agent.id, before, limit);
+    let past = page(Some(agent.version), MAX_PAST, read).await?;
     Ok(Json(Views::new(&state, &caller.tenant).with_past(agent, past.items).await?))
 }
 

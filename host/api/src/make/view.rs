@@ -89,7 +89,7 @@ struct ContextView {
 pub(super) struct AgentWithPast {
     #[serde(flatten)]
     agent: AgentView,
-    /// The versions before this one, newest first, at most 100.
+    /// The versions before this one, newest first, at most 100, and as many as 4 MiB of texts hold.
     past_configurations: Vec<PastConfiguration>,
 }
 

@@ -17,7 +17,7 @@ use vivarium_domain::{
 use vivarium_store::AgentFilter;
 
 use super::NativeError;
-use super::list::{List, Parameters};
+use super::list::{List, Parameters, in_pieces};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
@@ -111,8 +111,18 @@ pub(super) async fn list(
         };
         return Ok(Json(List::whole(agent.filter(fits).into_iter().collect())));
     }
-    let page = state.0.agents.list(&caller.tenant, AgentFilter { team, before, limit }).await?;
+    let read = |before, limit| state.0.agents.list(&caller.tenant, AgentFilter { team, before, limit });
+    let page = in_pieces(before, limit, texts, read).await?;
     Ok(Json(List::new(page.items, page.next)))
+}
+
+/// How long an agent's texts are.
+fn texts(agent: &Agent) -> usize {
+    let schema = match &agent.config.output {
+        OutputFormat::JsonSchema { schema } => schema.to_string().len(),
+        OutputFormat::Text | OutputFormat::JsonObject => 0,
+    };
+    agent.config.prompt.len() + agent.config.description.len() + schema
 }
 
 /// The agent of this name, which is no id.
@@ -365,7 +375,8 @@ pub(super) async fn versions(
     let asked = Parameters::of(&uri, &["limit", "cursor"])?;
     let (limit, before) = (asked.limit()?, asked.cursor()?);
     let id = state.0.agents.get(&caller.tenant, &agent).await?.id;
-    let page = state.0.agents.versions(&caller.tenant, id, before, limit).await?;
+    let read = |before, limit| state.0.agents.versions(&caller.tenant, id, before, limit);
+    let page = in_pieces(before, limit, texts, read).await?;
     Ok(Json(List::new(page.items, page.next)))
 }
 

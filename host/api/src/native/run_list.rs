@@ -10,10 +10,10 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 use utoipa::ToSchema;
 use vivarium_domain::{AgentRef, ModelName, Run, RunFailure, RunId, RunStatus, Scope, SessionId, Timestamp, Usage};
-use vivarium_store::RunFilter;
+use vivarium_store::{Page, RunFilter};
 
 use super::NativeError;
-use super::list::{List, Parameters};
+use super::list::{List, Parameters, in_pieces};
 use super::sessions::filtered;
 use crate::ApiState;
 use crate::error::ApiError;
@@ -125,8 +125,14 @@ pub(super) async fn list(
             None => return Ok(Json(List::whole(Vec::new()))),
         },
     };
-    let page = state.0.runs.list(&caller.tenant, RunFilter { status, session, agent, before, limit }).await?;
-    Ok(Json(List::new(page.items.into_iter().map(RunInBrief::from).collect(), page.next)))
+    let read = async |before, limit| {
+        let filter = RunFilter { status, session: session.clone(), agent, before, limit };
+        let page = state.0.runs.list(&caller.tenant, filter).await?;
+        // What a list does not show is let go piece by piece.
+        Ok::<_, ApiError>(Page { items: page.items.into_iter().map(RunInBrief::from).collect(), next: page.next })
+    };
+    let page = in_pieces(before, limit, |_: &RunInBrief| 0, read).await?;
+    Ok(Json(List::new(page.items, page.next)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `/v1/sessions`: conversations, whichever dialect they were begun in.
 
+use std::ops::Range;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
@@ -16,7 +18,7 @@ use vivarium_runs::{NewSession, SessionError};
 use vivarium_store::{SessionFilter, SessionStart};
 
 use super::NativeError;
-use super::list::{List, Parameters};
+use super::list::{List, MAX_PAGE_BYTES, PIECE, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
@@ -332,32 +334,78 @@ impl MessageJson {
     }
 }
 
-/// Which messages of `total` a page holds, and where the page after it begins.
-#[derive(Debug, PartialEq, Eq)]
+/// Which messages a page may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     first: u64,
-    count: usize,
-    next: Option<u64>,
+    end: u64,
+    /// Where the messages end that were asked for.
+    stop: u64,
+    forwards: bool,
 }
 
 impl Span {
-    /// Forwards from `after`, or, with `before` alone, backwards from there.
+    /// Of `total` messages: forwards from `after`, or, with `before` alone, backwards from there.
     fn new(total: u64, after: Option<u64>, before: Option<u64>, limit: usize) -> Self {
-        let end = before.unwrap_or(total).min(total);
+        let stop = before.unwrap_or(total).min(total);
         let most = u64::try_from(limit).unwrap_or(u64::MAX);
         let forwards = after.is_some() || before.is_none();
         let first = match after {
-            Some(after) => after.saturating_add(1),
+            Some(after) => after.saturating_add(1).min(stop),
             None if forwards => 0,
-            None => end.saturating_sub(most),
+            None => stop.saturating_sub(most),
         };
-        let count = end.saturating_sub(first).min(most);
-        let next = match forwards {
-            true => (count > 0 && first + count < end).then(|| first + count - 1),
-            false => (first > 0).then_some(first),
-        };
-        Self { first, count: usize::try_from(count).unwrap_or(limit), next }
+        Self { first, end: stop.min(first.saturating_add(most)), stop, forwards }
     }
+
+    /// The part of it that is to be read after these messages: those next to them.
+    fn piece(self, shown: &Range<u64>) -> Range<u64> {
+        match self.forwards {
+            true => shown.end..self.end.min(shown.end.saturating_add(PIECE as u64)),
+            false => self.first.max(shown.start.saturating_sub(PIECE as u64))..shown.start,
+        }
+    }
+
+    /// Nothing, where the page begins to be read.
+    fn nothing(self) -> Range<u64> {
+        let at = if self.forwards { self.first } else { self.end };
+        at..at
+    }
+
+    /// Where the page after these messages begins.
+    fn next(self, shown: &Range<u64>) -> Option<u64> {
+        match self.forwards {
+            true => (!shown.is_empty() && shown.end < self.stop).then(|| shown.end - 1),
+            false => (shown.start > 0).then_some(shown.start),
+        }
+    }
+}
+
+/// The messages of a span and their numbers: fewer where their texts are long.
+async fn read_span(
+    state: &ApiState,
+    tenant: &TenantId,
+    session: &SessionId,
+    span: Span,
+) -> Result<(Range<u64>, Vec<SessionMessage>), SessionError> {
+    let (mut shown, mut messages, mut bytes) = (span.nothing(), Vec::new(), 0);
+    while bytes < MAX_PAGE_BYTES {
+        let piece = span.piece(&shown);
+        let count = usize::try_from(piece.end.saturating_sub(piece.start)).unwrap_or_default();
+        if count == 0 {
+            break;
+        }
+        let mut read = state.0.runs.messages(tenant, session, piece.start, count).await?;
+        bytes += read.iter().map(|kept| kept.message.text().len()).sum::<usize>();
+        if span.forwards {
+            messages.append(&mut read);
+        } else {
+            read.append(&mut messages);
+            messages = read;
+        }
+        shown = shown.start.min(piece.start)..shown.end.max(piece.end);
+    }
+    Ok((shown, messages))
 }
 
 /// A session's messages
@@ -386,13 +434,11 @@ pub(super) async fn messages(
     let (limit, after, before) = (asked.limit()?, asked.parsed("after", MUST)?, asked.parsed("before", MUST)?);
     let id = session_id(&session)?;
     let session = state.0.runs.session(&caller.tenant, &id).await?;
-    let Span { first, count, next } = Span::new(session.messages, after, before, limit);
-    if count == 0 {
-        return Ok(Json(List::new(Vec::new(), next)));
-    }
-    let messages = state.0.runs.messages(&caller.tenant, &id, first, count).await?;
-    let shown = (first..).zip(messages).map(|(number, message)| MessageJson::new(number, message)).collect();
-    Ok(Json(List::new(shown, next)))
+    let span = Span::new(session.messages, after, before, limit);
+    let (shown, messages) = read_span(&state, &caller.tenant, &id, span).await?;
+    let next = span.next(&shown);
+    let messages = shown.zip(messages).map(|(number, message)| MessageJson::new(number, message)).collect();
+    Ok(Json(List::new(messages, next)))
 }
 
 #[cfg(test)]
@@ -400,17 +446,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// What a page shows, and the next of it: in one piece, as long as nothing is long.
+    fn page(total: u64, after: Option<u64>, before: Option<u64>, limit: usize) -> (Range<u64>, Option<u64>) {
+        let span = Span::new(total, after, before, limit);
+        let mut shown = span.nothing();
+        loop {
+            let piece = span.piece(&shown);
+            if piece.is_empty() {
+                return (shown.clone(), span.next(&shown));
+            }
+            shown = shown.start.min(piece.start)..shown.end.max(piece.end);
+        }
+    }
+
     #[test]
     fn a_page_of_messages_goes_on_where_the_one_before_ended() {
-        let span = |after, before, limit| Span::new(10, after, before, limit);
-        assert_eq!(span(None, None, 4), Span { first: 0, count: 4, next: Some(3) });
-        assert_eq!(span(Some(3), None, 4), Span { first: 4, count: 4, next: Some(7) });
-        assert_eq!(span(Some(7), None, 4), Span { first: 8, count: 2, next: None });
-        assert_eq!(span(None, Some(10), 4), Span { first: 6, count: 4, next: Some(6) });
-        assert_eq!(span(None, Some(2), 4), Span { first: 0, count: 2, next: None });
-        assert_eq!(span(Some(2), Some(5), 4), Span { first: 3, count: 2, next: None });
-        assert_eq!(span(Some(u64::MAX), None, 4).count, 0);
-        assert_eq!(span(None, Some(0), 4).count, 0);
+        assert_eq!(page(10, None, None, 4), (0..4, Some(3)));
+        assert_eq!(page(10, Some(3), None, 4), (4..8, Some(7)));
+        assert_eq!(page(10, Some(7), None, 4), (8..10, None));
+        assert_eq!(page(10, None, Some(10), 4), (6..10, Some(6)));
+        assert_eq!(page(10, None, Some(2), 4), (0..2, None));
+        assert_eq!(page(10, Some(2), Some(5), 4), (3..5, None));
+        assert_eq!(page(100, None, Some(90), 80), (10..90, Some(10)));
+        assert!(page(10, Some(u64::MAX), None, 4).0.is_empty());
+        assert!(page(10, Some(7), Some(3), 4).0.is_empty());
+        assert!(page(10, None, Some(0), 4).0.is_empty());
+        // A page that ends early says so.
+        let forwards = Span::new(10, None, None, 8);
+        assert_eq!(forwards.next(&(0..3)), Some(2));
+        assert_eq!(Span::new(10, None, Some(9), 8).next(&(4..9)), Some(4));
     }
 
     #[test]
@@ -420,20 +484,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn paging_forwards_or_backwards_shows_every_message_once(total in 0_u64..60, limit in 1_usize..9) {
+        fn paging_forwards_or_backwards_shows_every_message_once(total in 0_u64..120, limit in 1_usize..70) {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let span = Span::new(total, after, None, limit);
-                seen.extend(span.first..span.first + span.count as u64);
-                let Some(next) = span.next else { break };
+                let (shown, next) = page(total, after, None, limit);
+                seen.extend(shown);
+                let Some(next) = next else { break };
                 after = Some(next);
             }
             prop_assert_eq!(&seen, &(0..total).collect::<Vec<_>>());
             let (mut pages, mut before) = (Vec::new(), Some(total));
             loop {
-                let span = Span::new(total, None, before, limit);
-                pages.push((span.first..span.first + span.count as u64).collect::<Vec<_>>());
-                let Some(next) = span.next else { break };
+                let (shown, next) = page(total, None, before, limit);
+                pages.push(shown.collect::<Vec<_>>());
+                let Some(next) = next else { break };
                 before = Some(next);
             }
             pages.reverse();

@@ -314,7 +314,7 @@ async fn a_run_in_the_background_is_answered_at_once_and_goes_on() {
     let model = ScriptedModel::start().await;
     model.then(Answer::Slowly(
         vec!["slow ".to_owned(), "but ".to_owned(), "sure".to_owned()],
-        Duration::from_millis(100),
+        Duration::from_millis(500),
     ));
     let host = Host::builder().model(&model).start().await;
     let started = host.post("/v1/runs", &json!({"input": "q", "background": true})).await;
@@ -322,10 +322,18 @@ async fn a_run_in_the_background_is_answered_at_once_and_goes_on() {
     let location = header(started.headers(), "location").to_owned();
     let run = json_of(started).await;
     assert!(["queued", "running"].contains(&run["status"].as_str().unwrap()), "{run}");
+    // The list tells of it what its own page does.
+    model.received(1).await;
+    let listed = |status: &'static str| {
+        let (host, path) = (&host, format!("/v1/runs?status={status}"));
+        async move { all(host, &path, 10).await.len() }
+    };
+    assert_eq!((listed("running").await, listed("queued").await, listed("completed").await), (1, 0, 0));
     let events = host.request(Method::GET, &format!("{location}/events")).header("accept", "text/event-stream");
     SseStream::new(host.send(events).await).rest().await;
     let run = expect(&host, 200, Method::GET, &location, None).await;
     assert_eq!(run["outcome"]["answer"], "slow but sure");
+    assert_eq!((listed("running").await, listed("queued").await, listed("completed").await), (0, 0, 1));
     let request = host.request(Method::POST, "/v1/runs").header("accept", "text/event-stream");
     let refused = host.send(request.json(&json!({"input": "q", "background": true}))).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);

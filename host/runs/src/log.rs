@@ -164,6 +164,11 @@ impl RunLog {
         result
     }
 
+    /// Readers have seen the run's end: its record is on disk with it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// The number of the last event that was recorded.
     pub(crate) fn last_seq(&self) -> u64 {
         self.lock().last_seq

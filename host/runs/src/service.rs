@@ -291,7 +291,17 @@ impl Runs {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, tenant: &TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
-        self.0.store.runs(tenant, filter).await
+        let asked = filter.status;
+        // Of a run that has not ended the store knows that it was accepted; where it is, is known here.
+        let stored = asked.map(|status| if status.is_terminal() { status } else { RunStatus::Queued });
+        let mut page = self.0.store.runs(tenant, RunFilter { status: stored, ..filter }).await?;
+        for run in page.items.iter_mut().filter(|run| !run.status.is_terminal()) {
+            if let Some(now) = self.get(tenant, run.id).await? {
+                *run = now;
+            }
+        }
+        page.items.retain(|run| asked.is_none_or(|asked| run.status == asked));
+        Ok(page)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -320,20 +330,25 @@ impl Runs {
     /// # Errors
     /// When the store fails.
     pub async fn get(&self, tenant: &TenantId, run: RunId) -> Result<Option<Run>, StoreError> {
-        let active = self.0.active().get(&(tenant.clone(), run)).map(|active| {
-            let last_seq = active.log.last_seq();
-            // Its first event is the start of its mode.
-            let status = match last_seq {
-                0 => RunStatus::Queued,
-                _ if active.approvals.any() => RunStatus::Waiting,
-                _ => RunStatus::Running,
-            };
-            Run { status, last_seq, ..active.run.clone() }
-        });
-        match active {
+        match self.under_way_as(tenant, run) {
             Some(run) => Ok(Some(run)),
             None => self.0.store.run(tenant, run).await,
         }
+    }
+
+    /// The record of a run that is under way, as it is now.
+    fn under_way_as(&self, tenant: &TenantId, run: RunId) -> Option<Run> {
+        let all = self.0.active();
+        // Who has seen a run's end must not be told that it goes on.
+        let active = all.get(&(tenant.clone(), run)).filter(|active| !active.log.has_ended())?;
+        let last_seq = active.log.last_seq();
+        // Its first event is the start of its mode.
+        let status = match last_seq {
+            0 => RunStatus::Queued,
+            _ if active.approvals.any() => RunStatus::Waiting,
+            _ => RunStatus::Running,
+        };
+        Some(Run { status, last_seq, ..active.run.clone() })
     }
 
     /// Follows a run's events with numbers above `after`. None: no such run in this tenant.

@@ -26,6 +26,7 @@ mod misbehaviour;
 mod models;
 mod native;
 mod one_model;
+mod openapi;
 mod plugins;
 mod research;
 mod soak;

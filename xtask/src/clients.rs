@@ -1,4 +1,5 @@
-//! A Python for the sample clients: httpx, and the vendor's own client of the dialect. Made once, under the target folder.
+//! A Python for the sample clients (httpx, and the vendor's own client of the Assisters dialect) and for the tests of the
+//! OpenAPI document (a validator, and a fuzzer that reads it). Made once, under the target folder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +11,11 @@ use crate::repository::{self, Repository, output};
 use crate::steps::Outcome;
 
 /// What is installed. Pinned: a new release of somebody else must not break a build of ours.
-const REQUIREMENTS: [&str; 2] = ["httpx==0.28.1", "assisters==0.1.0"];
+const REQUIREMENTS: [&str; 4] =
+    ["assisters==0.1.0", "httpx==0.28.1", "openapi-spec-validator==0.9.0", "schemathesis==4.32.5"];
+
+/// What has to work then.
+const WORKS: &str = "import assisters, httpx, openapi_spec_validator, schemathesis; print('ok')";
 
 /// A Python that has the requirements.
 pub(crate) struct Environment {
@@ -29,7 +34,7 @@ pub(crate) fn prepare(repository: &Repository) -> Result<Environment> {
     let python = folder.join("bin/python");
     let wanted = REQUIREMENTS.join("\n");
     let marker = folder.join("requirements");
-    let works = || output(Command::new(&python).args(["-c", "import httpx, assisters; print('ok')"])).is_some();
+    let works = || output(Command::new(&python).args(["-c", WORKS])).is_some();
     if fs::read_to_string(&marker).is_ok_and(|kept| kept == wanted) && works() {
         return Ok(Environment { python, outcome: Outcome::Unchanged("there already".to_owned()) });
     }

@@ -74,7 +74,7 @@ enum Command {
         /// Which ones; none: all.
         names: Vec<String>,
     },
-    /// Prepares the Python environment that runs the sample clients, and prints its interpreter.
+    /// Prepares the Python environment of the sample clients and of the OpenAPI document's tests, and prints its interpreter.
     Clients,
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn idempotency(headers: &HeaderMap, path: &str, body: &[u8]) -> Resul
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
+    let key = key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
     let key = key.filter(|_| values.next().is_none()).ok_or_else(|| {
         ApiError::invalid("Idempotency-Key", format!("must be 1 to {MAX_KEY_BYTES} visible ASCII characters, once"))
     })?;

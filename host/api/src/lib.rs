@@ -144,12 +144,9 @@ impl ApiState {
 
 /// All routes of all dialects.
 pub fn router(state: ApiState) -> Router {
-    let (router, collected) = OpenApiRouter::<ApiState>::new()
-        .merge(assisters::routes(&state))
-        .merge(make::routes(&state))
-        .merge(agent_hub::routes(&state))
-        .merge(native::routes(&state))
-        .split_for_parts();
+    let dialects = [assisters::routes(&state), make::routes(&state), agent_hub::routes(&state), native::routes(&state)];
+    debug_assert_eq!(openapi::clashes(&dialects), [""; 0], "two dialects give one name to different schemas");
+    let (router, collected) = dialects.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
     let reference = Arc::new(Reference::new(&openapi::document(collected)));
     router
         .layer(Extension(reference))

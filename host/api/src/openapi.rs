@@ -4,9 +4,12 @@
 mod merge;
 mod reference;
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -15,8 +18,12 @@ use utoipa::openapi::{
     Components, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, Server, Tag,
 };
 
+use utoipa::{PartialSchema as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
 pub(crate) use reference::{Reference, routes};
 
+use crate::ApiState;
 use crate::error::{ApiError, Dialect, Kind, body};
 
 const BEARER: &str = "bearer";
@@ -28,6 +35,33 @@ through one of them is listed, run and continued through the others.
 
 Every answer has `X-Request-ID` (the client's own, if it sent a short plain one) and `X-Processing-Time-Ms`, and with a key \
 the headers that say what is left of its allowance.";
+
+/// The names that two dialects give to different schemas. The document can have one of them only.
+pub(crate) fn clashes(dialects: &[OpenApiRouter<ApiState>]) -> Vec<String> {
+    let mut known: BTreeMap<&str, &RefOr<Schema>> = BTreeMap::new();
+    let mut clashes = Vec::new();
+    let schemas = dialects.iter().filter_map(|routes| routes.get_openapi().components.as_ref());
+    for (name, schema) in schemas.flat_map(|components| &components.schemas) {
+        if known.insert(name, schema).is_some_and(|other| other != schema) {
+            clashes.push(name.clone());
+        }
+    }
+    clashes
+}
+
+/// One event of a stream; a stream is any number of them, with comments between them while nothing happens.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "events are written as text; this says what a client reads out of it")]
+struct ServerSentEvent {
+    /// What `Last-Event-ID` takes, where the stream can be taken up again.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// Its type, where the dialect names types in this way.
+    #[schema(nullable = false)]
+    event: Option<String>,
+    /// JSON on one line, or the mark of the stream's end.
+    data: String,
+}
 
 /// The whole document, from what the routes' annotations have brought together.
 pub(crate) fn document(collected: OpenApi) -> OpenApi {
@@ -42,7 +76,11 @@ pub(crate) fn document(collected: OpenApi) -> OpenApi {
     document.tags = Some(tags());
     let components = document.components.get_or_insert_default();
     components.schemas.extend(body::schemas());
+    components.schemas.insert(ServerSentEvent::name().into_owned(), ServerSentEvent::schema());
     keys(components);
+    for dialect in [Dialect::Assisters, Dialect::Make, Dialect::AgentHub, Dialect::Native] {
+        components.responses.extend(COMMON.map(|status| (name(status, dialect), RefOr::T(refusal(status, dialect)))));
+    }
     for (path, item) in &mut document.paths.paths {
         let dialect = Dialect::of_path(path);
         for operation in operations(item) {
@@ -98,22 +136,48 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// Says of an operation what all of its dialect have in common.
 fn complete(operation: &mut Operation, dialect: Dialect) {
-    if operation.security.is_none() {
+    let needs_no_key = |schemes: &Vec<SecurityRequirement>| schemes.contains(&SecurityRequirement::default());
+    if !operation.security.as_ref().is_some_and(needs_no_key) {
         operation.security = Some(schemes(dialect));
         for status in common_errors(operation, dialect) {
-            operation
-                .responses
-                .responses
-                .entry(status.as_str().to_owned())
-                .or_insert_with(|| RefOr::T(Response::new("")));
+            let common = || RefOr::Ref(Ref::from_response_name(name(status, dialect)));
+            operation.responses.responses.entry(status.as_str().to_owned()).or_insert_with(common);
         }
     }
     for (status, response) in &mut operation.responses.responses {
         let (Ok(status), RefOr::T(response)) = (status.parse::<StatusCode>(), response) else { continue };
+        of_events(response);
         if status.is_client_error() || status.is_server_error() {
             complete_error(response, status, dialect);
         }
     }
+}
+
+/// What operations can answer because of what stands before them or what they take.
+const COMMON: [StatusCode; 11] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
+/// The name of a common error among the document's components.
+fn name(status: StatusCode, dialect: Dialect) -> String {
+    format!("{dialect:?}{}", status.as_u16())
+}
+
+/// An error that no handler has words of its own for.
+fn refusal(status: StatusCode, dialect: Dialect) -> Response {
+    let mut response = Response::new("");
+    complete_error(&mut response, status, dialect);
+    response
 }
 
 fn schemes(dialect: Dialect) -> Vec<SecurityRequirement> {
@@ -124,7 +188,7 @@ fn schemes(dialect: Dialect) -> Vec<SecurityRequirement> {
     }
 }
 
-/// What an operation can answer because of what stands before it or what it takes.
+/// Which of [`COMMON`] are an operation's.
 fn common_errors(operation: &Operation, dialect: Dialect) -> Vec<StatusCode> {
     let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
         RefOr::T(parameter) => Some(parameter),
@@ -137,8 +201,12 @@ fn common_errors(operation: &Operation, dialect: Dialect) -> Vec<StatusCode> {
         StatusCode::INTERNAL_SERVER_ERROR,
         StatusCode::SERVICE_UNAVAILABLE,
     ];
-    if has(ParameterIn::Path) {
+    // In the make dialect every route is about a team.
+    if has(ParameterIn::Path) || dialect == Dialect::Make {
         statuses.push(StatusCode::NOT_FOUND);
+    }
+    if has(ParameterIn::Path) || has(ParameterIn::Query) {
+        statuses.push(StatusCode::URI_TOO_LONG);
     }
     if has(ParameterIn::Query) || has(ParameterIn::Header) || operation.request_body.is_some() {
         statuses.push(StatusCode::BAD_REQUEST);
@@ -154,13 +222,24 @@ fn common_errors(operation: &Operation, dialect: Dialect) -> Vec<StatusCode> {
     statuses
 }
 
+/// What a client reads out of a stream, and which schema the events' data is of.
+fn of_events(response: &mut Response) {
+    let Some(RefOr::T(stream)) = response.content.get_mut("text/event-stream") else { return };
+    let event = Ref::from_schema_name(ServerSentEvent::name()).into();
+    if let Some(RefOr::Ref(data)) = stream.schema.replace(event) {
+        let name = data.ref_location.rsplit('/').next().unwrap_or_default();
+        response.description.push_str(&format!(" The data of each event is the JSON of the schema `{name}`."));
+    }
+}
+
 /// The body, an example and the headers of an error, where the handler has not said them itself.
 fn complete_error(response: &mut Response, status: StatusCode, dialect: Dialect) {
     let (error, about) = example(status, dialect);
     if response.description.is_empty() {
         about.clone_into(&mut response.description);
     }
-    if response.content.is_empty() {
+    // What the HTTP library refuses, no handler sees: there is no body.
+    if response.content.is_empty() && status != StatusCode::URI_TOO_LONG {
         let schema = Ref::from_schema_name(dialect.error_schema());
         let content = ContentBuilder::new().schema(Some(schema)).example(Some(error.example(dialect))).build();
         response.content.insert("application/json".to_owned(), RefOr::T(content));
@@ -203,6 +282,9 @@ fn example(status: StatusCode, dialect: Dialect) -> (ApiError, &'static str) {
         ),
         StatusCode::PAYLOAD_TOO_LARGE => {
             (error(Kind::BodyTooLarge, "the body is larger than 1048576 bytes"), "The body is too large.")
+        }
+        StatusCode::URI_TOO_LONG => {
+            (error(Kind::InvalidRequest, ""), "The address is longer than 64 KiB. The answer has no body.")
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             let message = "the body must be JSON: send it with Content-Type: application/json";

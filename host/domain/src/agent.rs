@@ -50,7 +50,8 @@ enum OutputFormatForm {
     /// JSON that satisfies a schema.
     JsonSchema {
         /// JSON Schema, draft 2020-12 unless it says otherwise.
-        schema: serde_json::Value,
+        #[schema(value_type = Object)]
+        schema: serde_json::Map<String, serde_json::Value>,
     },
 }
 
@@ -59,7 +60,7 @@ impl From<OutputFormatForm> for OutputFormat {
         match form {
             OutputFormatForm::Text {} => Self::Text,
             OutputFormatForm::JsonObject {} => Self::JsonObject,
-            OutputFormatForm::JsonSchema { schema } => Self::JsonSchema { schema },
+            OutputFormatForm::JsonSchema { schema } => Self::JsonSchema { schema: schema.into() },
         }
     }
 }

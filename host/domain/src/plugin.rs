@@ -63,6 +63,7 @@ pub struct SecretUse {
     pub header: String,
     /// What stands before it in the header, such as `Bearer `.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(pattern = "^[ -~]*$")]
     pub prefix: String,
 }
 

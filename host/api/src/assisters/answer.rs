@@ -10,6 +10,7 @@ use vivarium_runs::LoggedEvent;
 /// A step or a tool call, as an event and as an entry of `steps`.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
+#[schema(as = AnswerStep)]
 pub(super) enum Step<'a> {
     /// What the agent does.
     Step {

@@ -26,7 +26,7 @@ const DEFAULT_MODE: &str = "research";
 pub(super) struct Question {
     /// The task or question for the agent to work on: at most 128 KiB of UTF-8.
     #[schema(min_length = 1, max_length = 131072, pattern = r"\S")]
-    #[param(min_length = 1, max_length = 131072, pattern = r"\S")]
+    #[param(min_length = 1, pattern = r"\S")]
     query: String,
     /// The agent's behaviour: `chat`, `research`, `coding`, or another mode that is installed. `research` if it does not say.
     #[schema(min_length = 1, default = "research")]

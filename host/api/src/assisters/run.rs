@@ -25,7 +25,7 @@ use crate::idempotency::idempotency;
 /// with the same `Idempotency-Key` and body gets it. Needs the max tier and the scope `runs`.
 #[utoipa::path(
     post, path = "/v1/agent/run", operation_id = "runAgent", tag = "Assisters",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
             description = "The same key with the same body is the same run.")),
     request_body(content = Question, example = json!({
         "query": "Summarize the latest advances in retrieval-augmented generation.", "mode": "research", "maxCycles": 5

@@ -18,6 +18,7 @@ use crate::error::ApiError;
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = MakeRole)]
 enum Role {
     /// The agent's configuration.
     System,
@@ -32,6 +33,7 @@ enum Role {
 /// One step of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExecutionStep)]
 pub(super) struct Step {
     /// Who speaks.
     role: Role,

@@ -40,9 +40,9 @@ struct EventPage {
     get, path = "/v1/runs/{id}/events", operation_id = "listRunEvents", tag = "Native",
     params(
         ("id" = RunId, Path, description = "The run's id."),
-        ("after" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64, description = "The number of the last event that is known."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many events a page holds; 100 if it does not say."),
-        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991_u64, description = "The same as `after`, and goes before it."),
+        ("after" = Option<u64>, Query, nullable = false, minimum = 0, description = "The number of the last event that is known."),
+        ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "How many events a page holds; 100 if it does not say."),
+        ("Last-Event-ID" = Option<u64>, Header, nullable = false, minimum = 0, description = "The same as `after`, and goes before it."),
     ),
     responses((status = 200, description = "The log.", content(
         (EventPage = "application/json"),
@@ -88,11 +88,9 @@ impl Asked {
         }
         // A browser that reconnects sends the header, and repeats the query string that it began with.
         let last_seen = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
-        let after = match (last_seen, &after) {
-            (Some(text), _) => number("Last-Event-ID", text)?,
-            (None, Some(text)) => number("after", text)?,
-            (None, None) => 0,
-        };
+        let after = after.map(|text| number("after", &text)).transpose()?;
+        let last_seen = last_seen.map(|text| number("Last-Event-ID", text)).transpose()?;
+        let after = last_seen.or(after).unwrap_or(0);
         let limit = limit.map(|text| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)));
         let limit = match limit {
             None => DEFAULT_PAGE,

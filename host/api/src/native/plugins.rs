@@ -202,7 +202,7 @@ pub(super) async fn list(
 /// The body is the component. Nothing of it runs. Needs the scope `plugins`.
 #[utoipa::path(
     post, path = "/v1/plugins", operation_id = "installPlugin", tag = "Native",
-    params(("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    params(("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A WebAssembly component with a manifest."),
     responses(
         (status = 201, description = "The version is new.", body = PluginJson,
@@ -279,7 +279,7 @@ pub(super) async fn versions_of(
 /// Calls that are under way end on it. Needs the scope `plugins`.
 #[utoipa::path(
     delete, path = "/v1/plugins/{owner}/{name}", operation_id = "removePlugin", tag = "Native",
-    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
     responses((status = 204, description = "It is gone."))
 )]
 pub(super) async fn remove(
@@ -308,7 +308,7 @@ struct Rollback {
 /// `plugins`.
 #[utoipa::path(
     post, path = "/v1/plugins/{owner}/{name}/rollback", operation_id = "rollBackPlugin", tag = "Native",
-    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
     request_body(content = Option<Rollback>, example = json!({"version": "1.1.0"})),
     responses(
         (status = 200, description = "It answers again.", body = WholePlugin),
@@ -324,7 +324,8 @@ pub(super) async fn rollback(
     let (head, body) = request.into_parts();
     let place = place(&caller, &head.uri)?;
     let body = read_body(body, state.0.max_body_bytes, state.0.body_timeout).await?;
-    let Rollback { version } = if body.is_empty() { Rollback::default() } else { json_of(&body)? };
+    let asked: Option<Rollback> = if body.is_empty() { None } else { json_of(&body)? };
+    let Rollback { version } = asked.unwrap_or_default();
     let info = state.0.registry.rollback(&place, &named.name()?, version.as_ref()).await?;
     Ok(Json(WholePlugin::from(info)))
 }

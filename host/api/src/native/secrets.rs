@@ -23,7 +23,7 @@ use crate::segment::Segment;
 #[serde(deny_unknown_fields)]
 struct NewSecret {
     /// The secret itself. It is sealed, and no answer holds it.
-    #[schema(value_type = String, write_only)]
+    #[schema(value_type = String, write_only, min_length = 8, pattern = "^[ -~]+$")]
     value: SecretString,
     /// Where the host puts it.
     inject: SecretUse,

@@ -102,7 +102,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 /// OpenAPI 3.1 of all dialects. It stays the same as long as the host runs.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "getOpenApi", tag = "Native", security(()),
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer.")),
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of an earlier answer.")),
     responses(
         (status = 200, description = "The document.", content_type = "application/json",
          body = serde_json::Map<String, serde_json::Value>, headers(("ETag" = String, description = "Names this document."))),

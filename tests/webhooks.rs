@@ -161,6 +161,21 @@ async fn a_callback_is_the_runs_answer_signed_with_the_tenants_secret() {
 }
 
 #[tokio::test]
+async fn a_run_of_the_native_api_is_told_as_its_record() {
+    let (model, receiver) = (ScriptedModel::start().await, Receiver::answering(&[200]).await);
+    model.always(Answer::text("An answer."));
+    let host = reaching(&[&receiver]).model(&model).start().await;
+    let body = json!({"input": "Hello?", "mode": "chat", "webhookUrl": receiver.url()});
+    let id = host.post_ok("/v1/runs", &body).await["id"].as_str().unwrap().to_owned();
+    let received = receiver.received(1).await.remove(0);
+    assert_eq!(received.id, id);
+    verify(&received, &secret(&host).await);
+    let (_, record) = host.json(Method::GET, &format!("/v1/runs/{id}"), None).await;
+    assert_eq!(serde_json::from_slice::<Value>(&received.body).unwrap(), record);
+    assert_eq!(settled(&host, &id).await["form"], "native");
+}
+
+#[tokio::test]
 async fn a_run_that_fails_is_told_as_an_error() {
     let (model, receiver) = (ScriptedModel::start().await, Receiver::answering(&[200]).await);
     model.always(Answer::Refusal(StatusCode::UNAUTHORIZED));

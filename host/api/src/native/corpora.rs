@@ -62,7 +62,7 @@ struct DocumentForm {
 
 /// A document with its text.
 #[derive(Debug, Serialize, ToSchema)]
-struct CorpusDocumentText {
+pub(super) struct CorpusDocumentText {
     #[serde(flatten)]
     document: CorpusDocument,
     /// Its text, as it is searched.

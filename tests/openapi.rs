@@ -54,7 +54,7 @@ async fn the_document_is_what_was_reviewed() {
 }
 
 #[tokio::test]
-async fn every_operation_has_a_name_a_place_and_an_example_of_each_error() {
+async fn every_operation_has_a_name_a_place_and_an_example_of_what_it_takes_and_of_each_error() {
     let host = Host::builder().start().await;
     let document = document(&host).await;
     let mut names = BTreeSet::new();
@@ -65,9 +65,16 @@ async fn every_operation_has_a_name_a_place_and_an_example_of_each_error() {
         assert!(operation["summary"].is_string(), "{place} has no summary");
         let tags: Vec<&str> = operation["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert!(tags.len() == 1 && TAGS.contains(&tags[0]), "{place}: {tags:?}");
+        let resolved = |part: &'_ Value| {
+            let named = part["$ref"].as_str().and_then(|location| document.pointer(location.strip_prefix('#')?));
+            named.unwrap_or(part).clone()
+        };
+        if let Some(taken) = operation["requestBody"]["content"].get("application/json") {
+            let has_one = taken["example"].is_object() || resolved(&taken["schema"])["example"].is_object();
+            assert!(has_one, "{place} has no example of what it takes");
+        }
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let named = response["$ref"].as_str().and_then(|location| document.pointer(location.strip_prefix('#')?));
-            let response = named.unwrap_or(response);
+            let response = resolved(response);
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{place} {status}");
             // A 414 comes from the HTTP library, before anything of ours.
             if status.starts_with(['4', '5']) && status != "414" {
@@ -229,11 +236,13 @@ async fn ids(host: &Host) -> Vec<(&'static str, String)> {
     let doomed = post("/api/assistants", assistant("doomed")).await;
     let session = post("/api/sessions", json!({"assistantId": "fuzzed", "title": "Fuzzed"})).await;
     post("/v1/sessions", json!({"id": "doomed"})).await;
+    let document = post("/v1/corpora/fuzzed/documents", json!({"name": "Gates", "text": "They open at noon."})).await;
     let run = post("/v1/agent/run", json!({"query": "What is there?", "mode": "chat"})).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     vec![
         ("AGENT", text(&agent["id"])),
         ("DOOMED", text(&doomed["id"])),
+        ("DOCUMENT", text(&document["id"])),
         ("SESSION", text(&session["id"])),
         ("RUN", text(&run["runId"])),
     ]

@@ -119,7 +119,7 @@ pub(super) fn linked(link: Option<String>, mut response: Response) -> Response {
     path = "/api/assistants",
     operation_id = "hubCreateAssistant",
     tag = "Agent hub",
-    request_body = Creation,
+    request_body(content = Creation, example = json!({"name": "my-assistant", "llmProvider": "openai", "llmModel": "gpt-5", "llmPrompt": "You are a helpful assistant..."})),
     responses((status = 201, description = "The agent", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn create(
@@ -166,7 +166,7 @@ pub(super) async fn one(
     operation_id = "hubChangeAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    request_body = Change,
+    request_body(content = Change, example = json!({"llmPrompt": "You are a helpful assistant..."})),
     responses((status = 200, description = "The agent as it is now", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn change(
@@ -187,7 +187,7 @@ pub(super) async fn change(
     operation_id = "hubReplaceAssistant",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    request_body = Change,
+    request_body(content = Change, example = json!({"llmPrompt": "You are a helpful assistant..."})),
     responses((status = 200, description = "The agent as it is now", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
 pub(super) async fn replace(

@@ -34,7 +34,7 @@ use crate::sse::{Ends, accepts_events, follow};
     operation_id = "hubExecute",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    request_body = Execute,
+    request_body(content = Execute, example = json!({"userInput": "Extract the contact information", "responseFormat": {"type": "json_object"}})),
     responses(
         (
             status = 200,
@@ -69,7 +69,7 @@ pub(super) async fn execute(
     operation_id = "hubUserInput",
     tag = "Agent hub",
     params(("assistantId" = String, Path, description = "the agent's id or name")),
-    request_body = UserInput,
+    request_body(content = UserInput, example = json!({"sessionId": "session_abc123", "userInput": "Tell me more about that last point"})),
     responses(
         (
             status = 200,

@@ -137,7 +137,7 @@ pub(super) async fn found(state: &ApiState, tenant: &TenantId, id: &str) -> Resu
     path = "/api/sessions",
     operation_id = "hubCreateSession",
     tag = "Agent hub",
-    request_body = Creation,
+    request_body(content = Creation, example = json!({"assistantId": "my-assistant", "title": "Customer Support Chat"})),
     responses((status = 201, description = "The session", body = Begun), (status = 404, description = "There is no such agent"))
 )]
 pub(super) async fn create(
@@ -238,7 +238,7 @@ pub(super) async fn one(
     operation_id = "hubRenameSession",
     tag = "Agent hub",
     params(("sessionId" = String, Path, description = "the session's id")),
-    request_body = Change,
+    request_body(content = Change, example = json!({"title": "Customer Support Chat"})),
     responses((status = 200, description = "The session as it is now", body = Session))
 )]
 pub(super) async fn rename(

@@ -502,7 +502,7 @@ struct Earlier {
 #[utoipa::path(
     post, path = "/v1/agents/{agent}/rollback", operation_id = "rollBackAgent", tag = "Native",
     params(("agent" = String, Path, description = "The agent's id or its name.")),
-    request_body = Earlier,
+    request_body(content = Earlier, example = json!({"version": 1})),
     responses(
         (status = 200, description = "The agent as it is now.", body = Agent, headers(
             ("ETag" = String, description = "Its version, in quotes: for `If-Match`."),

@@ -298,7 +298,7 @@ pub(super) async fn remove(
 #[serde(deny_unknown_fields)]
 struct Rollback {
     /// The version; none: the one that answered before.
-    #[schema(value_type = Option<String>, example = "1.1.0")]
+    #[schema(value_type = Option<String>, example = "1.1.0", pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$")]
     version: Option<semver::Version>,
 }
 

@@ -58,7 +58,7 @@ struct NewTeam {
 /// It gets the next number. Needs the scope `agents:write`.
 #[utoipa::path(
     post, path = "/v1/teams", operation_id = "createTeam", tag = "Native",
-    request_body = NewTeam,
+    request_body(content = NewTeam, example = json!({"name": "Support"})),
     responses(
         (status = 201, description = "The team.", body = Team),
         (status = 409, description = "The tenant has as many teams as it may."),

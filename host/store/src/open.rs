@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::blobs::{Blobs, sync_folder};
@@ -13,6 +14,9 @@ use crate::remove;
 use crate::settle::{Disk, prepare};
 use crate::table::Table;
 use crate::view::{Trees, View, guarded};
+
+/// How long a lock that is held is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The form of the whole store: which trees there are and what their keys and records look like.
 const SCHEMA: u32 = 2;
@@ -130,10 +134,26 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report })
 }
 
+/// Opens sled. It lets go of its lock on threads of its own, a moment after the last handle of a store is dropped: whoever
+/// opens the folder again at once waits for that, and is refused where somebody else goes on holding it.
+fn open_db(config: &sled::Config, what: &str) -> Result<sled::Db, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match guarded(what, || config.open()) {
+            Err(StoreError::Unavailable(reason))
+                if reason.contains("could not acquire lock") && begun.elapsed() < LOCK_PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
 fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, Form), StoreError> {
     let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(TIDY_MS));
     let what = folder.display().to_string();
-    let db = guarded(&what, || config.open())?;
+    let db = open_db(&config, &what)?;
     let meta = guarded("meta", || db.open_tree("meta"))?;
     let found = check_schema(&meta)?;
     let mut trees = BTreeMap::new();

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use vivarium_domain::{EventBody, Usage};
-use vivarium_runs::{Item, Reader, Started};
+use vivarium_domain::{EventBody, Outcome, Timestamp, Usage};
+use vivarium_runs::{Item, LoggedEvent, Reader, Started};
 use vivarium_store::StoreError;
 
 use crate::ApiState;
@@ -33,6 +33,54 @@ impl Attended {
             charge(self.payer.take(), usage);
         }
         Ok(item)
+    }
+}
+
+/// How a run ended well.
+pub(crate) struct Completed {
+    pub(crate) at: Timestamp,
+    pub(crate) outcome: Outcome,
+    pub(crate) usage: Usage,
+}
+
+impl Attended {
+    /// The next event for a client that waits for the whole; none after the run's last one. A host that stops ends the wait.
+    pub(crate) async fn next_event(&mut self, state: &ApiState) -> Result<Option<Arc<LoggedEvent>>, ApiError> {
+        loop {
+            let item = tokio::select! {
+                biased;
+                item = self.next() => item?,
+                () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
+            };
+            match item {
+                Some(Item::Event(logged)) => return Ok(Some(logged)),
+                Some(Item::Token(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads the run's log to its end. `each` gets the events before the last one.
+    ///
+    /// # Errors
+    /// Why the run did not end well, in the words of the error that a client gets for it.
+    pub(crate) async fn completed(
+        mut self,
+        state: &ApiState,
+        mut each: impl FnMut(Arc<LoggedEvent>),
+    ) -> Result<Completed, ApiError> {
+        // The log ends with the run's last event; a log that does not is damaged.
+        while let Some(logged) = self.next_event(state).await? {
+            match &logged.event.body {
+                EventBody::RunCompleted { outcome, usage } => {
+                    return Ok(Completed { at: logged.event.at, outcome: outcome.clone(), usage: *usage });
+                }
+                EventBody::RunFailed { failure, .. } => return Err(failure.into()),
+                EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
+                _ => each(logged),
+            }
+        }
+        Err(ApiError::internal())
     }
 }
 

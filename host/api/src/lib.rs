@@ -20,6 +20,7 @@ mod make;
 mod native;
 mod openapi;
 mod outer;
+mod paging;
 mod query;
 mod scope;
 mod segment;

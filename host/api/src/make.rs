@@ -8,7 +8,6 @@ mod agents;
 mod answer;
 mod config;
 mod connection;
-mod page;
 mod run;
 mod scenario;
 mod stream;

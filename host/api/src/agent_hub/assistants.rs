@@ -6,9 +6,9 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-use vivarium_agents::{AgentError, Agents, MAX_PAGE};
-use vivarium_domain::{Agent, AgentId, Scope, TenantId};
-use vivarium_store::{AgentFilter, Page};
+use vivarium_agents::MAX_PAGE;
+use vivarium_domain::{AgentId, Scope};
+use vivarium_store::AgentFilter;
 
 use super::AgentHubError;
 use super::assistant::{Assistant, Change, Changes, Creation, wrong};
@@ -18,10 +18,8 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
-
-/// A page ends when its texts have so many bytes, however few they are.
-pub(super) const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// How many of a page are read at a time.
 pub(super) const PIECE: usize = 50;
@@ -74,33 +72,12 @@ pub(super) async fn list(
     let not_a_cursor = |_| ApiError::invalid("cursor", "must be the cursor of a Link header, which is a UUID");
     let before: Option<AgentId> = params.text("cursor").map(str::parse).transpose().map_err(not_a_cursor)?;
     let limit_of_page = usize::try_from(limit).unwrap_or(MAX_PAGE);
-    let page = page(&state.0.agents, &caller.tenant, before, limit_of_page).await?;
+    let read = |before, limit| state.0.agents.list(&caller.tenant, AgentFilter { team: None, before, limit });
+    let page = in_pieces(before, limit_of_page, PIECE, agent_texts, read).await?;
     let default = state.0.agents.default_model();
     let shown: Vec<Assistant> = page.items.into_iter().map(|agent| Assistant::new(agent, default)).collect();
     let next = page.next.map(|cursor| format!("<{}?limit={limit}&cursor={cursor}>; rel=\"next\"", uri.path()));
     Ok(linked(next, Json(shown).into_response()))
-}
-
-/// A page, read in pieces: it ends early where its agents' texts are long.
-async fn page(
-    agents: &Agents,
-    tenant: &TenantId,
-    before: Option<AgentId>,
-    limit: usize,
-) -> Result<Page<Agent, AgentId>, AgentError> {
-    let mut page = Page { items: Vec::new(), next: before };
-    let mut bytes = 0;
-    loop {
-        let piece = (limit - page.items.len()).min(PIECE);
-        let filter = AgentFilter { team: None, before: page.next, limit: piece };
-        let Page { items, next } = agents.list(tenant, filter).await?;
-        bytes += items.iter().map(|agent| agent.config.prompt.len() + agent.config.description.len()).sum::<usize>();
-        page.items.extend(items);
-        page.next = next;
-        if next.is_none() || page.items.len() >= limit || bytes >= MAX_PAGE_BYTES {
-            return Ok(page);
-        }
-    }
 }
 
 /// An answer with the address of what comes after it.

@@ -8,15 +8,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use vivarium_attachments::ReadFile;
-use vivarium_domain::{Agent, EventBody};
-use vivarium_runs::{Attachment, Item, RunRequest, StartError};
+use vivarium_domain::Agent;
+use vivarium_runs::{Attachment, RunRequest, StartError};
 
 use super::AgentHubError;
 use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
 use super::message::{Awaited, Message};
 use super::stream::{StreamEvent, Telling};
 use crate::ApiState;
-use crate::attend::{Attended, attend};
+use crate::attend::{Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
@@ -151,28 +151,9 @@ fn attachment(file: ReadFile) -> Attachment {
 }
 
 /// Reads the run's log to its end.
-async fn answer(state: &ApiState, mut awaited: Awaited, mut run: Attended) -> Result<Message, ApiError> {
-    loop {
-        let item = tokio::select! {
-            biased;
-            item = run.next() => item?,
-            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
-        };
-        let logged = match item {
-            Some(Item::Event(logged)) => logged,
-            Some(Item::Token(_)) => continue,
-            // The log ends with the run's last event; a log that does not is damaged.
-            None => return Err(ApiError::internal()),
-        };
-        match &logged.event.body {
-            EventBody::RunCompleted { outcome, .. } => {
-                return Ok(awaited.answer(awaited.placed(state, logged.event.at).await, outcome));
-            }
-            EventBody::RunFailed { failure, .. } => return Err(failure.into()),
-            EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
-            _ => awaited.note(&logged),
-        }
-    }
+async fn answer(state: &ApiState, mut awaited: Awaited, run: Attended) -> Result<Message, ApiError> {
+    let Completed { at, outcome, .. } = run.completed(state, |logged| awaited.note(&logged)).await?;
+    Ok(awaited.answer(awaited.placed(state, at).await, &outcome))
 }
 
 /// A foreign session, an unknown one and one that is with another agent are the same.

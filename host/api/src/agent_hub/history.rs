@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use vivarium_domain::{Run, SessionId, SessionMessage, TenantId};
 
 use super::AgentHubError;
-use super::assistants::{MAX_PAGE_BYTES, PIECE, linked};
+use super::assistants::{PIECE, linked};
 use super::message::Message;
 use super::message_id;
 use super::params::Params;
@@ -15,6 +15,7 @@ use super::sessions::found;
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::paging::MAX_PAGE_BYTES;
 use crate::segment::Segment;
 
 /// A client that knows nothing of pages has a whole conversation, unless it is a very long one.

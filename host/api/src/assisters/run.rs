@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use vivarium_domain::EventBody;
-use vivarium_runs::{Item, RunRequest};
+use vivarium_runs::RunRequest;
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds};
 use super::ask::{Ask, Question};
 use crate::ApiState;
-use crate::attend::{Attended, attend};
+use crate::attend::{Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::json_bytes;
 use crate::error::ApiError;
@@ -63,27 +62,8 @@ pub(super) async fn start(
 }
 
 /// Reads the run's log to its end.
-async fn answer(state: &ApiState, ids: &RunIds, mut run: Attended) -> Result<Response, ApiError> {
+async fn answer(state: &ApiState, ids: &RunIds, run: Attended) -> Result<Response, ApiError> {
     let mut log = Vec::new();
-    loop {
-        let item = tokio::select! {
-            biased;
-            item = run.next() => item?,
-            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
-        };
-        let logged = match item {
-            Some(Item::Event(logged)) => logged,
-            Some(Item::Token(_)) => continue,
-            // The log ends with the run's last event; a log that does not is damaged.
-            None => return Err(ApiError::internal()),
-        };
-        match &logged.event.body {
-            EventBody::RunCompleted { outcome, usage } => {
-                return Ok(Json(Answer::whole(ids, &log, outcome, *usage)).into_response());
-            }
-            EventBody::RunFailed { failure, .. } => return Err(failure.into()),
-            EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
-            _ => log.push(logged),
-        }
-    }
+    let Completed { outcome, usage, .. } = run.completed(state, |logged| log.push(logged)).await?;
+    Ok(Json(Answer::whole(ids, &log, &outcome, usage)).into_response())
 }

@@ -13,7 +13,6 @@ use vivarium_store::AgentFilter;
 use super::MakeError;
 use super::config::{CreateAgent, ModifyAgent, of_agent};
 use super::connection::model_of;
-use super::page::page;
 use super::team::{Asked, MAX_PAGE, team_of};
 use super::view::{AgentView, AgentWithPast, Views};
 use crate::ApiState;
@@ -21,7 +20,11 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
+
+/// How many agents, or versions of one, are read at a time.
+const PIECE: usize = 50;
 
 /// The most earlier versions that an agent is shown with.
 const MAX_PAST: usize = 100;
@@ -62,7 +65,7 @@ pub(super) async fn list(
     let team = state.0.agents.team(&caller.tenant, asked.team()?).await?;
     let (agents, tenant) = (&state.0.agents, &caller.tenant);
     let read = |before, limit| agents.list(tenant, AgentFilter { team: Some(team.id), before, limit });
-    let page = page(asked.after, asked.limit.unwrap_or(MAX_PAGE), read).await?;
+    let page = in_pieces(asked.after, asked.limit.unwrap_or(MAX_PAGE), PIECE, agent_texts, read).await?;
     let mut views = Views::new(&state, &caller.tenant);
     let mut shown = Vec::with_capacity(page.items.len());
     for agent in page.items {
@@ -143,7 +146,7 @@ pub(super) async fn one(
     let agent = find(&state, &caller, team.id, &id).await?;
     let (agents, tenant) = (&state.0.agents, &caller.tenant);
     let read = |before, limit| agents.versions(tenant, agent.id, before, limit);
-    let past = page(Some(agent.version), MAX_PAST, read).await?;
+    let past = in_pieces(Some(agent.version), MAX_PAST, PIECE, agent_texts, read).await?;
     Ok(Json(Views::new(&state, &caller.tenant).with_past(agent, past.items).await?))
 }
 

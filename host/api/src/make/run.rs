@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Zoned;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use vivarium_domain::{Agent, EventBody, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm};
-use vivarium_runs::{Item, RunRequest, StartError, Webhook};
+use vivarium_domain::{Agent, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm};
+use vivarium_runs::{LoggedEvent, RunRequest, StartError, Webhook};
 
 use super::MakeError;
 use super::agents::find;
@@ -20,7 +20,7 @@ use super::config::{RunConfig, of_run_config};
 use super::connection::model_of;
 use super::team::team_of;
 use crate::ApiState;
-use crate::attend::{Attended, attend};
+use crate::attend::{Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::{Object, json_bytes, json_of};
 use crate::callback::callback_url;
@@ -247,29 +247,13 @@ fn instructions(prompt: &str, additional: Option<&str>, now: &Zoned) -> String {
 
 /// Reads the run's log to its end.
 async fn answer(state: &ApiState, running: Running) -> Result<Response, ApiError> {
-    let Running { mut teller, mut attended, .. } = running;
-    loop {
-        let item = tokio::select! {
-            biased;
-            item = attended.next() => item?,
-            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
-        };
-        let logged = match item {
-            Some(Item::Event(logged)) => logged,
-            Some(Item::Token(_)) => continue,
-            // The log ends with the run's last event; a log that does not is damaged.
-            None => return Err(ApiError::internal()),
-        };
-        teller.take(&logged.event);
-        match &logged.event.body {
-            EventBody::RunCompleted { outcome, usage } => {
-                return Ok(Json(teller.answer(logged.event.at, outcome, *usage)).into_response());
-            }
-            EventBody::RunFailed { failure, .. } => return Err(failure.into()),
-            EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),
-            _ => {}
-        }
-    }
+    let Running { mut teller, attended, .. } = running;
+    let note = |logged: Arc<LoggedEvent>| {
+        // The steps are told together, at the end.
+        let _steps = teller.take(&logged.event);
+    };
+    let Completed { at, outcome, usage } = attended.completed(state, note).await?;
+    Ok(Json(teller.answer(at, &outcome, usage)).into_response())
 }
 
 #[cfg(test)]

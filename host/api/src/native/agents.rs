@@ -17,11 +17,12 @@ use vivarium_domain::{
 use vivarium_store::AgentFilter;
 
 use super::NativeError;
-use super::list::{List, Parameters, in_pieces};
+use super::list::{List, PIECE, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -112,17 +113,8 @@ pub(super) async fn list(
         return Ok(Json(List::whole(agent.filter(fits).into_iter().collect())));
     }
     let read = |before, limit| state.0.agents.list(&caller.tenant, AgentFilter { team, before, limit });
-    let page = in_pieces(before, limit, texts, read).await?;
+    let page = in_pieces(before, limit, PIECE, agent_texts, read).await?;
     Ok(Json(List::new(page.items, page.next)))
-}
-
-/// How long an agent's texts are.
-fn texts(agent: &Agent) -> usize {
-    let schema = match &agent.config.output {
-        OutputFormat::JsonSchema { schema } => schema.to_string().len(),
-        OutputFormat::Text | OutputFormat::JsonObject => 0,
-    };
-    agent.config.prompt.len() + agent.config.description.len() + schema
 }
 
 /// The agent of this name, which is no id.
@@ -376,7 +368,7 @@ pub(super) async fn versions(
     let (limit, before) = (asked.limit()?, asked.cursor()?);
     let id = state.0.agents.get(&caller.tenant, &agent).await?.id;
     let read = |before, limit| state.0.agents.versions(&caller.tenant, id, before, limit);
-    let page = in_pieces(before, limit, texts, read).await?;
+    let page = in_pieces(before, limit, PIECE, agent_texts, read).await?;
     Ok(Json(List::new(page.items, page.next)))
 }
 

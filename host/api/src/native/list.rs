@@ -7,7 +7,6 @@ use std::str::FromStr;
 use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
-use vivarium_store::Page;
 
 use crate::error::ApiError;
 use crate::query;
@@ -18,32 +17,8 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 /// The most items of a page.
 pub(super) const MAX_LIMIT: usize = 200;
 
-/// A page ends when its texts have so many bytes, however few they are.
-pub(super) const MAX_PAGE_BYTES: usize = 4 << 20;
-
 /// How many items of a page are read at a time.
 pub(super) const PIECE: usize = 25;
-
-/// Reads a page in pieces: it ends early where its texts are long. `read` gives the items after a cursor, `bytes_of` how long
-/// the texts of an item are.
-pub(super) async fn in_pieces<T, C: Copy, E, F: Future<Output = Result<Page<T, C>, E>>>(
-    start: Option<C>,
-    limit: usize,
-    bytes_of: impl Fn(&T) -> usize,
-    read: impl Fn(Option<C>, usize) -> F,
-) -> Result<Page<T, C>, E> {
-    let mut page = Page { items: Vec::new(), next: start };
-    let mut bytes = 0;
-    loop {
-        let Page { items, next } = read(page.next, (limit - page.items.len()).min(PIECE)).await?;
-        bytes += items.iter().map(&bytes_of).sum::<usize>();
-        page.items.extend(items);
-        page.next = next;
-        if next.is_none() || page.items.len() >= limit || bytes >= MAX_PAGE_BYTES {
-            return Ok(page);
-        }
-    }
-}
 
 /// Some of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,27 +85,9 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
 
     fn read(query: &str) -> Result<Parameters, ApiError> {
         Parameters::of(&format!("/?{query}").parse().unwrap(), &["limit", "cursor"])
-    }
-
-    #[test]
-    fn a_page_of_long_texts_ends_early_and_the_next_one_goes_on_there() {
-        let (total, bytes) = (60_usize, MAX_PAGE_BYTES / 30);
-        let read = |after: Option<usize>, limit: usize| {
-            let first = after.map_or(0, |after| after + 1);
-            let items: Vec<usize> = (first..total.min(first + limit)).collect();
-            let next = items.last().copied().filter(|last| last + 1 < total);
-            std::future::ready(Ok::<_, ()>(Page { items, next }))
-        };
-        let page = |after, bytes: usize| in_pieces(after, 200, move |_| bytes, read).now_or_never().unwrap().unwrap();
-        let short = page(None, 1);
-        assert_eq!((short.items.len(), short.next), (total, None));
-        let long = page(None, bytes);
-        assert_eq!((long.items.len(), long.next), (2 * PIECE, Some(2 * PIECE - 1)));
-        assert_eq!(page(long.next, bytes).items, (2 * PIECE..total).collect::<Vec<_>>());
     }
 
     #[test]

@@ -341,16 +341,7 @@ fn name_run(response: &mut Response, run: RunId) {
 
 /// Waits for the run's end and gives its record, whatever came of it.
 async fn ended(state: &ApiState, tenant: &TenantId, run: RunId, mut attended: Attended) -> Result<Response, ApiError> {
-    loop {
-        let item = tokio::select! {
-            biased;
-            item = attended.next() => item?,
-            () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
-        };
-        if item.is_none() {
-            break;
-        }
-    }
+    while attended.next_event(state).await?.is_some() {}
     // The record is written with the last event; among the active runs it may still stand as it was.
     let record = state.0.store.run(tenant, run).await?.ok_or_else(ApiError::internal)?;
     Ok(Json(record).into_response())

@@ -13,11 +13,12 @@ use vivarium_domain::{AgentRef, ModelName, Run, RunFailure, RunId, RunStatus, Sc
 use vivarium_store::{Page, RunFilter};
 
 use super::NativeError;
-use super::list::{List, Parameters, in_pieces};
+use super::list::{List, PIECE, Parameters};
 use super::sessions::filtered;
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::paging::in_pieces;
 
 /// Of an input, what a list shows.
 const SHOWN_INPUT_CHARS: usize = 200;
@@ -131,7 +132,7 @@ pub(super) async fn list(
         // What a list does not show is let go piece by piece.
         Ok::<_, ApiError>(Page { items: page.items.into_iter().map(RunInBrief::from).collect(), next: page.next })
     };
-    let page = in_pieces(before, limit, |_: &RunInBrief| 0, read).await?;
+    let page = in_pieces(before, limit, PIECE, |_: &RunInBrief| 0, read).await?;
     Ok(Json(List::new(page.items, page.next)))
 }
 

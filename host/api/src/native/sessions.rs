@@ -18,11 +18,12 @@ use vivarium_runs::{NewSession, SessionError};
 use vivarium_store::{SessionFilter, SessionStart};
 
 use super::NativeError;
-use super::list::{List, MAX_PAGE_BYTES, PIECE, Parameters};
+use super::list::{List, PIECE, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::paging::MAX_PAGE_BYTES;
 use crate::segment::Segment;
 
 /// The longest time that a session is kept for: ten years.

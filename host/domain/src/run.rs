@@ -189,4 +189,7 @@ pub struct Run {
     pub usage: Usage,
     /// The number of its last event.
     pub last_seq: u64,
+    /// When its log was removed, because the host keeps logs for a time only. The record stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_removed_at: Option<Timestamp>,
 }

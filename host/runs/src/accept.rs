@@ -335,6 +335,7 @@ fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attac
         failure: None,
         usage: Usage::default(),
         last_seq: 0,
+        log_removed_at: None,
     }
 }
 

@@ -98,6 +98,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         failure: None,
         usage: Usage::default(),
         last_seq: 0,
+        log_removed_at: None,
     };
     let event = Bytes::from(vec![b'e'; 300]);
     let append = |first_seq, count| Write::AppendEvents { run: run.id, first_seq, events: vec![event.clone(); count] };

@@ -21,6 +21,8 @@ const SMALL: usize = 1024;
 
 /// A batch as far as its caller could bring it.
 pub(crate) struct Prepared {
+    /// Whose it is, as the key of its record; none: the store's own, which is written also of a tenant that is being removed.
+    pub(crate) tenant: Option<Bytes>,
     pub(crate) conditions: Vec<Check>,
     pub(crate) steps: Vec<Step>,
     pub(crate) bytes: usize,
@@ -34,6 +36,7 @@ pub(crate) enum Check {
     AgentNameFree { key: Bytes, name: String },
     Session { key: Bytes, session: SessionId, exists: bool },
     RunExists { key: Bytes, run: RunId },
+    TenantExists { key: Bytes, tenant: TenantId },
 }
 
 /// A write, as far as it can be done without knowing what is stored.
@@ -46,6 +49,15 @@ pub(crate) enum Step {
     Refer { blobs: Vec<Bytes> },
     /// The record of a run, and its key for later batches.
     Run { key: Bytes, op: Op },
+    /// A run has ended.
+    RunEnded(EndedRun),
+    /// A run goes.
+    RunGone(GoneRun),
+    /// The log of a run that has ended goes: its places in [`Table::EndedRuns`] before and after, and what is written if it
+    /// is there.
+    LogGone { places: [Bytes; 2], ops: Vec<Op> },
+    /// Nothing is written any more of the tenant with this key, or it may be again.
+    TenantClosed { key: Bytes, closed: bool },
     /// The writes of some events, to be done if `first` is the log's next number; and the blobs that they refer to, as keys
     /// of [`Table::BlobUses`].
     Events { log: Bytes, run: RunId, first: u64, count: u64, ops: Vec<Op>, blobs: Vec<Bytes> },
@@ -59,6 +71,26 @@ pub(crate) enum Step {
     AgentGone { tenant: TenantId, agent: AgentId },
     /// A document's record; none: its end.
     Document { tenant: TenantId, document: DocumentId, record: Option<Box<CorpusDocument>> },
+}
+
+/// A run that has ended: its tenant's key, and its place in [`Table::EndedRuns`].
+pub(crate) struct EndedRun {
+    pub(crate) tenant: Bytes,
+    pub(crate) place: Bytes,
+}
+
+/// A run that goes, as far as the writer must know it.
+pub(crate) struct GoneRun {
+    /// Its tenant's key.
+    pub(crate) tenant: Bytes,
+    /// Its own.
+    pub(crate) key: Bytes,
+    /// Where it may stand in [`Table::EndedRuns`].
+    pub(crate) places: [Bytes; 2],
+    /// The session that its files go with, if it is there.
+    pub(crate) session: Option<Bytes>,
+    /// The files that came with it.
+    pub(crate) files: Vec<ContentHash>,
 }
 
 /// What happens to a session.
@@ -85,7 +117,8 @@ pub(crate) struct NextAgent {
 
 /// Does the caller's share of a batch.
 pub(crate) fn prepare(tenant: &TenantId, batch: Batch) -> Result<Prepared, StoreError> {
-    let mut prepared = Prepared { conditions: Vec::new(), steps: Vec::new(), bytes: 0 };
+    let own = Some(Key::of(tenant).into_bytes());
+    let mut prepared = Prepared { tenant: own, conditions: Vec::new(), steps: Vec::new(), bytes: 0 };
     for condition in batch.conditions {
         prepared.conditions.push(check(tenant, condition));
     }
@@ -112,14 +145,32 @@ impl Prepared {
         Self::of_steps(vec![Step::Session { tenant: tenant.clone(), session: session.clone(), change }])
     }
 
+    /// Takes a tenant out of all tenants, and marks it as one that is being removed.
+    pub(crate) fn closing_tenant(tenant: &TenantId) -> Self {
+        let key = Key::of(tenant).into_bytes();
+        let mut ops = vec![Op::delete(Table::Tenants, key.clone())];
+        record::put(&mut ops, Table::TenantRemovals, key.clone(), b"");
+        let mut steps: Vec<_> = ops.into_iter().map(Step::Write).collect();
+        steps.push(Step::TenantClosed { key: key.clone(), closed: true });
+        let conditions = vec![Check::TenantExists { key, tenant: tenant.clone() }];
+        Self { conditions, ..Self::of_steps(steps) }
+    }
+
+    /// Takes the mark away that a tenant is being removed.
+    pub(crate) fn opening_tenant(tenant: &TenantId) -> Self {
+        let key = Key::of(tenant).into_bytes();
+        let gone = Step::Write(Op::delete(Table::TenantRemovals, key.clone()));
+        Self::of_steps(vec![gone, Step::TenantClosed { key, closed: false }])
+    }
+
     /// Writes that need nothing of what is stored.
     pub(crate) fn of_ops(ops: Vec<Op>) -> Self {
         Self::of_steps(ops.into_iter().map(Step::Write).collect())
     }
 
-    fn of_steps(steps: Vec<Step>) -> Self {
+    pub(crate) fn of_steps(steps: Vec<Step>) -> Self {
         let bytes = steps.iter().map(Step::bytes).sum();
-        Self { conditions: Vec::new(), steps, bytes }
+        Self { tenant: None, conditions: Vec::new(), steps, bytes }
     }
 }
 
@@ -128,14 +179,15 @@ impl Step {
         let of_op = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, Bytes::len) + 16;
         match self {
             Self::Write(op) | Self::Idempotency { op, .. } | Self::Run { op, .. } => of_op(op),
-            Self::Events { ops, .. } => ops.iter().map(of_op).sum(),
+            Self::Events { ops, .. } | Self::LogGone { ops, .. } => ops.iter().map(of_op).sum(),
             Self::Agent(next) => next.ops.iter().map(of_op).sum(),
             Self::Delivery { ops, .. } => ops.iter().map(of_op).sum(),
             Self::Session { change: SessionChange::Append { messages, .. }, .. } => {
                 messages.iter().map(|message| message.len() + 128).sum()
             }
             Self::Document { record: Some(record), .. } => SMALL + record.metadata.len() * SMALL,
-            Self::Refer { .. } => 0,
+            Self::Refer { .. } | Self::RunEnded(_) | Self::TenantClosed { .. } => 0,
+            Self::RunGone(gone) => (gone.files.len() + 1) * SMALL,
             Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } => SMALL,
         }
     }
@@ -159,6 +211,7 @@ fn check(tenant: &TenantId, condition: Condition) -> Check {
         Condition::SessionExists(session) => session_is(session, true),
         Condition::SessionAbsent(session) => session_is(session, false),
         Condition::RunExists(run) => Check::RunExists { key: key.run(run).into_bytes(), run },
+        Condition::TenantExists(tenant) => Check::TenantExists { key: Key::of(&tenant).into_bytes(), tenant },
     }
 }
 
@@ -229,11 +282,21 @@ fn prepare_run(tenant: &TenantId, run: &Run, steps: &mut Vec<Step>) -> Result<()
     }
     if run.status.is_terminal() {
         ops.push(Op::delete(Table::Unfinished, key));
+        let place = ended_place(tenant, run, run.log_removed_at.is_some());
+        record::put(&mut ops, Table::EndedRuns, place.clone(), b"");
+        record::put(&mut ops, Table::StatusRuns, Key::of(tenant).status(run.status).run(run.id).into_bytes(), b"");
+        steps.push(Step::RunEnded(EndedRun { tenant: Key::of(tenant).into_bytes(), place }));
     } else {
         record::put(&mut ops, Table::Unfinished, key, b"");
     }
     steps.extend(ops.into_iter().map(Step::Write));
     Ok(())
+}
+
+/// Where a run stands in [`Table::EndedRuns`] once it has ended, with its log or without.
+pub(crate) fn ended_place(tenant: &TenantId, run: &Run, log_removed: bool) -> Bytes {
+    let list = Key::of(tenant).ended_list(log_removed);
+    list.time(run.ended_at.unwrap_or(run.created_at)).run(run.id).into_bytes()
 }
 
 fn prepare_attachments(tenant: &TenantId, run: RunId, attachments: &[KeptAttachment]) -> Option<Step> {

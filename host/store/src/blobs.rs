@@ -2,12 +2,12 @@
 //! A file is written aside, synced and renamed, so that one that is there is whole. Tenants share nothing, not even equal
 //! bytes: otherwise one could tell from the time that a write takes what another has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -70,6 +70,8 @@ pub(crate) struct Blobs {
     incoming: PathBuf,
     next: Arc<AtomicU64>,
     fresh: Arc<Mutex<Fresh>>,
+    /// Tenants for which nothing is kept any more: they are being removed. Read while something is being kept.
+    closed: Arc<RwLock<HashSet<TenantId>>>,
 }
 
 impl Blobs {
@@ -81,6 +83,7 @@ impl Blobs {
             incoming: folder.join("incoming"),
             next: Arc::default(),
             fresh: Arc::new(Mutex::new(fresh)),
+            closed: Arc::default(),
         };
         let swept = blobs.sweep().map_err(|error| unavailable(&blobs.incoming, &error))?;
         Ok((blobs, swept))
@@ -109,6 +112,10 @@ impl Blobs {
     pub(crate) fn put(&self, tenant: &TenantId, bytes: &Bytes) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(bytes);
         let (folder, file) = self.path(tenant, hash);
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if closed.contains(tenant) {
+            return Err(StoreError::Refused(format!("the tenant {tenant} is being removed")));
+        }
         // Before looking whether it is there: from here on nobody removes it as loose.
         self.fresh().put((tenant.clone(), hash));
         // What is there and whole is not written again; what is damaged is replaced.
@@ -183,6 +190,26 @@ impl Blobs {
         }
         drop(fresh);
         Ok(true)
+    }
+
+    /// Keeps nothing for a tenant any more. When this returns, nothing is being kept for it.
+    pub(crate) fn close(&self, tenant: &TenantId) {
+        self.closed.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+    }
+
+    /// Keeps things for a tenant of this id again.
+    pub(crate) fn open_again(&self, tenant: &TenantId) {
+        self.closed.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
+    /// Removes everything of a tenant that was closed.
+    pub(crate) fn remove_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let folder = self.blobs.join(tenant.as_str());
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(&folder, &error)),
+            _ => {}
+        }
+        sync_folder(&self.blobs).map_err(|error| unavailable(&self.blobs, &error))
     }
 
     /// Removes what is kept under a hash.

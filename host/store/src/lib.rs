@@ -35,10 +35,10 @@
 //! Every list is an index of its own, kept by the writer in the batch that changes what is listed, and a page is a walk over
 //! neighbouring keys. Agents, runs, documents and deliveries have ids that sort by time, so a page begins at an id. A
 //! client may begin a page of sessions after so and so many of them: they stand in numbered places, and those that were
-//! left empty are counted in stretches (the module `places`). A filter without an index (the status of runs that have
-//! ended) looks through a bounded number of records and says where it stopped.
+//! left empty are counted in stretches (the module `places`). Every filter of runs has an index, and several filters together
+//! are what stands in all of theirs (the module `lists::runs`).
 //!
-//! # How a session goes
+//! # How sessions, runs and tenants go
 //! First the door is closed, then it is emptied in pieces (the module `remove`): nobody sees half of it, nobody waits for
 //! all of it, and a crash in between is made good by the next start. Blobs with a text that others may have are counted by
 //! who refers to them.
@@ -118,6 +118,8 @@ pub enum Condition {
     SessionAbsent(SessionId),
     /// There is such a run. Holds for every [`Write::PutDelivery`] by itself.
     RunExists(RunId),
+    /// There is such a tenant, and it is not being removed. Holds for its removal by itself.
+    TenantExists(TenantId),
 }
 
 /// The first request that came with an idempotency key.
@@ -247,14 +249,32 @@ pub struct Batch {
 /// Which runs to list.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
-    /// Only those with this status.
+    /// Only those with this status. One that is not terminal means all runs that have not ended: where these are is known to
+    /// whoever runs them, and not to the store.
     pub status: Option<RunStatus>,
     /// Only those of this session.
     pub session: Option<SessionId>,
     /// Only those of this agent.
     pub agent: Option<AgentId>,
+    /// Only those made at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only those made before this time.
+    pub created_before: Option<Timestamp>,
     /// Only those made before this one.
     pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which runs that have ended to find, those first that ended first.
+#[derive(Debug, Clone, Default)]
+pub struct EndedFilter {
+    /// Only those of this tenant; none: of all, tenant by tenant.
+    pub tenant: Option<TenantId>,
+    /// Only those that ended before this time.
+    pub before: Option<Timestamp>,
+    /// Only those whose log was not removed.
+    pub with_log: bool,
     /// At most so many.
     pub limit: usize,
 }
@@ -265,7 +285,7 @@ pub struct Page<T, C> {
     /// The items.
     pub items: Vec<T>,
     /// Where the next page begins; none: this is the last one. There may be a next page even where this one is short: a
-    /// page looks through a bounded number of records.
+    /// page looks a bounded number of times, and whoever lists may leave items out.
     pub next: Option<C>,
 }
 
@@ -305,7 +325,7 @@ pub struct SessionFilter {
 
 /// What keeps the host's data. Every method takes a tenant, and reaches nothing of another, but for these: a key is found by
 /// its hash before its tenant is known, start-up looks through the tenants, their unfinished runs and their pending
-/// deliveries, and whoever tidies up asks for all sessions whose time is over.
+/// deliveries, and whoever tidies up asks for all sessions whose time is over and all runs that have ended.
 pub trait Store: Send + Sync + 'static {
     /// Writes a batch: atomically, and on disk when the future is done. The batch takes its place in line when this is
     /// *called*, not when the future is polled: batches become visible and durable in the order of the calls. Concurrent
@@ -369,6 +389,38 @@ pub trait Store: Send + Sync + 'static {
     /// when it is begun on nothing of it is found, and it is finished also when nobody waits for it, or after a crash.
     /// False: there is no such session. Whoever deletes sees to it that no run of the session goes on writing.
     fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Removes runs that have ended, with their events, deliveries, idempotency keys and the texts of their sources that
+    /// nobody else refers to. Their messages stay in their sessions, and the files that came with them go with these. On
+    /// disk when the future is done, and finished also when nobody waits for it. Gives how many there were; others, and
+    /// those that have not ended, are left.
+    fn delete_runs(&self, tenant: &TenantId, runs: Vec<RunId>) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// Removes the events of runs that have ended, and the texts of their sources that nobody else refers to; their records
+    /// say from then on that this was done at `at`. Otherwise as [`Store::delete_runs`].
+    fn delete_logs(
+        &self,
+        tenant: &TenantId,
+        runs: Vec<RunId>,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// Runs that have ended.
+    fn ended_runs(&self, filter: EndedFilter) -> BoxFuture<'_, Result<Vec<(TenantId, RunId)>, StoreError>>;
+
+    /// How many runs of the tenant have ended.
+    fn count_ended_runs(&self, tenant: &TenantId) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Begins to remove a tenant: it is not found among the tenants any more, and nothing is written or kept for it. On disk
+    /// when the future is done. False: there is no such tenant.
+    fn close_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Removes all that is left of a tenant that was closed, whoever still refers to it: a tenant of the same id can be made
+    /// after it. What a crash interrupts must be asked for again.
+    fn delete_closed_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The tenants that were closed and are not removed yet.
+    fn closed_tenants(&self) -> BoxFuture<'_, Result<Vec<TenantId>, StoreError>>;
 
     /// Sessions whose time was over at `now`, at most `limit`; of each tenant the oldest first.
     fn expired_sessions(

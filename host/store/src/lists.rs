@@ -1,11 +1,13 @@
 //! What readers ask for: one record, or a page of them. A page costs by what it holds and looks at, never by how much there
-//! is: each list is an index of its own, and a page of runs looks through [`MOST_LOOKED_AT`] records at most.
+//! is: each list is an index of its own.
+
+mod runs;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Run, RunId, RunStatus,
-    Session, SessionId, SessionMessage, Tenant, TenantId, Timestamp,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Run, RunId, Session,
+    SessionId, SessionMessage, Tenant, TenantId, Timestamp,
 };
 
 use crate::batch::{from_json, list_of};
@@ -15,10 +17,7 @@ use crate::resolve::{KeptSession, agent_id};
 use crate::sled_store::{SledStore, Walk};
 use crate::table::{Key, Place, Range, Table, last_hash, last_id, last_number, split_tenant};
 use crate::view::{Direction, PIECE};
-use crate::{AgentFilter, IdempotencyRecord, Page, RunFilter, SessionFilter, SessionStart, StoreError};
-
-/// How many records a page of runs looks through at most: some ten milliseconds.
-const MOST_LOOKED_AT: usize = 5000;
+use crate::{AgentFilter, IdempotencyRecord, Page, SessionFilter, SessionStart, StoreError};
 
 impl<T, C> Page<T, C> {
     fn empty() -> Self {
@@ -89,82 +88,8 @@ impl SledStore {
     }
 }
 
-/// Runs and what they have left.
+/// What runs have left, and what was appended to lists.
 impl SledStore {
-    pub(crate) async fn list_runs(&self, tenant: TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
-        if filter.limit == 0 {
-            return Ok(Page::empty());
-        }
-        // The smallest index that holds all that can match: few runs have not ended.
-        let (table, prefix) = match (&filter.session, filter.agent, filter.status) {
-            (_, _, Some(status)) if !status.is_terminal() => (Table::Unfinished, Key::of(&tenant)),
-            (Some(session), ..) => (Table::SessionRuns, Key::of(&tenant).session(session)),
-            (None, Some(agent), _) => (Table::AgentRuns, Key::of(&tenant).agent(agent)),
-            (None, None, _) => (Table::Runs, Key::of(&tenant)),
-        };
-        let mut range = Range::prefix(prefix.as_slice());
-        if let Some(before) = filter.before {
-            range = range.before(prefix.run(before).as_slice());
-        }
-        let calm = self.removals.calm();
-        let (mut items, mut looked_at, mut last, mut next) = (Vec::new(), 0, None, None);
-        self.walk(table, range, Direction::Backward, filter.limit.saturating_add(1), |key, payload| {
-            if items.len() == filter.limit || looked_at == MOST_LOOKED_AT {
-                next = last;
-                return Ok(Walk::Stop);
-            }
-            looked_at += 1;
-            last = Some(run_of(table, &key)?);
-            let run = match table {
-                Table::Runs if self.removals.is_calm_since(calm) => Some(from_json(table, &key, &payload)?),
-                _ => self.indexed_run(&tenant, table, &key)?,
-            };
-            items.extend(run.filter(|run| matches(&filter, run)));
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(Page { items, next })
-    }
-
-    /// The run that an index names. None: it was written between the index's piece and now, and is no longer in it.
-    fn indexed_run(&self, tenant: &TenantId, table: Table, key: &[u8]) -> Result<Option<Run>, StoreError> {
-        self.one_run(tenant, run_of(table, key)?)
-    }
-
-    pub(crate) async fn list_unfinished(&self) -> Result<Vec<(TenantId, Run)>, StoreError> {
-        let mut found = Vec::new();
-        self.walk(Table::Unfinished, Range::prefix(b""), Direction::Forward, PIECE, |key, _| {
-            let tenant = tenant_of(Table::Unfinished, &key)?;
-            let run = self.indexed_run(&tenant, Table::Unfinished, &key)?;
-            found.extend(run.filter(|run| !RunStatus::is_terminal(run.status)).map(|run| (tenant, run)));
-            Ok(Walk::On)
-        })
-        .await?;
-        Ok(found)
-    }
-
-    pub(crate) async fn list_events(
-        &self,
-        tenant: TenantId,
-        run: RunId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Bytes)>, StoreError> {
-        let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
-        let (calm, log) = (self.removals.calm(), Key::of(&tenant).run(run));
-        let found = self.list_from(Table::Events, log.clone(), first, limit).await?;
-        let is_whole = self.is_whole(&tenant, run, calm)? || self.is_nobodys(&log)?;
-        Ok(if is_whole { found } else { Vec::new() })
-    }
-
-    /// Whether it is a log without a run: no session's removal takes it away. Where it has gone together with its run, there
-    /// is neither.
-    fn is_nobodys(&self, log: &Key) -> Result<bool, StoreError> {
-        let range = Range::prefix(log.as_slice());
-        Ok(!self.view.contains(Table::Runs, log.as_slice())?
-            && !self.view.walk(Table::Events, &range, Direction::Forward, 1)?.is_empty())
-    }
-
     /// The events or messages of a list from number `first` on.
     async fn list_from(
         &self,
@@ -467,12 +392,6 @@ impl SledStore {
         .await?;
         Ok(found)
     }
-}
-
-fn matches(filter: &RunFilter, run: &Run) -> bool {
-    filter.status.is_none_or(|status| run.status == status)
-        && filter.session.as_ref().is_none_or(|session| !run.stateless && run.session_id == *session)
-        && filter.agent.is_none_or(|agent| run.agent.is_some_and(|of| of.id == agent))
 }
 
 fn id_at_end(table: Table, key: &[u8]) -> Result<[u8; 16], StoreError> {

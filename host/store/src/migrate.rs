@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use vivarium_domain::{AgentId, RunId, Session, TenantId};
+use vivarium_domain::{AgentId, Run, RunId, Session, TenantId};
 
-use crate::batch::{blob_of, from_json, json, list_of};
+use crate::batch::{blob_of, ended_place, from_json, json, list_of};
 use crate::places::Head;
 use crate::record::{self, Op};
 use crate::resolve::KeptSession;
@@ -34,6 +34,26 @@ pub(crate) fn from_first(view: &View) -> Result<(), StoreError> {
         }
         Ok(())
     })
+}
+
+/// From the second form: runs that have ended are found by how and when they did, and are counted.
+pub(crate) fn from_second(view: &View) -> Result<(), StoreError> {
+    let mut counts = BTreeMap::<Bytes, u64>::new();
+    each(view, Table::Runs, |key, payload, ops| {
+        let run: Run = from_json(Table::Runs, key, payload)?;
+        if run.status.is_terminal() {
+            let tenant = tenant_of(Table::Runs, key)?;
+            *counts.entry(Key::of(&tenant).into_bytes()).or_default() += 1;
+            record::put(ops, Table::EndedRuns, ended_place(&tenant, &run, run.log_removed_at.is_some()), b"");
+            record::put(ops, Table::StatusRuns, Key::of(&tenant).status(run.status).run(run.id).into_bytes(), b"");
+        }
+        Ok(())
+    })?;
+    let mut ops = Vec::new();
+    for (tenant, count) in counts {
+        record::put(&mut ops, Table::RunCounts, tenant, &count.to_be_bytes());
+    }
+    apply(view, &mut ops)
 }
 
 /// Gives every session its place, in the order in which they were made.
@@ -113,11 +133,11 @@ fn log_of(key: &[u8]) -> Result<(TenantId, RunId), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use vivarium_domain::{ContentHash, SessionId, Timestamp};
+    use vivarium_domain::{ContentHash, RunStatus, SessionId, Timestamp};
 
     use super::*;
     use crate::open::{StoreOptions, open};
-    use crate::{Batch, SessionFilter, SessionStart, SledStore, Store, Write};
+    use crate::{Batch, EndedFilter, RunFilter, SessionFilter, SessionStart, SledStore, Store, Write};
 
     const OPTIONS: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
 
@@ -149,6 +169,14 @@ mod tests {
         let key = IdempotencyRecord { request_hash: blob, run, created_at: Timestamp::UNIX_EPOCH };
         let payload = serde_json::to_vec(&key).unwrap();
         record::put(&mut ops, Table::Idempotency, Key::of(tenant).client_text("once").into_bytes(), &payload);
+        // As that form had it: no field that came later.
+        let ended = serde_json::json!({
+            "id": run, "status": "failed", "mode": "chat", "plugin": blob, "model": "embedded/extractive", "sessionId": "s1",
+            "input": "q", "maxCycles": 3, "createdAt": "2026-11-22T00:00:00Z", "endedAt": "2026-11-22T00:00:01Z",
+            "usage": {"inputTokens": 0, "outputTokens": 0}, "lastSeq": 1,
+        });
+        let payload = serde_json::to_vec(&ended).unwrap();
+        record::put(&mut ops, Table::Runs, Key::of(tenant).run(run).into_bytes(), &payload);
         apply(&opened.view, &mut ops).unwrap();
         opened.disk.note_schema(1).unwrap();
     }
@@ -172,6 +200,11 @@ mod tests {
         assert!(store.view.contains(Table::BlobUses, Key::of(&tenant).hash(&blob).run(run).as_slice()).unwrap());
         let of_run = Key::of(&tenant).run(run).client_text("once");
         assert!(store.view.contains(Table::RunKeys, of_run.as_slice()).unwrap());
+        let failed = RunFilter { status: Some(RunStatus::Failed), limit: 10, ..RunFilter::default() };
+        assert!(store.runs(&tenant, failed).await.unwrap().items.iter().map(|found| found.id).eq([run]));
+        let ended = store.ended_runs(EndedFilter { limit: 10, ..EndedFilter::default() }).await.unwrap();
+        assert_eq!(ended, [(tenant.clone(), run)]);
+        assert_eq!(store.count_ended_runs(&tenant).await.unwrap(), 1);
 
         // And it goes on from there.
         let next = Session::new("next".parse().unwrap(), Timestamp::now());

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use vivarium_domain::TenantId;
+
 use crate::StoreError;
 use crate::blobs::{Blobs, sync_folder};
 use crate::journal::{self, Journal, Turn};
@@ -19,9 +21,10 @@ use crate::view::{Trees, View, guarded};
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The form of the whole store: which trees there are and what their keys and records look like.
-const SCHEMA: u32 = 2;
-/// The form before it, which is brought into the present one.
+const SCHEMA: u32 = 3;
+/// The forms before it, which are brought into the present one.
 const FIRST_SCHEMA: u32 = 1;
+const SECOND_SCHEMA: u32 = 2;
 /// sled's page cache. What a host reads while it serves is recent and small; the operating system caches the rest.
 const CACHE_BYTES: u64 = 32 << 20;
 /// How often sled tidies up its segments. It does so only in its background thread, which must not be turned off: without
@@ -60,13 +63,17 @@ pub struct OpenReport {
     pub swept_files: u64,
     /// Sessions whose removal a crash had interrupted, and that are gone now.
     pub finished_removals: u64,
+    /// Runs whose logs' removal a crash had interrupted, and whose logs are gone now.
+    pub finished_logs: u64,
 }
 
 impl OpenReport {
     /// The last stop was a clean one.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.replayed_groups == 0 && !self.dropped_torn_group && self.swept_files == 0 && self.finished_removals == 0
+        let Self { created: _, replayed_groups, dropped_torn_group, swept_files, finished_removals, finished_logs } =
+            self;
+        !dropped_torn_group && replayed_groups + swept_files + finished_removals + finished_logs == 0
     }
 }
 
@@ -88,6 +95,9 @@ impl fmt::Display for OpenReport {
         if self.finished_removals > 0 {
             write!(f, ", {} half-removed sessions removed", self.finished_removals)?;
         }
+        if self.finished_logs > 0 {
+            write!(f, ", {} half-removed logs removed", self.finished_logs)?;
+        }
         Ok(())
     }
 }
@@ -102,6 +112,8 @@ pub(crate) struct Opened {
     /// The other journal file; not prepared yet.
     pub(crate) spare: PathBuf,
     pub(crate) report: OpenReport,
+    /// The tenants whose removal is under way.
+    pub(crate) closed: Vec<TenantId>,
 }
 
 /// Opens the store in `folder`, or makes one.
@@ -116,14 +128,20 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     let mut report = OpenReport { created: found == Form::None, swept_files, ..OpenReport::default() };
     let last = replay(&turns, &trees, &disk, &mut report)?;
     let view = View::new(trees);
-    if found == Form::First {
+    if matches!(found, Form::First | Form::Second) {
         tracing::info!("the store is brought into the form of this version; that may take a while");
-        migrate::from_first(&view)?;
+        if found == Form::First {
+            migrate::from_first(&view)?;
+        }
+        migrate::from_second(&view)?;
         disk.sync()?;
         disk.note_schema(SCHEMA)?;
     }
-    report.finished_removals = remove::finish(&view, &blobs)?;
+    let finished = remove::finish(&view, &blobs)?;
+    (report.finished_removals, report.finished_logs) = (finished.sessions, finished.logs);
     disk.sync()?;
+    let closed = remove::closed_tenants(&view)?;
+    closed.iter().for_each(|tenant| blobs.close(tenant));
 
     let generation = turns.iter().map(|turn| turn.generation).max().unwrap_or(0) + 1;
     let file = prepare(&journals.join("0"), options.journal_bytes)?;
@@ -131,7 +149,7 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     for folder in [&journals, folder] {
         sync_folder(folder).map_err(failed)?;
     }
-    Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report })
+    Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report, closed })
 }
 
 /// Opens sled. It lets go of its lock on threads of its own, a moment after the last handle of a store is dropped: whoever
@@ -173,6 +191,7 @@ enum Form {
     /// It is new.
     None,
     First,
+    Second,
     Present,
 }
 
@@ -182,9 +201,10 @@ fn check_schema(meta: &sled::Tree) -> Result<Form, StoreError> {
         None => Ok(Form::None),
         Some(found) if *found == SCHEMA.to_be_bytes() => Ok(Form::Present),
         Some(found) if *found == FIRST_SCHEMA.to_be_bytes() => Ok(Form::First),
+        Some(found) if *found == SECOND_SCHEMA.to_be_bytes() => Ok(Form::Second),
         Some(found) => Err(StoreError::Unavailable(format!(
-            "the store was written by another version of the program: it has schema <{}>, this program reads {SCHEMA} \
-             and {FIRST_SCHEMA}",
+            "the store was written by another version of the program: it has schema <{}>, this program reads \
+             {FIRST_SCHEMA} to {SCHEMA}",
             hex::encode(found)
         ))),
     }

@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn write(view: &View, group: Vec<Prepared>) {
-        let mut resolver = Resolver::new(view);
+        let mut resolver = Resolver::new(view, std::collections::HashSet::new());
         let mut ops = Vec::new();
         for batch in group {
             ops.extend(resolver.resolve(batch).unwrap());

@@ -1,8 +1,9 @@
 //! The writer's share of a batch: what depends on what the store holds. One batch after the other, each seeing what those
 //! before it did: conditions, the numbers of messages, the check that a log has no gaps, the places of sessions in lists
-//! ([`sessions`]), the names of agents ([`records`]).
+//! ([`sessions`]), the names of agents ([`records`]), the count of runs ([`runs`]).
 
 mod records;
+mod runs;
 mod sessions;
 
 use std::collections::{HashMap, HashSet};
@@ -28,7 +29,14 @@ const KNOWN_RUNS: usize = 1 << 16;
 struct Facts {
     idempotency: HashSet<Bytes>,
     last_events: HashMap<Bytes, u64>,
-    runs: HashSet<Bytes>,
+    /// Runs that are there; false: that are gone.
+    runs: HashMap<Bytes, bool>,
+    /// Places of runs that have ended; false: they were left.
+    ended: HashMap<Bytes, bool>,
+    /// How many runs of a tenant have ended.
+    counts: HashMap<Bytes, u64>,
+    /// Tenants that are being removed; false: that have been.
+    tenants: HashMap<Bytes, bool>,
     /// Blobs that are referred to now, as keys of [`Table::BlobUses`].
     blobs: Vec<Bytes>,
     sessions: HashMap<Bytes, sessions::Changed>,
@@ -46,6 +54,9 @@ impl Facts {
         self.idempotency.extend(other.idempotency);
         self.last_events.extend(other.last_events);
         self.runs.extend(other.runs);
+        self.ended.extend(other.ended);
+        self.counts.extend(other.counts);
+        self.tenants.extend(other.tenants);
         self.blobs.extend(other.blobs);
         self.sessions.extend(other.sessions);
         self.closed.extend(other.closed);
@@ -63,15 +74,19 @@ pub(crate) struct Resolver<'a> {
     group: Facts,
     /// The last numbers of logs that were written lately: the only fact that is asked for over and over.
     known: HashMap<Bytes, u64>,
+    /// The tenants that are being removed.
+    closed: HashSet<Bytes>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(crate) fn new(view: &'a View) -> Self {
-        Self { view, group: Facts::default(), known: HashMap::new() }
+    /// `closed` are the tenants whose removal was under way when the store was opened.
+    pub(crate) fn new(view: &'a View, closed: HashSet<Bytes>) -> Self {
+        Self { view, group: Facts::default(), known: HashMap::new(), closed }
     }
 
     /// The writes of a batch, or why it can not be done. In that case it leaves no trace.
     pub(crate) fn resolve(&mut self, prepared: Prepared) -> Result<Vec<Op>, StoreError> {
+        self.refuse_closed(prepared.tenant.as_ref())?;
         let mut batch = Facts::default();
         for condition in &prepared.conditions {
             self.check(&batch, condition)?;
@@ -97,12 +112,39 @@ impl<'a> Resolver<'a> {
                 None => ops.push(Op::delete(Table::SessionGaps, key.clone())),
             }
         }
+        for (tenant, count) in &self.group.counts {
+            match count {
+                0 => ops.push(Op::delete(Table::RunCounts, tenant.clone())),
+                count => record::put(&mut ops, Table::RunCounts, tenant.clone(), &count.to_be_bytes()),
+            }
+        }
         ops
+    }
+
+    /// Of a tenant that is being removed nothing is written.
+    fn refuse_closed(&self, tenant: Option<&Bytes>) -> Result<(), StoreError> {
+        match tenant {
+            Some(tenant) if self.is_closed(tenant) => {
+                Err(StoreError::Refused("its tenant is being removed".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_closed(&self, tenant: &Bytes) -> bool {
+        self.group.tenants.get(tenant).copied().unwrap_or_else(|| self.closed.contains(tenant))
     }
 
     /// The group is readable now. Gives the blobs that it refers to, as keys of [`Table::BlobUses`].
     pub(crate) fn published(&mut self) -> Vec<Bytes> {
-        let Facts { last_events, blobs, .. } = std::mem::take(&mut self.group);
+        let Facts { last_events, blobs, tenants, .. } = std::mem::take(&mut self.group);
+        for (tenant, is_closed) in tenants {
+            if is_closed {
+                self.closed.insert(tenant)
+            } else {
+                self.closed.remove(&tenant)
+            };
+        }
         if self.known.len() > KNOWN_RUNS {
             self.known.clear();
         }
@@ -136,6 +178,10 @@ impl<'a> Resolver<'a> {
                 (self.session(batch, key)?.is_some() == *exists, condition(session.clone()))
             }
             Check::RunExists { key, run } => (self.is_run(batch, key)?, Condition::RunExists(*run)),
+            Check::TenantExists { key, tenant } => {
+                let exists = self.view.contains(Table::Tenants, key)? && !self.is_closed(key);
+                (exists, Condition::TenantExists(tenant.clone()))
+            }
         };
         if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
     }
@@ -149,9 +195,13 @@ impl<'a> Resolver<'a> {
             }
             Step::Refer { blobs } => batch.blobs.extend(blobs),
             Step::Run { key, op } => {
-                batch.runs.insert(key);
+                batch.runs.insert(key, true);
                 ops.push(op);
             }
+            Step::RunEnded(ended) => self.count_run(batch, ended)?,
+            Step::RunGone(gone) => self.remove_run(batch, gone, ops)?,
+            Step::LogGone { places, ops: writes } => self.close_log(batch, places, writes, ops)?,
+            Step::TenantClosed { key, closed } => _ = batch.tenants.insert(key, closed),
             Step::Events { log, run, first, count, ops: events, blobs } => {
                 self.append_events(batch, log, run, first, count)?;
                 batch.blobs.extend(blobs);
@@ -173,8 +223,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn is_run(&self, batch: &Facts, key: &Bytes) -> Result<bool, StoreError> {
-        let is_new = batch.runs.contains(key) || self.group.runs.contains(key);
-        Ok(is_new || self.view.contains(Table::Runs, key)?)
+        match batch.runs.get(key).or_else(|| self.group.runs.get(key)) {
+            Some(is_there) => Ok(*is_there),
+            None => self.view.contains(Table::Runs, key),
+        }
     }
 
     fn append_events(

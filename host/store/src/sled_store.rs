@@ -20,12 +20,12 @@ use crate::blobs::Blobs;
 use crate::open::{self, OpenReport, Opened, StoreOptions};
 use crate::places::Head;
 use crate::queue::{Queue, closed};
-use crate::remove::{Removals, Remover};
+use crate::remove::{Removals, Remover, closed_tenants};
 use crate::settle::{Settler, Trouble};
 use crate::table::{Key, Range, Table};
 use crate::view::{Direction, PIECE, View};
 use crate::writer::{Counters, Writer};
-use crate::{AgentFilter, Batch, IdempotencyRecord, Page, RunFilter, SessionFilter, Store, StoreError};
+use crate::{AgentFilter, Batch, EndedFilter, IdempotencyRecord, Page, RunFilter, SessionFilter, Store, StoreError};
 
 /// The store of one host: sled's trees behind a journal. Only one may be open on a folder; a second is refused.
 ///
@@ -35,7 +35,10 @@ pub struct SledStore {
     pub(crate) queue: Arc<Queue>,
     pub(crate) view: Arc<View>,
     blobs: Blobs,
+    /// Of sessions.
     pub(crate) removals: Arc<Removals>,
+    /// Of logs.
+    pub(crate) log_removals: Arc<Removals>,
     trouble: Trouble,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
@@ -71,7 +74,7 @@ impl SledStore {
     }
 
     fn start(opened: Opened, options: StoreOptions) -> Result<Self, StoreError> {
-        let Opened { view, disk, blobs, journal, generation, spare, .. } = opened;
+        let Opened { view, disk, blobs, journal, generation, spare, closed, .. } = opened;
         let journal_bytes = options.journal_bytes;
         let view = Arc::new(view);
         let (queue, counters, trouble) = (Arc::new(Queue::default()), Arc::default(), Trouble::default());
@@ -98,6 +101,7 @@ impl SledStore {
             free: free_taken,
             trouble: trouble.clone(),
             counters: Arc::clone(&counters),
+            closed: closed.iter().map(|tenant| Key::of(tenant).into_bytes()).collect(),
         };
         let settler = spawn("store-settler", move || settler.run(&spare))?;
         let writer = spawn("store-writer", move || writer.run())?;
@@ -106,6 +110,7 @@ impl SledStore {
             view,
             blobs,
             removals: Arc::default(),
+            log_removals: Arc::default(),
             trouble,
             counters,
             writer: Some(writer),
@@ -132,6 +137,7 @@ impl SledStore {
             view: Arc::clone(&self.view),
             blobs: self.blobs.clone(),
             removals: Arc::clone(&self.removals),
+            log_removals: Arc::clone(&self.log_removals),
         }
     }
 
@@ -260,15 +266,40 @@ impl Store for SledStore {
     }
 
     fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        let (remover, tenant, session) = (self.remover(), tenant.clone(), session.clone());
-        async move {
-            // A task of its own: whoever asks for it may leave, and what is begun is finished.
-            match tokio::spawn(remover.remove(tenant, session)).await {
-                Ok(removed) => removed,
-                Err(error) => Err(StoreError::Unavailable(format!("the removal was given up: {error}"))),
-            }
-        }
-        .boxed()
+        finished(self.remover().remove(tenant.clone(), session.clone())).boxed()
+    }
+
+    fn delete_runs(&self, tenant: &TenantId, runs: Vec<RunId>) -> BoxFuture<'_, Result<usize, StoreError>> {
+        finished(self.remover().remove_runs(tenant.clone(), runs)).boxed()
+    }
+
+    fn delete_logs(
+        &self,
+        tenant: &TenantId,
+        runs: Vec<RunId>,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        finished(self.remover().remove_logs(tenant.clone(), runs, at)).boxed()
+    }
+
+    fn ended_runs(&self, filter: EndedFilter) -> BoxFuture<'_, Result<Vec<(TenantId, RunId)>, StoreError>> {
+        self.list_ended(filter).boxed()
+    }
+
+    fn count_ended_runs(&self, tenant: &TenantId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(self.count_ended(tenant)).boxed()
+    }
+
+    fn close_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        finished(self.remover().close_tenant(tenant.clone())).boxed()
+    }
+
+    fn delete_closed_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<(), StoreError>> {
+        finished(self.remover().remove_tenant(tenant.clone())).boxed()
+    }
+
+    fn closed_tenants(&self) -> BoxFuture<'_, Result<Vec<TenantId>, StoreError>> {
+        ready(closed_tenants(&self.view)).boxed()
     }
 
     fn expired_sessions(
@@ -455,8 +486,18 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .map_err(|error| StoreError::Unavailable(format!("the thread {name} can not be started: {error}")))
 }
 
+/// Does it on a task of its own: whoever asks for it may leave, and what is begun is finished.
+async fn finished<T: Send + 'static>(
+    removal: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::spawn(removal).await {
+        Ok(removed) => removed,
+        Err(error) => Err(StoreError::Unavailable(format!("the removal was given up: {error}"))),
+    }
+}
+
 /// Runs what reads or writes whole files on a thread that may block.
-async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {

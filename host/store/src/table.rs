@@ -8,7 +8,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::{
-    AgentId, ContentHash, DocumentId, PluginName, RunId, SecretName, SessionId, TeamId, TenantId, Timestamp,
+    AgentId, ContentHash, DocumentId, PluginName, RunId, RunStatus, SecretName, SessionId, TeamId, TenantId, Timestamp,
 };
 
 /// One kind of record; a tree of sled each.
@@ -80,11 +80,23 @@ pub(crate) enum Table {
     BlobUses,
     /// tenant, hash → nothing: blobs that lost a reference, to be removed unless there is another.
     LooseBlobs,
+    /// tenant, status, run → nothing: the runs that have ended, by how.
+    StatusRuns,
+    /// tenant, whether its log was removed, end in microseconds, run → nothing: the runs that have ended, by when.
+    EndedRuns,
+    /// tenant → how many runs have ended.
+    RunCounts,
+    /// tenant, run → nothing: the runs whose logs are being removed. See [`crate::remove`].
+    RunRemovals,
+    /// tenant, session, hash → nothing: files of the session's that came with runs which are gone.
+    SessionFiles,
+    /// tenant → nothing: the tenants whose removal is under way. See [`crate::remove`].
+    TenantRemovals,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -118,6 +130,12 @@ impl Table {
         Self::RunKeys,
         Self::BlobUses,
         Self::LooseBlobs,
+        Self::StatusRuns,
+        Self::EndedRuns,
+        Self::RunCounts,
+        Self::RunRemovals,
+        Self::SessionFiles,
+        Self::TenantRemovals,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -156,6 +174,12 @@ impl Table {
             Self::RunKeys => "run_keys",
             Self::BlobUses => "blob_uses",
             Self::LooseBlobs => "loose_blobs",
+            Self::StatusRuns => "status_runs",
+            Self::EndedRuns => "ended_runs",
+            Self::RunCounts => "run_counts",
+            Self::RunRemovals => "run_removals",
+            Self::SessionFiles => "session_files",
+            Self::TenantRemovals => "tenant_removals",
         }
     }
 
@@ -299,6 +323,23 @@ impl Key {
         let since_the_beginning = (at.as_microsecond() as u64) ^ (1 << 63);
         self.0.extend_from_slice(&since_the_beginning.to_be_bytes());
         self
+    }
+
+    /// The runs that have ended, those with a log or those whose log was removed.
+    pub(crate) fn ended_list(self, log_removed: bool) -> Self {
+        self.byte(u8::from(log_removed))
+    }
+
+    /// Runs of a status: a number that stays what it is, whatever the order of the statuses in the code.
+    pub(crate) fn status(self, status: RunStatus) -> Self {
+        self.byte(match status {
+            RunStatus::Queued => 0,
+            RunStatus::Running => 1,
+            RunStatus::Waiting => 2,
+            RunStatus::Completed => 3,
+            RunStatus::Failed => 4,
+            RunStatus::Cancelled => 5,
+        })
     }
 
     pub(crate) fn byte(mut self, byte: u8) -> Self {

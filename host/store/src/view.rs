@@ -236,7 +236,36 @@ impl View {
         self.walk_layers(&layers, table, &range, Direction::Forward, limit)
     }
 
+    /// Up to `limit` keys of a range (at most [`PIECE`]), whatever stands there: nothing is read of it.
+    pub(crate) fn keys(
+        &self,
+        table: Table,
+        range: &Range,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let found = self.raw_range(&self.read(), table, range, direction, limit)?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
     fn walk_layers(
+        &self,
+        layers: &Layers,
+        table: Table,
+        range: &Range,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let found = self.raw_range(layers, table, range, direction, limit)?;
+        let opened = found.into_iter().map(|(key, value)| {
+            let payload = self.open(layers, table, &key, &value)?;
+            Ok((key, payload))
+        });
+        opened.collect()
+    }
+
+    /// Records as they are stored.
+    fn raw_range(
         &self,
         layers: &Layers,
         table: Table,
@@ -252,17 +281,12 @@ impl View {
         let stored = || tree.range::<&[u8], _>(range.bounds());
         let mut active = layers.active.range(table, range).map(copied);
         let mut settling = layers.settling.range(table, range).map(copied);
-        let found = guarded(table.name(), || match direction {
+        guarded(table.name(), || match direction {
             Direction::Forward => merge([&mut active, &mut settling, &mut stored().map(from_sled)], direction, limit),
             Direction::Backward => {
                 merge([&mut active.rev(), &mut settling.rev(), &mut stored().rev().map(from_sled)], direction, limit)
             }
-        })?;
-        let opened = found.into_iter().map(|(key, value)| {
-            let payload = self.open(layers, table, &key, &value)?;
-            Ok((key, payload))
-        });
-        opened.collect()
+        })
     }
 }
 

@@ -2,11 +2,14 @@
 //! journal, syncs once, shows it to the readers, and only then answers. What the callers share is the sync, which costs
 //! more than all the rest.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::StoreError;
 use crate::blobs::Blobs;
@@ -40,6 +43,8 @@ pub(crate) struct Writer {
     pub(crate) free: Receiver<File>,
     pub(crate) trouble: Trouble,
     pub(crate) counters: Arc<Counters>,
+    /// The tenants whose removal was under way when the store was opened, as keys.
+    pub(crate) closed: HashSet<Bytes>,
 }
 
 impl Writer {
@@ -47,7 +52,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let view = Arc::clone(&self.view);
         let queue = Arc::clone(&self.queue);
-        let mut resolver = Resolver::new(&view);
+        let mut resolver = Resolver::new(&view, std::mem::take(&mut self.closed));
         loop {
             match queue.take(QUIET) {
                 Taken::Group(group) => self.write(&mut resolver, group),

@@ -16,7 +16,8 @@ use support::*;
 use vivarium_domain::{
     Agent, AgentId, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
     DocumentId, InstalledRecord, KeptAttachment, KeyId, PluginGrant, PluginName, PluginVersion, Run, RunId, RunStatus,
-    Scope, SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, WebhookForm,
+    Scope, SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, Timestamp,
+    WebhookForm,
 };
 use vivarium_store::{
     AgentFilter, Batch, Condition, Page, RunFilter, SessionFilter, SessionStart, Store, StoreError, Write,
@@ -70,7 +71,14 @@ async fn runs_are_listed_newest_first_and_filtered(store: &dyn Store) {
         expected(&|i| i % 2 == 0, 9)
     );
     assert_eq!(
-        listed(RunFilter { limit: 1000, session: even, status: running, before: Some(all[90].id), agent: None }).await,
+        listed(RunFilter {
+            limit: 1000,
+            session: even,
+            status: running,
+            before: Some(all[90].id),
+            ..RunFilter::default()
+        })
+        .await,
         expected(&|i| i < 90 && i % 6 == 0, 1000)
     );
 }
@@ -820,7 +828,7 @@ async fn deliveries_are_listed_and_the_pending_ones_found(store: &dyn Store) {
     assert_eq!((rest.items, rest.next), (vec![delivery(runs[0].id)], None));
 }
 
-async fn a_page_of_runs_looks_through_a_bounded_number_and_says_where_it_stopped(store: &dyn Store) {
+async fn a_page_of_runs_costs_by_the_shortest_of_its_filters(store: &dyn Store) {
     let (acme, of) = (tenant("acme"), AgentRef { id: AgentId::new(), version: 1 });
     let all: Vec<_> = (0..6000_usize)
         .map(|i| Run { agent: Some(of), ..run("s", if i < 3 { RunStatus::Failed } else { RunStatus::Completed }) })
@@ -831,16 +839,64 @@ async fn a_page_of_runs_looks_through_a_bounded_number_and_says_where_it_stopped
     for filter in [
         RunFilter { agent: Some(of.id), ..RunFilter::default() },
         RunFilter { session: Some(session("s")), ..RunFilter::default() },
+        RunFilter { session: Some(session("s")), agent: Some(of.id), ..RunFilter::default() },
         RunFilter::default(),
     ] {
-        let failed = RunFilter { status: Some(RunStatus::Failed), limit: 10, ..filter };
+        let failed = RunFilter { status: Some(RunStatus::Failed), limit: 2, ..filter };
         let page = store.runs(&acme, failed.clone()).await.unwrap();
-        assert_eq!((page.items.len(), page.next), (0, Some(all[1000].id)));
+        assert_eq!((page.items, page.next), (vec![all[2].clone(), all[1].clone()], Some(all[1].id)));
         let rest = store.runs(&acme, RunFilter { before: page.next, ..failed }).await.unwrap();
-        assert_eq!((rest.items.len(), rest.next), (3, None));
+        assert_eq!((rest.items, rest.next), (vec![all[0].clone()], None));
     }
     let nobody = RunFilter { agent: Some(AgentId::new()), limit: 10, ..RunFilter::default() };
     assert_eq!(store.runs(&acme, nobody).await.unwrap(), Page { items: Vec::new(), next: None });
+}
+
+/// The worst case: what stands in one index never stands in the other, and always lies between two of it.
+async fn a_page_of_runs_looks_a_bounded_number_of_times_and_says_where_it_stopped(store: &dyn Store) {
+    let (acme, of) = (tenant("acme"), AgentRef { id: AgentId::new(), version: 1 });
+    let all: Vec<_> = (0..6000_usize)
+        .map(|i| match i % 2 {
+            0 if i > 0 => run("s", RunStatus::Failed),
+            _ => Run { agent: Some(of), ..run("s", if i > 0 { RunStatus::Completed } else { RunStatus::Failed }) },
+        })
+        .collect();
+    for some in all.chunks(500) {
+        store.commit(&acme, batch(some.iter().map(put))).await.unwrap();
+    }
+    let filter = RunFilter { agent: Some(of.id), status: Some(RunStatus::Failed), limit: 5, ..RunFilter::default() };
+    let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = store.runs(&acme, RunFilter { before, ..filter.clone() }).await.unwrap();
+        found.extend(page.items);
+        pages += 1;
+        if page.next.is_none() {
+            break;
+        }
+        before = page.next;
+    }
+    assert_eq!((found, pages), (vec![all[0].clone()], 2));
+}
+
+async fn runs_are_listed_by_when_they_were_made(store: &dyn Store) {
+    let acme = tenant("acme");
+    // As the host makes them: the id a moment before the time.
+    let all: Vec<_> = (0..60).map(|_| Run { created_at: Timestamp::now(), ..run("s", RunStatus::Failed) }).collect();
+    store.commit(&acme, batch(all.iter().map(put))).await.unwrap();
+    let (from, before) = (all[10].created_at, all[40].created_at);
+    let filter =
+        RunFilter { created_from: Some(from), created_before: Some(before), limit: 30, ..RunFilter::default() };
+    for filter in [filter.clone(), RunFilter { status: Some(RunStatus::Failed), ..filter.clone() }] {
+        let page = store.runs(&acme, filter).await.unwrap();
+        let expected: Vec<_> = all[10..40].iter().rev().cloned().collect();
+        assert_eq!((page.items, page.next), (expected, None));
+    }
+    let short = store.runs(&acme, RunFilter { limit: 29, ..filter.clone() }).await.unwrap();
+    assert_eq!((short.items.len(), short.next), (29, Some(all[11].id)));
+    let rest = store.runs(&acme, RunFilter { before: short.next, ..filter.clone() }).await.unwrap();
+    assert_eq!((rest.items, rest.next), (vec![all[10].clone()], None));
+    let nothing = RunFilter { created_from: Some(at(0)), ..filter };
+    assert_eq!(store.runs(&acme, nothing).await.unwrap(), Page { items: Vec::new(), next: None });
 }
 
 /// Asks each promise of a store of its own.
@@ -890,5 +946,7 @@ of_sled!(
     of_a_session_that_is_being_removed_nobody_sees_a_half,
     documents_are_listed_by_their_collection,
     deliveries_are_listed_and_the_pending_ones_found,
-    a_page_of_runs_looks_through_a_bounded_number_and_says_where_it_stopped,
+    a_page_of_runs_costs_by_the_shortest_of_its_filters,
+    a_page_of_runs_looks_a_bounded_number_of_times_and_says_where_it_stopped,
+    runs_are_listed_by_when_they_were_made,
 );

@@ -46,6 +46,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         failure: None,
         usage: Usage::default(),
         last_seq: 0,
+        log_removed_at: None,
     }
 }
 

@@ -99,10 +99,10 @@ impl Auth {
             Some(key) if key.revoked_at.is_none() => key,
             revoked_or_unknown => {
                 self.forget(&hash);
-                return Err(revoked_or_unknown.map_or_else(no_such_key, |_| ApiError::key_revoked()));
+                return Err(revoked_or_unknown.map_or_else(ApiError::no_such_key, |_| ApiError::key_revoked()));
             }
         };
-        let tenant = self.store.tenant(&key.tenant).await?.ok_or_else(no_such_key)?;
+        let tenant = self.store.tenant(&key.tenant).await?.ok_or_else(ApiError::no_such_key)?;
         let caller = before.filter(|caller| caller.tier == tenant.tier).unwrap_or_else(|| {
             Arc::new(Caller {
                 key: key.id,
@@ -134,6 +134,14 @@ impl Auth {
     fn forget(&self, hash: &ContentHash) {
         let forgotten = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(hash);
         if let Some(remembered) = forgotten {
+            remembered.caller.revoked.cancel();
+        }
+    }
+
+    /// Forgets all keys of a tenant that the store has no more, and ends the streams that they opened.
+    pub(crate) fn forget_tenant(&self, tenant: &TenantId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, remembered) in known.extract_if(|_, remembered| remembered.caller.tenant == *tenant) {
             remembered.caller.revoked.cancel();
         }
     }
@@ -172,8 +180,4 @@ fn key_of<'a>(headers: &'a HeaderMap, schemes: &[&str]) -> Result<&'a str, ApiEr
     key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES).ok_or_else(|| {
         ApiError::new(Kind::InvalidApiKey, format!("the Authorization header must read: {scheme} <key>"))
     })
-}
-
-fn no_such_key() -> ApiError {
-    ApiError::new(Kind::InvalidApiKey, "this API key is not valid")
 }

@@ -9,9 +9,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use vivarium_agents::AgentError;
 use vivarium_attachments::AttachmentError;
-use vivarium_domain::{FailureCode, RunFailure, RunId};
+use vivarium_domain::{FailureCode, RunFailure, RunId, Timestamp};
 use vivarium_registry::{LoadError, RegistryError};
-use vivarium_runs::{SessionError, StartError, TrialError};
+use vivarium_runs::{DeletionError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::StoreError;
 
 /// Which document an answer follows.
@@ -54,6 +54,7 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     IdempotencyConflict,
     RunHasEnded,
+    RunUnderWay,
     SessionBusy,
     Conflict,
     RateLimited,
@@ -62,6 +63,7 @@ pub(crate) enum Kind {
     PluginConflict,
     NotYours,
     NotWaiting,
+    LogRemoved,
     ContextLengthExceeded,
     ContentPolicy,
     ModelUnavailable,
@@ -94,6 +96,7 @@ impl Kind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, REQUEST, "method_not_allowed"),
             Self::IdempotencyConflict => (StatusCode::CONFLICT, REQUEST, "idempotency_conflict"),
             Self::RunHasEnded => (StatusCode::CONFLICT, REQUEST, "run_has_ended"),
+            Self::RunUnderWay => (StatusCode::CONFLICT, REQUEST, "run_under_way"),
             Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
             Self::Conflict => (StatusCode::CONFLICT, REQUEST, "conflict"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
@@ -102,6 +105,7 @@ impl Kind {
             Self::PluginConflict => (StatusCode::CONFLICT, REQUEST, "plugin_conflict"),
             Self::NotYours => (StatusCode::FORBIDDEN, "permission_error", "name_taken"),
             Self::NotWaiting => (StatusCode::CONFLICT, REQUEST, "not_waiting"),
+            Self::LogRemoved => (StatusCode::GONE, REQUEST, "log_removed"),
             Self::ContextLengthExceeded => (StatusCode::BAD_REQUEST, REQUEST, "context_length_exceeded"),
             Self::ContentPolicy => (StatusCode::BAD_REQUEST, "content_policy_error", "content_policy"),
             Self::RunCancelled => (StatusCode::CONFLICT, REQUEST, "run_cancelled"),
@@ -166,6 +170,18 @@ impl ApiError {
         Self::new(Kind::ApiKeyRevoked, "this API key has been revoked")
     }
 
+    pub(crate) fn no_such_key() -> Self {
+        Self::new(Kind::InvalidApiKey, "this API key is not valid")
+    }
+
+    /// Retention has removed the run's log, at that time.
+    pub(crate) fn log_removed(at: Timestamp) -> Self {
+        let message = format!(
+            "the run's log was removed at {at}: this host keeps logs for a time only; the run's record is still there"
+        );
+        Self::new(Kind::LogRemoved, message)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(Kind::Internal, "the host failed; its log says how, under this request's id")
     }
@@ -227,6 +243,7 @@ impl From<StartError> for ApiError {
             StartError::Registry(error) => error.into(),
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
             StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
+            StartError::TenantGone => Self::no_such_key(),
             StartError::Store(error) => error.into(),
         }
     }
@@ -260,6 +277,26 @@ impl From<SessionError> for ApiError {
     }
 }
 
+impl From<DeletionError> for ApiError {
+    fn from(error: DeletionError) -> Self {
+        match error {
+            DeletionError::NotFound => Self::run_not_found(),
+            DeletionError::UnderWay => Self::new(Kind::RunUnderWay, error.to_string()),
+            DeletionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TenantError> for ApiError {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::NotFound => Self::new(Kind::NotFound, error.to_string()),
+            TenantError::Registry(error) => error.into(),
+            TenantError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<AttachmentError> for ApiError {
     fn from(error: AttachmentError) -> Self {
         let kind = if error.is_the_hosts_fault() { Kind::Overloaded } else { Kind::InvalidParameter };
@@ -281,7 +318,10 @@ impl From<RegistryError> for ApiError {
                 Self::new(Kind::InvalidParameter, error.to_string()).about(what)
             }
             RegistryError::Store(error) => error.into(),
-            RegistryError::Vault(_) | RegistryError::Workspace(_) | RegistryError::BrokeOff(_) => {
+            RegistryError::Vault(_)
+            | RegistryError::Workspace(_)
+            | RegistryError::Files(_)
+            | RegistryError::BrokeOff(_) => {
                 tracing::error!(%error, "the registry failed a request");
                 Self::internal()
             }

@@ -16,6 +16,7 @@ mod schemas;
 mod secrets;
 mod sessions;
 mod teams;
+mod tenants;
 mod tools;
 mod webhooks;
 
@@ -37,11 +38,12 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).merge(openapi::routes());
     let keyed = OpenApiRouter::new()
         .routes(routes!(new_run::create, run_list::list))
-        .routes(routes!(runs::one))
+        .routes(routes!(runs::one, runs::delete))
         .routes(routes!(events::events))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::approve))
         .routes(routes!(keys::revoke))
+        .routes(routes!(tenants::delete))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(secrets::list))

@@ -43,6 +43,9 @@ pub enum RegistryError {
     /// A workspace can not be made.
     #[error("the session's workspace can not be opened: {0}")]
     Workspace(String),
+    /// The files of a tenant can not be removed.
+    #[error("the tenant's files can not be removed: {0}")]
+    Files(String),
     /// A part of the work broke off.
     #[error("the work broke off: {0}")]
     BrokeOff(String),

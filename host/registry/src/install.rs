@@ -201,7 +201,7 @@ impl Registry {
 
     /// Removes components that nothing of this tenant names any more, and the compiled forms that no tenant needs. What
     /// can not be removed now is litter, not harm.
-    async fn forget_components(&self, tenant: &TenantId, digests: Vec<ContentHash>) {
+    pub(crate) async fn forget_components(&self, tenant: &TenantId, digests: Vec<ContentHash>) {
         for digest in digests {
             let forgotten = async {
                 self.0.store.delete_blob(tenant, digest).await?;

@@ -16,6 +16,7 @@ mod secrets;
 mod service;
 mod shelf;
 mod state;
+mod tenants;
 mod vault;
 mod workspaces;
 

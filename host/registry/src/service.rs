@@ -108,8 +108,8 @@ pub(crate) struct Shared {
     pub(crate) egress: Arc<Egress>,
     pub(crate) corpus: Option<Arc<dyn CorpusView>>,
     pub(crate) vault: Vault,
-    workspaces: Arc<Workspaces>,
-    spaces: Mutex<HashMap<(TenantId, PluginName), StateSpace>>,
+    pub(crate) workspaces: Arc<Workspaces>,
+    pub(crate) spaces: Mutex<HashMap<(TenantId, PluginName), StateSpace>>,
     catalogs: RwLock<HashMap<TenantId, Arc<Catalog>>>,
     /// Counts changes: a catalog that was put together while something changed is not kept.
     changes: AtomicU64,

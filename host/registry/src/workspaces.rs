@@ -74,6 +74,17 @@ impl Workspaces {
         Ok(workspace)
     }
 
+    /// Removes the workspaces of all sessions of a tenant. Blocks.
+    pub(crate) fn remove_tenant(&self, tenant: &TenantId) -> Result<(), RegistryError> {
+        let folder = self.folder.join(tenant.as_str());
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(RegistryError::Files(format!("{}: {error}", folder.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn slot(&self, path: &Path) -> Slot {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = open.get(path) {

@@ -235,6 +235,10 @@ impl Runs {
         if shared.closing.load(Ordering::Acquire) {
             return Err(StartError::ShuttingDown);
         }
+        // Under the lock, too: who deletes a tenant sets it and then looks at what is active.
+        if self.leaving().contains(tenant) {
+            return Err(StartError::TenantGone);
+        }
         if shared.accepted.load(Ordering::Relaxed) >= room {
             return Err(StartError::Overloaded(format!("{room} runs are under way; try again later")));
         }

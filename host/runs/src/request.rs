@@ -196,6 +196,9 @@ pub enum StartError {
     /// No new runs are taken.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// The tenant is being deleted.
+    #[error("there is no such tenant")]
+    TenantGone,
     /// The run could not be written down.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,7 +11,7 @@ use vivarium_domain::{
 };
 use vivarium_models::Models;
 use vivarium_registry::{Registry, RegistryError};
-use vivarium_store::{Batch, Page, RunFilter, Store, StoreError, Write};
+use vivarium_store::{Batch, Store, StoreError, Write};
 
 use crate::approvals::{Approvals, Decision};
 use crate::contexts::Contexts;
@@ -20,10 +20,11 @@ use crate::execute::{Control, Ending};
 use crate::log::{Reader, RunLog};
 use crate::queue::{FairQueue, Place, QueueLimits};
 use crate::sessions::{Closed, SessionLines};
+use crate::tenants::Leaving;
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
 /// How long a run may take to stop after it was told to.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an accepted run waits for its place at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -80,7 +81,7 @@ pub struct RecoveryReport {
 #[derive(Clone)]
 pub struct Runs(pub(crate) Arc<Shared>);
 
-type RunKey = (TenantId, RunId);
+pub(crate) type RunKey = (TenantId, RunId);
 
 pub(crate) struct Active {
     pub(crate) run: Run,
@@ -99,6 +100,7 @@ pub(crate) struct Shared {
     /// How many runs of each tenant are active.
     active_of: Mutex<HashMap<TenantId, usize>>,
     pub(crate) sessions: Arc<SessionLines>,
+    pub(crate) leaving: Leaving,
     places: Arc<FairQueue>,
     pub(crate) accepted: AtomicUsize,
     pub(crate) closing: AtomicBool,
@@ -187,6 +189,7 @@ impl Runs {
             active: Mutex::default(),
             active_of: Mutex::default(),
             sessions: Arc::default(),
+            leaving: Leaving::default(),
             places: FairQueue::new(running),
             accepted: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -286,24 +289,6 @@ impl Runs {
         active.iter().filter_map(of_session).collect()
     }
 
-    /// Runs, newest first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn list(&self, tenant: &TenantId, filter: RunFilter) -> Result<Page<Run, RunId>, StoreError> {
-        let asked = filter.status;
-        // Of a run that has not ended the store knows that it was accepted; where it is, is known here.
-        let stored = asked.map(|status| if status.is_terminal() { status } else { RunStatus::Queued });
-        let mut page = self.0.store.runs(tenant, RunFilter { status: stored, ..filter }).await?;
-        for run in page.items.iter_mut().filter(|run| !run.status.is_terminal()) {
-            if let Some(now) = self.get(tenant, run.id).await? {
-                *run = now;
-            }
-        }
-        page.items.retain(|run| asked.is_none_or(|asked| run.status == asked));
-        Ok(page)
-    }
-
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
     }
@@ -401,11 +386,17 @@ impl Runs {
     }
 
     async fn all_ended(&self) {
+        self.wait_until(HashMap::is_empty).await;
+    }
+
+    /// Waits until the active runs are as they should be: they are looked at now, and whenever one has ended.
+    pub(crate) async fn wait_until(&self, are_so: impl Fn(&HashMap<RunKey, Active>) -> bool) {
         loop {
             let ended = self.0.ended.notified();
             tokio::pin!(ended);
+            // From here on an end wakes us, so none is missed between the look and the wait.
             ended.as_mut().enable();
-            if self.0.active().is_empty() {
+            if are_so(&self.0.active()) {
                 return;
             }
             ended.await;

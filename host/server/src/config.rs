@@ -4,7 +4,7 @@ mod limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -133,6 +133,12 @@ pub struct Config {
     pub dangerously_allow_private_addresses: Vec<String>,
     /// How many days a session is kept in which nobody speaks and that has no time of its own; none: for ever.
     pub session_ttl_days: Option<NonZeroU32>,
+    /// How many days the log of a run is kept after the run's end; its record stays. None: as long as the run is.
+    pub run_log_days: Option<NonZeroU32>,
+    /// How many days a run is kept after its end; none: for ever.
+    pub run_days: Option<NonZeroU32>,
+    /// How many runs that have ended are kept of one tenant: beyond it, those that ended first go. None: all.
+    pub max_runs_per_tenant: Option<NonZeroU64>,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
     /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
@@ -181,6 +187,9 @@ impl Default for Config {
             secrets_key_file: None,
             dangerously_allow_private_addresses: Vec::new(),
             session_ttl_days: None,
+            run_log_days: None,
+            run_days: None,
+            max_runs_per_tenant: None,
             drain_seconds: 20,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
@@ -267,7 +276,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 28] = [
+    pub const KEYS: [&str; 31] = [
         "listen",
         "data",
         "corpus",
@@ -288,6 +297,9 @@ impl Config {
         "compile_seconds",
         "secrets_key_file",
         "session_ttl_days",
+        "run_log_days",
+        "run_days",
+        "max_runs_per_tenant",
         "drain_seconds",
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
@@ -361,6 +373,9 @@ impl Config {
             dangerously_allow_private_addresses: reader
                 .take("dangerously_allow_private_addresses", default.dangerously_allow_private_addresses),
             session_ttl_days: reader.take("session_ttl_days", default.session_ttl_days),
+            run_log_days: reader.take("run_log_days", default.run_log_days),
+            run_days: reader.take("run_days", default.run_days),
+            max_runs_per_tenant: reader.take("max_runs_per_tenant", default.max_runs_per_tenant),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
@@ -373,6 +388,13 @@ impl Config {
         };
         if let Some(corpus) = config.corpus.as_ref().filter(|corpus| !corpus.is_dir()) {
             reader.errors.push(format!("corpus must be a folder, and {} is none", corpus.display()));
+        }
+        if let (Some(log), Some(run)) = (config.run_log_days, config.run_days)
+            && log >= run
+        {
+            reader
+                .errors
+                .push(format!("run_log_days must be less than run_days ({run}), or left out: a log goes with its run"));
         }
         (config, reader)
     }
@@ -431,6 +453,9 @@ mod tests {
             max_running = 0
             corpus = "/nowhere/at/all"
             drain_seconds = "soon"
+            run_days = 7
+            run_log_days = 7
+            max_runs_per_tenant = 0
         "#;
         let told = read(wrong, &Flags::default()).unwrap_err();
         for part in [
@@ -440,6 +465,8 @@ mod tests {
             "max_running must be larger",
             "/nowhere/at/all",
             "drain_seconds",
+            "run_log_days must be less than run_days (7)",
+            "max_runs_per_tenant",
         ] {
             assert!(told.contains(part), "{part} is not in: {told}");
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, Readiness};
 use vivarium_attachments::Attachments;
-use vivarium_domain::{IdError, ModelInfo, ModelName};
+use vivarium_domain::{IdError, ModelInfo, ModelName, TenantId};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
@@ -24,12 +24,11 @@ use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::deliveries::Deliveries;
 use crate::keys::{FirstKey, Keys};
 use crate::plugins::{self, Shared};
+use crate::sweep::{retention, sweep};
+use crate::tenants::finish_deletions;
 
 /// The most versions of one plugin that are kept.
 const MAX_VERSIONS: usize = 10;
-
-/// How often sessions are looked for whose time is over.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// Why the host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +128,7 @@ impl Host {
             vault: vault(config)?,
         };
         let registry = Registry::new(rooms, registry_config(config), shared.plugins, shared.gifts)?;
+        finish_deletions(&*store, &registry).await?;
         let contexts =
             StoredContexts::new(Arc::clone(&store), corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>));
         let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
@@ -168,7 +168,7 @@ impl Host {
             max_component_bytes: config.max_component_bytes,
             body_timeout: config.request_timeout(),
         });
-        tokio::spawn(sweep_sessions(runs.clone(), shutdown.clone()));
+        tokio::spawn(sweep(runs.clone(), retention(config), shutdown.clone()));
         let default_model = models.default_model().clone();
         Ok(Self {
             runs,
@@ -217,23 +217,6 @@ impl Host {
         self.shutdown.cancel();
         // What ended just now is told by the next start.
         self.deliveries.stop().await;
-    }
-}
-
-/// Deletes the sessions whose time is over, at once and then regularly, until the host stops.
-async fn sweep_sessions(runs: Runs, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => (),
-            () = shutdown.cancelled() => return,
-        }
-        match runs.delete_expired_sessions().await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "sessions were deleted: their time was over"),
-            Err(error) => tracing::warn!(%error, "sessions whose time is over could not be deleted"),
-        }
     }
 }
 
@@ -302,24 +285,28 @@ fn vault(config: &Config) -> Result<Vault, StartError> {
     Ok(Vault::from_file(&file)?)
 }
 
-/// Seals the secrets of a data folder that no server has open anew, with the key that seals now: of one tenant, or of all.
-/// Gives how many were sealed with another key, by tenant.
-///
-/// # Errors
-/// When the store or the key can not be had, or a secret does not open.
-pub async fn reseal(
-    config: &Config,
-    of: Option<&vivarium_domain::TenantId>,
-) -> Result<Vec<(vivarium_domain::TenantId, usize)>, StartError> {
+/// The store and the registry of a data folder that no server has open. Nothing can be run with them.
+pub(crate) async fn without_server(config: &Config) -> Result<(Arc<dyn Store>, Registry), StartError> {
     let store = open_store(&config.data).await?;
+    let cache = Some(config.data.join("compiled"));
     let rooms = Rooms {
         store: Arc::clone(&store),
-        sandbox: Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() })?,
+        sandbox: Sandbox::new(SandboxConfig { cache, max_instances: Some(1), ..SandboxConfig::default() })?,
         egress: Arc::new(Egress::new()),
         corpus: None,
         vault: vault(config)?,
     };
     let registry = Registry::new(rooms, registry_config(config), Vec::new(), std::collections::BTreeMap::new())?;
+    Ok((store, registry))
+}
+
+/// Seals the secrets of a data folder that no server has open anew, with the key that seals now: of one tenant, or of all.
+/// Gives how many were sealed with another key, by tenant.
+///
+/// # Errors
+/// When the store or the key can not be had, or a secret does not open.
+pub async fn reseal(config: &Config, of: Option<&TenantId>) -> Result<Vec<(TenantId, usize)>, StartError> {
+    let (store, registry) = without_server(config).await?;
     let mut done = Vec::new();
     for tenant in store.tenants().await?.into_iter().filter(|tenant| of.is_none_or(|of| *of == tenant.id)) {
         let count = registry.reseal(&tenant.id).await?;

@@ -8,6 +8,8 @@ mod host;
 mod keys;
 mod plugins;
 mod server;
+mod sweep;
+mod tenants;
 
 pub mod config;
 
@@ -15,3 +17,4 @@ pub use corpus::CorpusProgress;
 pub use host::{Host, StartError, reseal};
 pub use keys::{FirstKey, Keys, default_tenant};
 pub use server::{Server, Stopped};
+pub use tenants::delete_tenant;

@@ -44,10 +44,13 @@ struct EventPage {
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "How many events a page holds; 100 if it does not say."),
         ("Last-Event-ID" = Option<u64>, Header, nullable = false, minimum = 0, description = "The same as `after`, and goes before it."),
     ),
-    responses((status = 200, description = "The log.", content(
-        (EventPage = "application/json"),
-        (String = "text/event-stream", example = "id: 1\nevent: step\ndata: {\"seq\":1,\"at\":\"2026-11-22T00:00:00Z\",\"type\":\"step\",\"message\":\"Searching\"}\n\n"),
-    )))
+    responses(
+        (status = 200, description = "The log.", content(
+            (EventPage = "application/json"),
+            (String = "text/event-stream", example = "id: 1\nevent: step\ndata: {\"seq\":1,\"at\":\"2026-11-22T00:00:00Z\",\"type\":\"step\",\"message\":\"Searching\"}\n\n"),
+        )),
+        (status = 410, description = "The host keeps logs for a time only, and this one was removed. The run's record is still there."),
+    )
 )]
 pub(super) async fn events(
     State(state): State<ApiState>,
@@ -60,10 +63,14 @@ pub(super) async fn events(
     let id = run_id(&id)?;
     let asked = Asked::new(uri.query().unwrap_or_default(), &headers)?;
     if !accepts_events(&headers) {
-        state.0.runs.get(&caller.tenant, id).await?.ok_or_else(ApiError::run_not_found)?;
         // One more than asked for tells whether there is a next page.
         let events = state.0.store.events(&caller.tenant, id, asked.after, asked.limit + 1).await?;
-        return Ok(page(&events, asked.limit));
+        // Looked at last: a log that was there when it was read may be removed by now, but not the other way around.
+        let run = state.0.runs.get(&caller.tenant, id).await?.ok_or_else(ApiError::run_not_found)?;
+        return match run.log_removed_at {
+            Some(at) => Err(ApiError::log_removed(at).into()),
+            None => Ok(page(&events, asked.limit)),
+        };
     }
     let reader = state.0.runs.follow(&caller.tenant, id, asked.after).await?.ok_or_else(ApiError::run_not_found)?;
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };

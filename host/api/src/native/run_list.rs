@@ -95,6 +95,10 @@ fn status(text: &str) -> Result<RunStatus, ApiError> {
     })
 }
 
+fn time(asked: &Parameters, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
+    asked.parsed(name, "must be a time in ISO 8601, such as 2026-11-22T00:00:00Z")
+}
+
 /// The runs
 ///
 /// Newest first and in brief: without their settings and outcomes. Needs the scope `runs`.
@@ -104,6 +108,8 @@ fn status(text: &str) -> Result<RunStatus, ApiError> {
         ("status" = Option<RunStatus>, Query, nullable = false, description = "Only those that are there."),
         ("sessionId" = Option<SessionId>, Query, nullable = false, description = "Only those of this session."),
         ("agentId" = Option<String>, Query, nullable = false, description = "Only those of this agent, by its id or name."),
+        ("createdAfter" = Option<Timestamp>, Query, nullable = false, description = "Only those accepted at this time or later."),
+        ("createdBefore" = Option<Timestamp>, Query, nullable = false, description = "Only those accepted before this time."),
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 200, description = "At most so many; without it, 50."),
         ("cursor" = Option<RunId>, Query, nullable = false, description = "The `next` of the page before."),
     ),
@@ -115,10 +121,12 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<List<RunInBrief>>, NativeError> {
     caller.needs(Scope::Runs)?;
-    let asked = Parameters::of(&uri, &["status", "sessionId", "agentId", "limit", "cursor"])?;
+    let known = ["status", "sessionId", "agentId", "createdAfter", "createdBefore", "limit", "cursor"];
+    let asked = Parameters::of(&uri, &known)?;
     let (limit, before) = (asked.limit()?, asked.cursor()?);
     let status = asked.text("status").map(status).transpose()?;
     let session = asked.parsed("sessionId", "must be 1 to 128 visible ASCII characters")?;
+    let (created_from, created_before) = (time(&asked, "createdAfter")?, time(&asked, "createdBefore")?);
     let agent = match asked.text("agentId") {
         None => None,
         Some(agent) => match filtered(&state, &caller.tenant, agent).await? {
@@ -127,7 +135,7 @@ pub(super) async fn list(
         },
     };
     let read = async |before, limit| {
-        let filter = RunFilter { status, session: session.clone(), agent, before, limit };
+        let filter = RunFilter { status, session: session.clone(), agent, created_from, created_before, before, limit };
         let page = state.0.runs.list(&caller.tenant, filter).await?;
         // What a list does not show is let go piece by piece.
         Ok::<_, ApiError>(Page { items: page.items.into_iter().map(RunInBrief::from).collect(), next: page.next })

@@ -1,19 +1,27 @@
-//! `GET /v1/runs/{id}`, `POST /v1/runs/{id}/cancel` and `/approve`. Another tenant's run and no run are the same 404.
+//! `GET` and `DELETE /v1/runs/{id}`, `POST /v1/runs/{id}/cancel` and `/approve`. Another tenant's run and no run are the same 404.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use vivarium_domain::{Run, RunId, Scope};
 use vivarium_runs::Decision;
 
+use super::list::Parameters;
 use super::{NativeError, run_id};
 use crate::ApiState;
+use crate::attend::Attended;
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
 use crate::segment::Segment;
+
+/// The longest time that an answer waits for a run's end.
+const MAX_WAIT_SECONDS: u64 = 60;
 
 /// The longest reason that is kept of a decision.
 const MAX_REASON_CHARS: usize = 2_000;
@@ -25,18 +33,68 @@ async fn find(state: &ApiState, caller: &Caller, id: &str) -> Result<Run, ApiErr
 
 /// One run
 ///
-/// Its record: where it is, and once it has ended, what it came to. Its story is in its events. Needs the scope `runs`.
+/// Its record: where it is, and once it has ended, what it came to. Its story is in its events. With `wait`, the answer comes
+/// when the run has ended, or as it is after so many seconds. Needs the scope `runs`.
 #[utoipa::path(
     get, path = "/v1/runs/{id}", operation_id = "getRun", tag = "Native",
-    params(("id" = RunId, Path, description = "The run's id.")),
+    params(
+        ("id" = RunId, Path, description = "The run's id."),
+        ("wait" = Option<u32>, Query, nullable = false, minimum = 0, maximum = 60, description = "For how many seconds to wait for the run's end; without it, not at all."),
+    ),
     responses((status = 200, description = "The run.", body = Run))
 )]
 pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     Segment(id): Segment<String>,
+    uri: Uri,
 ) -> Result<Json<Run>, NativeError> {
+    caller.needs(Scope::Runs)?;
+    let wait = wait(&uri)?;
+    let run = find(&state, &caller, &id).await?;
+    if wait.is_zero() || run.status.is_terminal() {
+        return Ok(Json(run));
+    }
+    let followed = state.0.runs.follow(&caller.tenant, run.id, run.last_seq).await?;
+    let mut attended = Attended::new(followed.ok_or_else(ApiError::run_not_found)?, None);
+    let ended = async {
+        while attended.next_event(&state).await?.is_some() {}
+        Ok::<_, ApiError>(())
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(wait, ended) => ended.unwrap_or(Ok(()))?,
+        () = caller.revoked.cancelled() => return Err(ApiError::key_revoked().into()),
+    }
     Ok(Json(find(&state, &caller, &id).await?))
+}
+
+/// How long the answer may wait for the run's end.
+fn wait(uri: &Uri) -> Result<Duration, ApiError> {
+    let must = format!("must be an integer from 0 to {MAX_WAIT_SECONDS}");
+    let seconds = Parameters::of(uri, &["wait"])?.parsed("wait", &must)?.unwrap_or(0);
+    if seconds <= MAX_WAIT_SECONDS { Ok(Duration::from_secs(seconds)) } else { Err(ApiError::invalid("wait", must)) }
+}
+
+/// Delete a run
+///
+/// One that has ended, with its log, its delivery, and the texts of its sources that no other run has read. What was said in it stays in
+/// its session. Needs the scope `runs`.
+#[utoipa::path(
+    delete, path = "/v1/runs/{id}", operation_id = "deleteRun", tag = "Native",
+    params(("id" = RunId, Path, description = "The run's id.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "It has not ended: cancel it first."),
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(id): Segment<String>,
+) -> Result<StatusCode, NativeError> {
+    caller.needs(Scope::Runs)?;
+    state.0.runs.delete_run(&caller.tenant, run_id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Cancel a run

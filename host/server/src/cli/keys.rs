@@ -74,6 +74,16 @@ pub(super) enum Tenants {
         #[command(flatten)]
         place: Place,
     },
+    /// Delete a tenant with all that is its own: keys, agents, sessions, runs, plugins, secrets, documents, files.
+    Delete {
+        /// Its id.
+        id: TenantId,
+        /// It is meant: nothing brings the tenant back.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// List the tenants: id, tier, when made.
     List {
         #[command(flatten)]
@@ -179,6 +189,21 @@ impl Tenants {
                     return Err(Failure::Failed(format!("there is a tenant {id} already")));
                 }
                 say(format_args!("the tenant {id} is made; `vivarium key create --tenant {id}` gives it a key"));
+            }
+            Self::Delete { id, yes, place } => {
+                if id.as_str().starts_with('_') {
+                    let text = format!("{id} is no tenant: what the operator shares with all of them lies under it");
+                    return Err(Failure::Use(text));
+                }
+                if !yes {
+                    let text =
+                        format!("nothing brings the tenant {id} back once it is deleted; add --yes if that is meant");
+                    return Err(Failure::Use(text));
+                }
+                if !vivarium::delete_tenant(&place.read(Flags::default())?, &id).await? {
+                    return Err(Failure::Failed(format!("there is no tenant {id}; `vivarium tenant list` shows them")));
+                }
+                say(format_args!("the tenant {id} is deleted, with all that was its own"));
             }
             Self::List { place } => {
                 for tenant in open(&place).await?.tenants().await.map_err(Failure::failed)? {

@@ -1,0 +1,45 @@
+//! What goes because its time is over, or because there is too much of it.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use vivarium_domain::Timestamp;
+use vivarium_runs::{Removed, Retention, Runs};
+
+use crate::config::Config;
+
+/// How often is looked for sessions and runs whose time is over.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What the operator keeps of runs.
+pub(crate) fn retention(config: &Config) -> Retention {
+    let days = |days: NonZeroU32| Duration::from_secs(u64::from(days.get()) * 24 * 3600);
+    Retention {
+        logs: config.run_log_days.map(days),
+        runs: config.run_days.map(days),
+        max_runs_per_tenant: config.max_runs_per_tenant,
+    }
+}
+
+/// Deletes the sessions and the runs whose time is over, at once and then regularly, until the host stops.
+pub(crate) async fn sweep(runs: Runs, retention: Retention, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => (),
+            () = shutdown.cancelled() => return,
+        }
+        match runs.delete_expired_sessions().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "sessions were deleted: their time was over"),
+            Err(error) => tracing::warn!(%error, "sessions whose time is over could not be deleted"),
+        }
+        match runs.remove_old_runs(&retention, Timestamp::now()).await {
+            Ok(Removed { logs: 0, runs: 0 }) => {}
+            Ok(Removed { logs, runs }) => tracing::info!(logs, runs, "old runs, and logs of runs, were removed"),
+            Err(error) => tracing::warn!(%error, "old runs could not be removed"),
+        }
+    }
+}

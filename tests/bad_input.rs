@@ -181,6 +181,8 @@ async fn the_list_of_runs_and_what_is_asked_of_one() {
         "status=done",
         "sessionId=",
         "sessionId=a%20b",
+        "createdAfter=yesterday",
+        "createdBefore=2026-11-22",
         "page=2",
         "status=%FF",
     ];
@@ -189,6 +191,11 @@ async fn the_list_of_runs_and_what_is_asked_of_one() {
     bad.route(&Route::new(Method::GET, unknown, None)).await;
     for path in [unknown, "/v1/runs/x", "/v1/runs/%FF"] {
         bad.path(path, Method::GET, path).await;
+    }
+    wrong_queries(&mut bad, unknown, &["wait=61", "wait=-1", "wait=x", "limit=1"]).await;
+    bad.route(&Route::new(Method::DELETE, unknown, None)).await;
+    for path in [unknown, "/v1/runs/x"] {
+        bad.path(path, Method::DELETE, path).await;
     }
     bad.route(&Route::new(Method::GET, format!("{unknown}/events"), None)).await;
     bad.path("an unknown run", Method::GET, &format!("{unknown}/events")).await;
@@ -218,7 +225,9 @@ async fn the_list_of_runs_and_what_is_asked_of_one() {
     ?status=done: 400 {"error":{"message":"status must be one of queued, running, waiting, completed, failed, cancelled","code":"invalid_parameter","details":{"param":"status"}}}
     ?sessionId=: 400 {"error":{"message":"sessionId must be 1 to 128 visible ASCII characters","code":"invalid_parameter","details":{"param":"sessionId"}}}
     ?sessionId=a%20b: 400 {"error":{"message":"sessionId must be 1 to 128 visible ASCII characters","code":"invalid_parameter","details":{"param":"sessionId"}}}
-    ?page=2: 400 {"error":{"message":"there is no parameter \"page\" here; there are: status, sessionId, agentId, limit, cursor","code":"invalid_parameter","details":{"param":"page"}}}
+    ?createdAfter=yesterday: 400 {"error":{"message":"createdAfter must be a time in ISO 8601, such as 2026-11-22T00:00:00Z","code":"invalid_parameter","details":{"param":"createdAfter"}}}
+    ?createdBefore=2026-11-22: 400 {"error":{"message":"createdBefore must be a time in ISO 8601, such as 2026-11-22T00:00:00Z","code":"invalid_parameter","details":{"param":"createdBefore"}}}
+    ?page=2: 400 {"error":{"message":"there is no parameter \"page\" here; there are: status, sessionId, agentId, createdAfter, createdBefore, limit, cursor","code":"invalid_parameter","details":{"param":"page"}}}
     ?status=%FF: 400 {"error":{"message":"the query string must be percent-encoded UTF-8","code":"invalid_request"}}
     # GET /v1/runs/<id>
     no key: 401 {"error":{"message":"an API key is needed: send it in one header, Authorization: Bearer <key>","code":"invalid_api_key"}}
@@ -228,6 +237,17 @@ async fn the_list_of_runs_and_what_is_asked_of_one() {
     /v1/runs/0192f000-0000-7000-8000-000000000001: 404 {"error":{"message":"there is no such run","code":"not_found"}}
     /v1/runs/x: 404 {"error":{"message":"there is no such run","code":"not_found"}}
     /v1/runs/%FF: 404 {"error":{"message":"there is nothing at a path that is not UTF-8","code":"not_found"}}
+    ?wait=61: 400 {"error":{"message":"wait must be an integer from 0 to 60","code":"invalid_parameter","details":{"param":"wait"}}}
+    ?wait=-1: 400 {"error":{"message":"wait must be an integer from 0 to 60","code":"invalid_parameter","details":{"param":"wait"}}}
+    ?wait=x: 400 {"error":{"message":"wait must be an integer from 0 to 60","code":"invalid_parameter","details":{"param":"wait"}}}
+    ?limit=1: 400 {"error":{"message":"there is no parameter \"limit\" here; there are: wait","code":"invalid_parameter","details":{"param":"limit"}}}
+    # DELETE /v1/runs/<id>
+    no key: 401 {"error":{"message":"an API key is needed: send it in one header, Authorization: Bearer <key>","code":"invalid_api_key"}}
+    a wrong key: 401 {"error":{"message":"this API key is not valid","code":"invalid_api_key"}}
+    a key for other things: 403 {"error":{"message":"this needs a key with the scope runs","code":"scope_missing"}}
+    with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
+    /v1/runs/0192f000-0000-7000-8000-000000000001: 404 {"error":{"message":"there is no such run","code":"not_found"}}
+    /v1/runs/x: 404 {"error":{"message":"there is no such run","code":"not_found"}}
     # GET /v1/runs/<id>/events
     no key: 401 {"error":{"message":"an API key is needed: send it in one header, Authorization: Bearer <key>","code":"invalid_api_key"}}
     a wrong key: 401 {"error":{"message":"this API key is not valid","code":"invalid_api_key"}}

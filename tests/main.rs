@@ -30,6 +30,7 @@ mod one_model;
 mod openapi;
 mod plugins;
 mod research;
+mod retention;
 mod soak;
 mod warm;
 mod webhooks;

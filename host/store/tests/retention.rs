@@ -342,7 +342,7 @@ async fn a_tenant_goes_whole_and_its_neighbours_stay() {
     assert_eq!(all_of(&store, &acme, &run).await, whole);
 
     assert!(store.close_tenant(&acme).await.unwrap());
-    assert_eq!(store.closed_tenants().await.unwrap(), [acme.clone()]);
+    assert_eq!(store.closed_tenants().await.unwrap(), vec![acme.clone()]);
     store.delete_closed_tenant(&acme).await.unwrap();
     assert_eq!(store.closed_tenants().await.unwrap(), []);
     for reopened in [false, true] {
@@ -375,7 +375,7 @@ async fn for_a_tenant_that_is_being_removed_nothing_is_written_or_kept_also_afte
             drop(store);
             store = open(&folder);
         }
-        assert_eq!(store.closed_tenants().await.unwrap(), [acme.clone()]);
+        assert_eq!(store.closed_tenants().await.unwrap(), vec![acme.clone()]);
         assert!(store.close_tenant(&acme).await.unwrap(), "it is under way");
         assert_eq!(store.tenant(&acme).await.unwrap(), None);
         assert!(store.tenants().await.unwrap().is_empty());

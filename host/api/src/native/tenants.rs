@@ -17,7 +17,7 @@ use crate::segment::Segment;
 /// and who leaves does not stop it. A tenant can not be deleted with a key of its own. Needs the scope `admin`.
 #[utoipa::path(
     delete, path = "/v1/admin/tenants/{id}", operation_id = "deleteTenant", tag = "Native",
-    params(("id" = TenantId, Path, description = "The tenant's id.")),
+    params(("id" = inline(TenantId), Path, description = "The tenant's id.")),
     responses(
         (status = 204, description = "Nothing of it is left."),
         (status = 409, description = "The key is one of this tenant's own."),

@@ -21,6 +21,7 @@ mod dependencies;
 mod examples;
 mod guide;
 mod hostile;
+mod idempotency;
 mod limits;
 mod make;
 mod misbehaviour;

@@ -85,13 +85,15 @@ pub struct Agents {
     store: Arc<dyn Store>,
     models: Arc<Models>,
     registry: Registry,
+    /// Held while a team gets its number: two at once must not get the same one.
+    numbering: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Agents {
     /// Agents over this store, with these models and plugins.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, models: Arc<Models>, registry: Registry) -> Self {
-        Self { store, models, registry }
+        Self { store, models, registry, numbering: Arc::default() }
     }
 
     /// The providers that are configured, by name.
@@ -121,15 +123,23 @@ impl Agents {
         Ok(self.registry.catalog(tenant).await?.tools().map(|tool| Arc::clone(&tool.manifest)).collect())
     }
 
-    /// Makes an agent, in version 1. `by` is the key that asks for it.
+    /// Makes an agent, in version 1. `by` is the key that asks for it; what `along` gives for it is written with it or not at
+    /// all.
     ///
     /// # Errors
     /// When a field is wrong, the name is taken, or the team is not there.
-    pub async fn create(&self, tenant: &TenantId, by: Option<KeyId>, config: AgentConfig) -> Result<Agent, AgentError> {
+    pub async fn create(
+        &self,
+        tenant: &TenantId,
+        by: Option<KeyId>,
+        config: AgentConfig,
+        along: impl FnOnce(&Agent) -> Batch + Send,
+    ) -> Result<Agent, AgentError> {
         self.check(tenant, &config, None).await?;
         let now = Timestamp::now();
         let agent = Agent { id: AgentId::new(), version: 1, created_at: now, updated_at: now, updated_by: by, config };
-        self.write(tenant, Write::PutAgent(Box::new(agent.clone()))).await?;
+        let write = Batch::from(Write::PutAgent(Box::new(agent.clone())));
+        self.write(tenant, write.and(along(&agent))).await?;
         Ok(agent)
     }
 
@@ -174,6 +184,19 @@ impl Agents {
         expected: Option<u64>,
         change: impl Fn(&mut AgentConfig) -> Result<(), AgentError>,
     ) -> Result<Agent, AgentError> {
+        self.change_along(tenant, by, id, expected, change, |_| Batch::default()).await
+    }
+
+    /// The same, with what `along` gives for the agent as it is then.
+    async fn change_along(
+        &self,
+        tenant: &TenantId,
+        by: Option<KeyId>,
+        id: AgentId,
+        expected: Option<u64>,
+        change: impl Fn(&mut AgentConfig) -> Result<(), AgentError>,
+        along: impl Fn(&Agent) -> Batch + Send,
+    ) -> Result<Agent, AgentError> {
         for _ in 0..ATTEMPTS {
             let current = self.by_id(tenant, id).await?;
             if let Some(expected) = expected.filter(|expected| *expected != current.version) {
@@ -182,6 +205,7 @@ impl Agents {
             let mut config = current.config.clone();
             change(&mut config)?;
             if config == current.config {
+                self.write(tenant, along(&current)).await?;
                 return Ok(current);
             }
             self.check(tenant, &config, Some(&current.config)).await?;
@@ -192,7 +216,8 @@ impl Agents {
                 config,
                 ..current
             };
-            match self.write(tenant, Write::PutAgent(Box::new(next.clone()))).await {
+            let write = Batch::from(Write::PutAgent(Box::new(next.clone())));
+            match self.write(tenant, write.and(along(&next))).await {
                 Ok(()) => return Ok(next),
                 // Another change was faster, or the agent is gone: look again.
                 Err(AgentError::Store(StoreError::ConditionFailed(Condition::AgentVersion { .. }))) => {}
@@ -211,7 +236,7 @@ impl Agents {
     pub async fn delete(&self, tenant: &TenantId, id: AgentId) -> Result<(), AgentError> {
         // Looked up first: removing what is not there is no error of the store's.
         self.by_id(tenant, id).await?;
-        self.write(tenant, Write::DeleteAgent(id)).await
+        self.write(tenant, Write::DeleteAgent(id).into()).await
     }
 
     /// An agent's versions below `before`, newest first, the current one included.
@@ -238,7 +263,8 @@ impl Agents {
         self.store.agent_version(tenant, id, version).await?.ok_or(AgentError::NoSuchVersion(version))
     }
 
-    /// Makes an agent again what it was in a version: as a new version.
+    /// Makes an agent again what it was in a version: as a new version, unless it is that already. What `along` gives for the
+    /// agent as it is then is written with it.
     ///
     /// # Errors
     /// As [`Agents::version`] and [`Agents::change`]: what the old version names may be gone by now.
@@ -248,13 +274,14 @@ impl Agents {
         by: Option<KeyId>,
         id: AgentId,
         version: u64,
+        along: impl Fn(&Agent) -> Batch + Send,
     ) -> Result<Agent, AgentError> {
         let old = self.version(tenant, id, version).await?.config;
-        self.change(tenant, by, id, None, |config| {
+        let change = |config: &mut AgentConfig| {
             config.clone_from(&old);
             Ok(())
-        })
-        .await
+        };
+        self.change_along(tenant, by, id, None, change, along).await
     }
 
     /// The tenant's teams, by number. The first one is always there.
@@ -279,22 +306,29 @@ impl Agents {
         teams.into_iter().find(|team| team.id == id).ok_or(AgentError::NoSuchTeam(id))
     }
 
-    /// Makes a team, with the next number.
+    /// Makes a team, with the next number. What `along` gives for it is written with it or not at all.
     ///
     /// # Errors
     /// When the name is wrong, or the tenant has as many teams as it may.
-    pub async fn create_team(&self, tenant: &TenantId, name: &str) -> Result<Team, AgentError> {
+    pub async fn create_team(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        along: impl FnOnce(&Team) -> Batch + Send,
+    ) -> Result<Team, AgentError> {
         check::text("name", name, 1, check::MAX_NAME_CHARS)?;
+        let _numbering = self.numbering.lock().await;
         let teams = self.teams(tenant).await?;
         let last = teams.last().map_or(0, |team| team.id.get());
         let id = TeamId::new(last.saturating_add(1)).filter(|_| teams.len() < MAX_TEAMS);
         let id = id.ok_or_else(|| AgentError::Full(format!("a tenant may have {MAX_TEAMS} teams")))?;
         let team = Team { id, name: name.to_owned(), created_at: Timestamp::now() };
-        self.write(tenant, Write::PutTeam(team.clone())).await?;
+        let write = Batch::from(Write::PutTeam(team.clone()));
+        self.write(tenant, write.and(along(&team))).await?;
         Ok(team)
     }
 
-    async fn write(&self, tenant: &TenantId, write: Write) -> Result<(), AgentError> {
-        Ok(self.store.commit(tenant, Batch { conditions: Vec::new(), writes: vec![write] }).await?)
+    async fn write(&self, tenant: &TenantId, batch: Batch) -> Result<(), AgentError> {
+        Ok(self.store.commit(tenant, batch).await?)
     }
 }

@@ -12,7 +12,9 @@ use vivarium_attachments::AttachmentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId, Timestamp};
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{DeletionError, SessionError, StartError, TenantError, TrialError};
-use vivarium_store::StoreError;
+use vivarium_store::{Condition, StoreError};
+
+use crate::idempotency::HEADER;
 
 /// Which document an answer follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,11 @@ impl Dialect {
             _ if is_under("/api") => Self::AgentHub,
             _ => Self::Native,
         }
+    }
+
+    /// Each request counts against the key's allowance, whatever it asks for.
+    pub(crate) fn counts_every_request(self) -> bool {
+        self == Self::AgentHub
     }
 }
 
@@ -216,12 +223,17 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        // The store's own words may hold paths: they are the operator's to read.
-        tracing::error!(%error, "the store failed a request");
-        match error {
+        let told = match error {
+            StoreError::AnswerTooLarge { .. } => {
+                return Self::invalid(HEADER, format!("must be left out here: {error}"));
+            }
+            StoreError::ConditionFailed(Condition::IdempotencyKeyUnused(_)) => return Self::idempotency_conflict(),
             StoreError::Unavailable(_) => Self::new(Kind::StoreUnavailable, "the store does not answer; try again"),
             StoreError::ConditionFailed(_) | StoreError::Refused(_) | StoreError::Corrupt(_) => Self::internal(),
-        }
+        };
+        // The store's own words may hold paths: they are the operator's to read.
+        tracing::error!(%error, "the store failed a request");
+        told
     }
 }
 
@@ -235,10 +247,7 @@ impl From<StartError> for ApiError {
             StartError::SessionBusy => Self::new(Kind::SessionBusy, error.to_string()),
             StartError::Images(_) => Self::invalid_from("attachments", &error),
             StartError::Session(_) => Self::invalid_from("sessionId", &error),
-            StartError::IdempotencyConflict => Self {
-                param: Some("Idempotency-Key".into()),
-                ..Self::new(Kind::IdempotencyConflict, "this Idempotency-Key was used with another body")
-            },
+            StartError::IdempotencyConflict => Self::idempotency_conflict(),
             StartError::TenantOverloaded(_) => Self::new(Kind::TenantBusy, error.to_string()),
             StartError::Registry(error) => error.into(),
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +13,7 @@ use vivarium_domain::{Scope, Tier};
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::error::{ApiError, Dialect, Kind};
+use crate::idempotency::makes_nothing;
 use crate::limits;
 
 /// The caller, as handlers take it.
@@ -29,6 +30,15 @@ pub(crate) struct Gate {
     pub(crate) scope: Option<Scope>,
 }
 
+/// Takes what the request costs whatever it asks for, where the dialect counts them all: but for a repeat, which is answered
+/// also where nothing is left.
+async fn enter(gate: &Gate, caller: &Caller, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    if gate.dialect.counts_every_request() && makes_nothing(&gate.state, &caller.tenant, method, headers).await? {
+        return Ok(());
+    }
+    caller.limits.enter(gate.dialect)
+}
+
 /// 401, then 429 where the dialect counts every request, then 403, then the handler; what is left of the allowance on every answer.
 pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let caller = match gate.state.0.auth.caller(request.headers(), gate.dialect).await {
@@ -39,7 +49,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
             return response;
         }
     };
-    let mut response = if let Err(error) = caller.limits.enter(gate.dialect) {
+    let mut response = if let Err(error) = enter(&gate, &caller, request.method(), request.headers()).await {
         error.within(gate.dialect).into_response()
     } else if caller.tier < gate.least {
         let message =

@@ -51,6 +51,7 @@ pub use webhooks::RunStories;
 use auth::Auth;
 use error::{ApiError, Dialect, Kind};
 use files::FilePlaces;
+use idempotency::Turns;
 use installs::Installs;
 use openapi::Reference;
 
@@ -84,6 +85,8 @@ pub struct ApiConfig {
     pub max_component_bytes: usize,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
+    /// For how long the answer to a request with an idempotency key is kept for its repeats, where it started no run.
+    pub answers_kept: Duration,
 }
 
 /// The state of all handlers. Clones share it.
@@ -97,6 +100,8 @@ struct Inner {
     registry: Registry,
     installs: Installs,
     file_places: FilePlaces,
+    turns: Turns,
+    answers_kept: Duration,
     max_component_bytes: usize,
     store: Arc<dyn Store>,
     auth: Auth,
@@ -123,6 +128,7 @@ impl ApiState {
             max_body_bytes,
             max_component_bytes,
             body_timeout,
+            answers_kept,
         } = config;
         let auth = Auth::new(Arc::clone(&store), limits, agent_hub_requests_per_minute);
         Self(Arc::new(Inner {
@@ -132,6 +138,8 @@ impl ApiState {
             registry,
             installs: Installs::new(),
             file_places: FilePlaces::new(),
+            turns: Turns::default(),
+            answers_kept,
             max_component_bytes,
             store,
             auth,

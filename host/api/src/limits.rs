@@ -163,13 +163,11 @@ impl KeyLimits {
 
     /// Takes what a request costs whatever it asks for, where the dialect counts them all.
     pub(crate) fn enter(&self, dialect: Dialect) -> Result<(), ApiError> {
-        match dialect {
-            Dialect::AgentHub => {
-                let limit = self.agent_hub.limit.get();
-                self.agent_hub.take(self.now()).map_err(|wait| refused("requests", limit, wait))
-            }
-            Dialect::Assisters | Dialect::Make | Dialect::Native => Ok(()),
+        if !dialect.counts_every_request() {
+            return Ok(());
         }
+        let limit = self.agent_hub.limit.get();
+        self.agent_hub.take(self.now()).map_err(|wait| refused("requests", limit, wait))
     }
 
     /// Takes one request that starts a run, if there is one and the key's tokens are not overspent.

@@ -7,8 +7,8 @@ mod reference;
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::content::{Content, ContentBuilder};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -25,6 +25,7 @@ pub(crate) use reference::{Reference, routes};
 
 use crate::ApiState;
 use crate::error::{ApiError, Dialect, Kind, body};
+use crate::idempotency::HEADER;
 
 const BEARER: &str = "bearer";
 const TOKEN: &str = "token";
@@ -144,6 +145,19 @@ fn complete(operation: &mut Operation, dialect: Dialect) {
             operation.responses.responses.entry(status.as_str().to_owned()).or_insert_with(common);
         }
     }
+    if takes_idempotency_key(operation) {
+        let conflict = operation.responses.responses.entry(StatusCode::CONFLICT.as_str().to_owned());
+        if let RefOr::T(conflict) = conflict.or_insert_with(|| RefOr::T(Response::new(""))) {
+            conflict.description = match conflict.description.trim_end_matches('.') {
+                "" => {
+                    let content = error_content(&ApiError::idempotency_conflict(), dialect);
+                    conflict.content.insert("application/json".to_owned(), RefOr::T(content));
+                    format!("The {KEY_CONFLICT}.")
+                }
+                other => format!("{other}; or the {KEY_CONFLICT}."),
+            };
+        }
+    }
     for (status, response) in &mut operation.responses.responses {
         let (Ok(status), RefOr::T(response)) = (status.parse::<StatusCode>(), response) else { continue };
         of_events(response);
@@ -151,6 +165,17 @@ fn complete(operation: &mut Operation, dialect: Dialect) {
             complete_error(response, status, dialect);
         }
     }
+}
+
+/// When an operation that takes an idempotency key answers 409, besides its own reasons.
+const KEY_CONFLICT: &str = "`Idempotency-Key` was used with another body or at another address";
+
+fn takes_idempotency_key(operation: &Operation) -> bool {
+    let is_key = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Header && parameter.name == HEADER,
+        RefOr::Ref(_) => false,
+    };
+    operation.parameters.iter().flatten().any(is_key)
 }
 
 /// What operations can answer because of what stands before them or what they take.
@@ -232,6 +257,12 @@ fn of_events(response: &mut Response) {
     }
 }
 
+/// The body of an error, with this one as its example.
+fn error_content(error: &ApiError, dialect: Dialect) -> Content {
+    let schema = Ref::from_schema_name(dialect.error_schema());
+    ContentBuilder::new().schema(Some(schema)).example(Some(error.example(dialect))).build()
+}
+
 /// The body, an example and the headers of an error, where the handler has not said them itself.
 fn complete_error(response: &mut Response, status: StatusCode, dialect: Dialect) {
     let (error, about) = example(status, dialect);
@@ -240,9 +271,7 @@ fn complete_error(response: &mut Response, status: StatusCode, dialect: Dialect)
     }
     // What the HTTP library refuses, no handler sees: there is no body.
     if response.content.is_empty() && status != StatusCode::URI_TOO_LONG {
-        let schema = Ref::from_schema_name(dialect.error_schema());
-        let content = ContentBuilder::new().schema(Some(schema)).example(Some(error.example(dialect))).build();
-        response.content.insert("application/json".to_owned(), RefOr::T(content));
+        response.content.insert("application/json".to_owned(), RefOr::T(error_content(&error, dialect)));
     }
     let said = match status {
         StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "The scheme that the key is to be sent with.")),

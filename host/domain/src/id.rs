@@ -129,6 +129,13 @@ impl ContentHash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The hash of these one after the other.
+    #[must_use]
+    pub fn of_all(pieces: &[&[u8]]) -> Self {
+        let hasher = pieces.iter().fold(Sha256::new(), |hasher, piece| hasher.chain_update(piece));
+        Self(hasher.finalize().into())
+    }
+
     /// The hash itself.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -9,7 +9,7 @@ use vivarium_domain::{
 };
 use vivarium_egress::AllowedHost;
 use vivarium_sandbox::{LoadError, read_manifest};
-use vivarium_store::Write;
+use vivarium_store::{Batch, Write};
 
 use crate::error::RegistryError;
 use crate::service::{Installed, OPERATOR, Place, PluginInfo, Registry, operator, private_addresses};
@@ -30,7 +30,8 @@ struct Neighbour {
 }
 
 impl Registry {
-    /// Installs a component, or finds that it is installed; its version answers from now on.
+    /// Installs a component, or finds that it is installed; its version answers from now on. What `along` gives for it is
+    /// written with its record or not at all.
     ///
     /// # Errors
     /// See [`RegistryError`]. Nothing has changed then.
@@ -39,6 +40,7 @@ impl Registry {
         place: &Place,
         component: Bytes,
         by: Option<KeyId>,
+        along: impl FnOnce(&Installed) -> Batch + Send,
     ) -> Result<Installed, RegistryError> {
         let shared = &self.0;
         let limit = shared.config.max_component_bytes;
@@ -64,12 +66,14 @@ impl Registry {
         let (record, dropped, new) = with_version(record, version, shared.config.max_versions);
         // The component is on disk before anything names it.
         shared.store.put_blob(&tenant, component).await?;
-        self.write(&tenant, vec![Write::PutPlugin(Box::new(record.clone()))]).await?;
+        let write = Batch::from(Write::PutPlugin(Box::new(record.clone())));
+        let installed = Installed { info: self.info_of(&tenant, record, *place == Place::Shared).await?, new };
+        shared.store.commit(&tenant, write.and(along(&installed))).await?;
         self.forget_components(&tenant, dropped).await;
         self.changed(place);
-        tracing::info!(plugin = %record.name, %tenant, version = %plugin.manifest().version, digest = %record.active, "a plugin was installed");
-        let info = self.info_of(&tenant, record, *place == Place::Shared).await?;
-        Ok(Installed { info, new })
+        let active = &installed.info.active;
+        tracing::info!(plugin = %installed.info.name, %tenant, version = %active.manifest.version, digest = %active.digest, "a plugin was installed");
+        Ok(installed)
     }
 
     /// Whether a plugin with this manifest can be installed here; gives what is there under its name.
@@ -130,7 +134,8 @@ impl Registry {
         Ok(found)
     }
 
-    /// Lets another version answer: the one that is named, or the one that answered before.
+    /// Lets another version answer: the one that is named, or the one that answered before. What `along` gives for the plugin
+    /// as it is then is written with its record or not at all.
     ///
     /// # Errors
     /// When there is no such plugin or version, or its modes or tools are another plugin's by now.
@@ -139,6 +144,7 @@ impl Registry {
         place: &Place,
         name: &PluginName,
         version: Option<&semver::Version>,
+        along: impl FnOnce(&PluginInfo) -> Batch + Send,
     ) -> Result<PluginInfo, RegistryError> {
         let _changing = self.0.changing.lock().await;
         let tenant = place.tenant()?;
@@ -161,9 +167,11 @@ impl Registry {
             record.before.push(record.active);
         }
         record.active = target;
-        self.write(&tenant, vec![Write::PutPlugin(Box::new(record.clone()))]).await?;
+        let write = Batch::from(Write::PutPlugin(Box::new(record.clone())));
+        let info = self.info_of(&tenant, record, *place == Place::Shared).await?;
+        self.0.store.commit(&tenant, write.and(along(&info))).await?;
         self.changed(place);
-        self.info_of(&tenant, record, *place == Place::Shared).await
+        Ok(info)
     }
 
     /// Removes a plugin with its versions, and of a tenant's own its grant and its state too. Calls that are under way

@@ -137,7 +137,10 @@ pub(crate) fn operator() -> Result<TenantId, RegistryError> {
 
 impl Place {
     /// The tenant id under which the store keeps this place's records.
-    pub(crate) fn tenant(&self) -> Result<TenantId, RegistryError> {
+    ///
+    /// # Errors
+    /// Never: the operator's is a good one.
+    pub fn tenant(&self) -> Result<TenantId, RegistryError> {
         match self {
             Self::Tenant(tenant) => Ok(tenant.clone()),
             Self::Shared => operator(),

@@ -11,7 +11,7 @@ use vivarium_domain::{
 };
 use vivarium_models::Provider;
 use vivarium_registry::{Catalog, ModeEntry};
-use vivarium_store::{Batch, Condition, IdempotencyRecord, StoreError, Write};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, StoreError, Write};
 
 use crate::approvals::Approvals;
 use crate::conversations::{SessionError, new_session_id, title_of};
@@ -257,13 +257,14 @@ impl Runs {
         record: &IdempotencyRecord,
         request_hash: vivarium_domain::ContentHash,
     ) -> Result<Started, StartError> {
-        if record.request_hash != request_hash {
-            return Err(StartError::IdempotencyConflict);
-        }
+        let run = match record.made {
+            Made::Run(run) if record.request_hash == request_hash => run,
+            _ => return Err(StartError::IdempotencyConflict),
+        };
         let run = self
-            .get(tenant, record.run)
+            .get(tenant, run)
             .await?
-            .ok_or_else(|| StoreError::Corrupt(format!("the run {} of an idempotency key is not there", record.run)))?;
+            .ok_or_else(|| StoreError::Corrupt(format!("the run {run} of an idempotency key is not there")))?;
         Ok(Started { run_id: run.id, session_id: run.session_id, replayed: true })
     }
 }
@@ -295,8 +296,11 @@ fn first_batch(run: &Run, request: &RunRequest, session: &SessionOf) -> Batch {
         })));
     }
     if let Some(idempotency) = &request.idempotency {
-        let record =
-            IdempotencyRecord { request_hash: idempotency.request_hash, run: run.id, created_at: run.created_at };
+        let record = IdempotencyRecord {
+            request_hash: idempotency.request_hash,
+            made: Made::Run(run.id),
+            created_at: run.created_at,
+        };
         batch.conditions.push(Condition::IdempotencyKeyUnused(idempotency.key.clone()));
         batch.writes.push(Write::PutIdempotency { key: idempotency.key.clone(), record });
     }

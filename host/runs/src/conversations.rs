@@ -56,11 +56,16 @@ pub struct NewSession {
 }
 
 impl Runs {
-    /// Makes a session without messages.
+    /// Makes a session without messages. What `along` gives for it is written with it or not at all.
     ///
     /// # Errors
     /// [`SessionError::Title`], [`SessionError::Exists`].
-    pub async fn create_session(&self, tenant: &TenantId, new: NewSession) -> Result<Session, SessionError> {
+    pub async fn create_session(
+        &self,
+        tenant: &TenantId,
+        new: NewSession,
+        along: impl FnOnce(&Session) -> Batch + Send,
+    ) -> Result<Session, SessionError> {
         if let Some(title) = &new.title {
             check_title(title)?;
         }
@@ -77,7 +82,7 @@ impl Runs {
             conditions: vec![Condition::SessionAbsent(id)],
             writes: vec![Write::EnsureSession(Box::new(session.clone()))],
         };
-        self.store().commit(tenant, batch).await?;
+        self.store().commit(tenant, batch.and(along(&session))).await?;
         Ok(session)
     }
 

@@ -139,6 +139,8 @@ pub struct Config {
     pub run_days: Option<NonZeroU32>,
     /// How many runs that have ended are kept of one tenant: beyond it, those that ended first go. None: all.
     pub max_runs_per_tenant: Option<NonZeroU64>,
+    /// For how many seconds the answer to a request with an idempotency key is kept for its repeats, where it started no run.
+    pub idempotency_ttl_seconds: u64,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
     /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
@@ -190,6 +192,7 @@ impl Default for Config {
             run_log_days: None,
             run_days: None,
             max_runs_per_tenant: None,
+            idempotency_ttl_seconds: 24 * 3600,
             drain_seconds: 20,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
@@ -276,7 +279,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 31] = [
+    pub const KEYS: [&str; 32] = [
         "listen",
         "data",
         "corpus",
@@ -300,6 +303,7 @@ impl Config {
         "run_log_days",
         "run_days",
         "max_runs_per_tenant",
+        "idempotency_ttl_seconds",
         "drain_seconds",
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
@@ -376,6 +380,7 @@ impl Config {
             run_log_days: reader.take("run_log_days", default.run_log_days),
             run_days: reader.take("run_days", default.run_days),
             max_runs_per_tenant: reader.take("max_runs_per_tenant", default.max_runs_per_tenant),
+            idempotency_ttl_seconds: reader.take_positive("idempotency_ttl_seconds", default.idempotency_ttl_seconds),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
@@ -464,6 +469,7 @@ mod tests {
             "provider/model",
             "max_running must be larger",
             "/nowhere/at/all",
+            "idempotency_ttl_seconds",
             "drain_seconds",
             "run_log_days must be less than run_days (7)",
             "max_runs_per_tenant",
@@ -521,6 +527,7 @@ mod tests {
         max_plugin_bytes = 536870912
         compile_seconds = 120
         dangerously_allow_private_addresses = []
+        idempotency_ttl_seconds = 86400
         drain_seconds = 20
 
         [limits.free]

@@ -154,6 +154,7 @@ impl Host {
             &runs,
         );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
+        tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), shutdown.clone()));
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
@@ -167,8 +168,8 @@ impl Host {
             max_body_bytes: config.max_body_bytes,
             max_component_bytes: config.max_component_bytes,
             body_timeout: config.request_timeout(),
+            answers_kept: Duration::from_secs(config.idempotency_ttl_seconds),
         });
-        tokio::spawn(sweep(runs.clone(), retention(config), shutdown.clone()));
         let default_model = models.default_model().clone();
         Ok(Self {
             runs,

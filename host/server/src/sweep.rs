@@ -1,16 +1,21 @@
 //! What goes because its time is over, or because there is too much of it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::Timestamp;
 use vivarium_runs::{Removed, Retention, Runs};
+use vivarium_store::{Store, StoreError};
 
 use crate::config::Config;
 
-/// How often is looked for sessions and runs whose time is over.
+/// How often is looked for sessions, runs and answers whose time is over.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// How many answers are forgotten in one batch.
+const ANSWERS_AT_ONCE: usize = 256;
 
 /// What the operator keeps of runs.
 pub(crate) fn retention(config: &Config) -> Retention {
@@ -22,8 +27,9 @@ pub(crate) fn retention(config: &Config) -> Retention {
     }
 }
 
-/// Deletes the sessions and the runs whose time is over, at once and then regularly, until the host stops.
-pub(crate) async fn sweep(runs: Runs, retention: Retention, shutdown: CancellationToken) {
+/// Deletes the sessions and the runs and forgets the answers whose time is over, at once and then regularly, until the host
+/// stops.
+pub(crate) async fn sweep(runs: Runs, store: Arc<dyn Store>, retention: Retention, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -41,5 +47,14 @@ pub(crate) async fn sweep(runs: Runs, retention: Retention, shutdown: Cancellati
             Ok(Removed { logs, runs }) => tracing::info!(logs, runs, "old runs, and logs of runs, were removed"),
             Err(error) => tracing::warn!(%error, "old runs could not be removed"),
         }
+        if let Err(error) = forget_answers(&*store).await {
+            tracing::warn!(%error, "answers whose time is over could not be forgotten");
+        }
     }
+}
+
+/// Forgets the answers to requests with idempotency keys whose time is over.
+async fn forget_answers(store: &dyn Store) -> Result<(), StoreError> {
+    while store.forget_answers(Timestamp::now(), ANSWERS_AT_ONCE).await? == ANSWERS_AT_ONCE {}
+    Ok(())
 }

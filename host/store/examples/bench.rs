@@ -15,7 +15,7 @@ use vivarium_domain::{
     ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
     Timestamp, Usage,
 };
-use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, Store, Write};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, SledStore, Store, Write};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -103,7 +103,11 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
     let event = Bytes::from(vec![b'e'; 300]);
     let append = |first_seq, count| Write::AppendEvents { run: run.id, first_seq, events: vec![event.clone(); count] };
     let (first, second, third) = (append(1, 2), append(3, 1), append(4, 1));
-    let record = IdempotencyRecord { request_hash: ContentHash::of(b"body"), run: run.id, created_at: run.created_at };
+    let record = IdempotencyRecord {
+        request_hash: ContentHash::of(b"body"),
+        made: Made::Run(run.id),
+        created_at: run.created_at,
+    };
     let key = run.id.to_string();
     let accepted = Batch {
         conditions: vec![Condition::IdempotencyKeyUnused(key.clone())],

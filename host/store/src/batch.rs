@@ -9,6 +9,7 @@ use vivarium_domain::{
     Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp,
 };
 
+use crate::idempotency;
 use crate::record::{self, Op};
 use crate::table::{Key, Place, Table, last_number};
 use crate::{Batch, Condition, MAX_STATE_KEY, MAX_STATE_VALUE, StoreError, Write};
@@ -45,6 +46,8 @@ pub(crate) enum Step {
     Write(Op),
     /// The writes of an idempotency key, and its key for the conditions of later batches.
     Idempotency { key: Bytes, op: Op },
+    /// The end of a kept answer, by its idempotency key and by the key of [`Table::AnswerExpiries`], if its time was over then.
+    ForgetAnswer { key: Bytes, expiry: Bytes, now: Timestamp },
     /// These blobs are referred to, as keys of [`Table::BlobUses`]; by a session alone, so that nobody counts who does.
     Refer { blobs: Vec<Bytes> },
     /// The record of a run, and its key for later batches.
@@ -188,7 +191,7 @@ impl Step {
             Self::Document { record: Some(record), .. } => SMALL + record.metadata.len() * SMALL,
             Self::Refer { .. } | Self::RunEnded(_) | Self::TenantClosed { .. } => 0,
             Self::RunGone(gone) => (gone.files.len() + 1) * SMALL,
-            Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } => SMALL,
+            Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } | Self::ForgetAnswer { .. } => SMALL,
         }
     }
 }
@@ -232,13 +235,7 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             steps.extend(messages.iter().filter_map(|one| prepare_attachments(tenant, one.run_id, &one.attachments)));
             steps.extend(prepare_messages(&messages)?.map(|change| of_session(session, change)));
         }
-        Write::PutIdempotency { key, record: value } => {
-            let of_run = Key::of(tenant).run(value.run).client_text(&key).into_bytes();
-            let key = Key::of(tenant).client_text(&key).into_bytes();
-            record::put(&mut ops, Table::Idempotency, key.clone(), &json(&value)?);
-            steps.extend(ops.drain(..).map(|op| Step::Idempotency { key: key.clone(), op }));
-            record::put(&mut ops, Table::RunKeys, of_run, b"");
-        }
+        Write::PutIdempotency { key, record } => idempotency::prepare(tenant, &key, &record, steps)?,
         Write::PutTenant(value) => {
             own(tenant, &value.id, "a tenant's record")?;
             record::put(&mut ops, Table::Tenants, Key::of(tenant).into_bytes(), &json(&value)?);

@@ -44,6 +44,7 @@
 //! who refers to them.
 mod batch;
 mod blobs;
+mod idempotency;
 mod journal;
 mod lists;
 mod migrate;
@@ -59,6 +60,7 @@ mod table;
 mod view;
 mod writer;
 
+pub use idempotency::{IdempotencyRecord, KeptAnswer, MAX_KEPT_ANSWER, Made};
 pub use open::{OpenReport, StoreOptions};
 pub use sled_store::SledStore;
 
@@ -79,6 +81,12 @@ pub enum StoreError {
     /// The batch itself can not be written, whatever the store holds: too large, or of another tenant.
     #[error("the write was refused: {0}")]
     Refused(String),
+    /// An answer is too large to be kept for the repeats of its request; nothing of the batch was written.
+    #[error("an answer of {bytes} bytes is not kept for repeats; the most is {MAX_KEPT_ANSWER}")]
+    AnswerTooLarge {
+        /// The size of its body.
+        bytes: usize,
+    },
     /// The disk refused: full, read-only, broken.
     #[error("the store can not be written or read: {0}")]
     Unavailable(String),
@@ -90,7 +98,7 @@ pub enum StoreError {
 /// What must hold when a batch is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// No run was made with this idempotency key yet.
+    /// The idempotency key stands for nothing, or for an answer whose time is over.
     IdempotencyKeyUnused(String),
     /// The run's next event has this number. Holds for every [`Write::AppendEvents`] by itself: a log is appended to,
     /// without gaps, and nothing in it is written twice.
@@ -120,17 +128,6 @@ pub enum Condition {
     RunExists(RunId),
     /// There is such a tenant, and it is not being removed. Holds for its removal by itself.
     TenantExists(TenantId),
-}
-
-/// The first request that came with an idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct IdempotencyRecord {
-    /// SHA-256 of the request's body.
-    pub request_hash: ContentHash,
-    /// The run that it made.
-    pub run: RunId,
-    /// When.
-    pub created_at: Timestamp,
 }
 
 /// One write.
@@ -180,7 +177,7 @@ pub enum Write {
         /// The messages.
         messages: Vec<SessionMessage>,
     },
-    /// Remembers an idempotency key.
+    /// Remembers an idempotency key, in place of what it stood for.
     PutIdempotency {
         /// The key, as the client sent it.
         key: String,
@@ -244,6 +241,22 @@ pub struct Batch {
     pub conditions: Vec<Condition>,
     /// What is written.
     pub writes: Vec<Write>,
+}
+
+impl Batch {
+    /// Both, as one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.conditions.extend(other.conditions);
+        self.writes.extend(other.writes);
+        self
+    }
+}
+
+impl From<Write> for Batch {
+    fn from(write: Write) -> Self {
+        Self { conditions: Vec::new(), writes: vec![write] }
+    }
 }
 
 /// Which runs to list.
@@ -482,9 +495,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<SessionMessage>, StoreError>>;
 
-    /// What an idempotency key stands for.
+    /// What an idempotency key stands for; nothing where its time is over.
     fn idempotency(&self, tenant: &TenantId, key: &str)
     -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>>;
+
+    /// Forgets kept answers whose time was over at `now`, at most `limit`; of each tenant the oldest first. Gives how many.
+    fn forget_answers(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// The tenant's own record.
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>>;

@@ -17,7 +17,7 @@ use crate::resolve::{KeptSession, agent_id};
 use crate::sled_store::{SledStore, Walk};
 use crate::table::{Key, Place, Range, Table, last_hash, last_id, last_number, split_tenant};
 use crate::view::{Direction, PIECE};
-use crate::{AgentFilter, IdempotencyRecord, Page, SessionFilter, SessionStart, StoreError};
+use crate::{AgentFilter, Page, SessionFilter, SessionStart, StoreError};
 
 impl<T, C> Page<T, C> {
     fn empty() -> Self {
@@ -46,7 +46,7 @@ impl SledStore {
     }
 
     /// Whether what was read of a run since then is whole: the run is not part of a session that was being removed.
-    fn is_whole(&self, tenant: &TenantId, run: RunId, calm: Calm) -> Result<bool, StoreError> {
+    pub(crate) fn is_whole(&self, tenant: &TenantId, run: RunId, calm: Calm) -> Result<bool, StoreError> {
         if self.removals.is_calm_since(calm) {
             return Ok(true);
         }
@@ -63,19 +63,6 @@ impl SledStore {
         let calm = self.removals.calm();
         let found = self.record(Table::Deliveries, Key::of(tenant).run(run).as_slice())?;
         Ok(if self.is_whole(tenant, run, calm)? { found } else { None })
-    }
-
-    pub(crate) fn one_idempotency(
-        &self,
-        tenant: &TenantId,
-        key: &str,
-    ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        let calm = self.removals.calm();
-        let key = Key::of(tenant).client_text(key);
-        match self.record::<IdempotencyRecord>(Table::Idempotency, key.as_slice())? {
-            Some(record) if !self.is_whole(tenant, record.run, calm)? => Ok(None),
-            found => Ok(found),
-        }
     }
 
     pub(crate) fn named_agent(&self, tenant: &TenantId, name: &str) -> Result<Option<Agent>, StoreError> {

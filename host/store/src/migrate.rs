@@ -13,7 +13,7 @@ use crate::record::{self, Op};
 use crate::resolve::KeptSession;
 use crate::table::{Key, Place, Range, Table, last_hash, split_tenant};
 use crate::view::{Direction, PIECE, View};
-use crate::{IdempotencyRecord, StoreError};
+use crate::{IdempotencyRecord, Made, StoreError};
 
 /// From the first form: sessions stand in lists, runs know the keys that stand for them, and the texts of sources know who
 /// refers to them.
@@ -21,8 +21,8 @@ pub(crate) fn from_first(view: &View) -> Result<(), StoreError> {
     place_sessions(view)?;
     each(view, Table::Idempotency, |key, payload, ops| {
         let record: IdempotencyRecord = from_json(Table::Idempotency, key, payload)?;
-        if let (Some((tenant, _)), Some(hash)) = (split_tenant(key), last_hash(key)) {
-            let of_run = Key::of(&tenant).run(record.run).hash(&hash).into_bytes();
+        if let (Made::Run(run), Some((tenant, _)), Some(hash)) = (record.made, split_tenant(key), last_hash(key)) {
+            let of_run = Key::of(&tenant).run(run).hash(&hash).into_bytes();
             record::put(ops, Table::RunKeys, of_run, b"");
         }
         Ok(())
@@ -166,8 +166,8 @@ mod tests {
         let event = format!(r#"{{"seq":1,"at":"now","type":"source.added","source":{{"contentHash":"{blob}"}}}}"#);
         let (payload, _) = record::list::pack(&[event.into()]);
         record::put(&mut ops, Table::Events, Key::of(tenant).run(run).number(1).into_bytes(), &payload);
-        let key = IdempotencyRecord { request_hash: blob, run, created_at: Timestamp::UNIX_EPOCH };
-        let payload = serde_json::to_vec(&key).unwrap();
+        let payload = serde_json::json!({"request_hash": blob, "run": run, "created_at": Timestamp::UNIX_EPOCH});
+        let payload = serde_json::to_vec(&payload).unwrap();
         record::put(&mut ops, Table::Idempotency, Key::of(tenant).client_text("once").into_bytes(), &payload);
         // As that form had it: no field that came later.
         let ended = serde_json::json!({
@@ -205,6 +205,7 @@ mod tests {
         let ended = store.ended_runs(EndedFilter { limit: 10, ..EndedFilter::default() }).await.unwrap();
         assert_eq!(ended, [(tenant.clone(), run)]);
         assert_eq!(store.count_ended_runs(&tenant).await.unwrap(), 1);
+        assert_eq!(store.idempotency(&tenant, "once").await.unwrap().unwrap().made, Made::Run(run));
 
         // And it goes on from there.
         let next = Session::new("next".parse().unwrap(), Timestamp::now());

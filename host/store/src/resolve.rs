@@ -160,8 +160,7 @@ impl<'a> Resolver<'a> {
     fn check(&self, batch: &Facts, condition: &Check) -> Result<(), StoreError> {
         let (holds, condition) = match condition {
             Check::IdempotencyKeyUnused { key, text } => {
-                let used = self.group.idempotency.contains(key) || self.view.contains(Table::Idempotency, key)?;
-                (!used, Condition::IdempotencyKeyUnused(text.clone()))
+                (!self.is_key_used(key)?, Condition::IdempotencyKeyUnused(text.clone()))
             }
             Check::NextEvent { log, run, seq } => {
                 (self.is_next_event(batch, log, *seq)?, Condition::NextEvent { run: *run, seq: *seq })
@@ -193,6 +192,7 @@ impl<'a> Resolver<'a> {
                 batch.idempotency.insert(key);
                 ops.push(op);
             }
+            Step::ForgetAnswer { key, expiry, now } => self.forget_answer(key, expiry, now, ops)?,
             Step::Refer { blobs } => batch.blobs.extend(blobs),
             Step::Run { key, op } => {
                 batch.runs.insert(key, true);
@@ -220,6 +220,16 @@ impl<'a> Resolver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a batch of this group has put the idempotency key.
+    pub(crate) fn group_has_key(&self, key: &Bytes) -> bool {
+        self.group.idempotency.contains(key)
+    }
+
+    /// What the store holds, without what this group has written.
+    pub(crate) fn stored(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.view.get(table, key)
     }
 
     fn is_run(&self, batch: &Facts, key: &Bytes) -> Result<bool, StoreError> {

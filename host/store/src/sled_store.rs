@@ -141,7 +141,7 @@ impl SledStore {
         }
     }
 
-    fn enqueue(&self, prepared: Result<Prepared, StoreError>) -> BoxFuture<'static, Result<(), StoreError>> {
+    pub(crate) fn enqueue(&self, prepared: Result<Prepared, StoreError>) -> BoxFuture<'static, Result<(), StoreError>> {
         match prepared.and_then(|prepared| self.queue.push(prepared)) {
             Ok(receipt) => async move { receipt.await.unwrap_or_else(|_| Err(closed())) }.boxed(),
             Err(error) => ready(Err(error)).boxed(),
@@ -378,6 +378,10 @@ impl Store for SledStore {
         key: &str,
     ) -> BoxFuture<'_, Result<Option<IdempotencyRecord>, StoreError>> {
         ready(self.one_idempotency(tenant, key)).boxed()
+    }
+
+    fn forget_answers(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.forget_answers_until(now, limit).boxed()
     }
 
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>> {

@@ -92,11 +92,13 @@ pub(crate) enum Table {
     SessionFiles,
     /// tenant → nothing: the tenants whose removal is under way. See [`crate::remove`].
     TenantRemovals,
+    /// tenant, time in microseconds, SHA-256 of the key → nothing: when the answers of idempotency keys are forgotten.
+    AnswerExpiries,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -136,6 +138,7 @@ impl Table {
         Self::RunRemovals,
         Self::SessionFiles,
         Self::TenantRemovals,
+        Self::AnswerExpiries,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -180,6 +183,7 @@ impl Table {
             Self::RunRemovals => "run_removals",
             Self::SessionFiles => "session_files",
             Self::TenantRemovals => "tenant_removals",
+            Self::AnswerExpiries => "answer_expiries",
         }
     }
 

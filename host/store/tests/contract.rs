@@ -20,7 +20,7 @@ use vivarium_domain::{
     WebhookForm,
 };
 use vivarium_store::{
-    AgentFilter, Batch, Condition, Page, RunFilter, SessionFilter, SessionStart, Store, StoreError, Write,
+    AgentFilter, Batch, Condition, Made, Page, RunFilter, SessionFilter, SessionStart, Store, StoreError, Write,
 };
 
 async fn a_run_is_read_as_it_was_written(store: &dyn Store) {
@@ -168,7 +168,7 @@ async fn a_batch_is_written_whole_or_not_at_all(store: &dyn Store) {
     assert_eq!(store.run(&acme, loser.id).await.unwrap(), None);
     assert_eq!(store.events(&acme, loser.id, 0, 10).await.unwrap(), []);
     assert_eq!(store.session(&acme, &session("late")).await.unwrap(), None);
-    assert_eq!(store.idempotency(&acme, "once").await.unwrap().unwrap().run, winner.id);
+    assert_eq!(store.idempotency(&acme, "once").await.unwrap().unwrap().made, Made::Run(winner.id));
     assert_eq!(store.idempotency(&acme, "never").await.unwrap(), None);
 }
 
@@ -198,12 +198,12 @@ async fn one_of_many_first_requests_wins_and_all_see_it(store: &dyn Store) {
                 Err(other) => panic!("{other}"),
             };
             // Whoever lost finds the winner at once.
-            (won, store.idempotency(&acme, &key).await.unwrap().unwrap().run)
+            (won, store.idempotency(&acme, &key).await.unwrap().unwrap().made)
         }))
         .await;
         let winners: Vec<_> = outcomes.iter().zip(&requests).filter(|((won, _), _)| *won).collect();
         assert_eq!(winners.len(), 1);
-        assert!(outcomes.iter().all(|(_, seen)| *seen == winners[0].1.id));
+        assert!(outcomes.iter().all(|(_, seen)| *seen == Made::Run(winners[0].1.id)));
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use vivarium_agents::MAX_PAGE;
-use vivarium_domain::{AgentId, Scope};
+use vivarium_domain::{Agent, AgentId, Scope};
 use vivarium_store::AgentFilter;
 
 use super::AgentHubError;
@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
 
@@ -96,6 +97,7 @@ pub(super) fn linked(link: Option<String>, mut response: Response) -> Response {
     path = "/api/assistants",
     operation_id = "hubCreateAssistant",
     tag = "Agent hub",
+    params(IdempotencyKey),
     request_body(content = Creation, example = json!({"name": "my-assistant", "llmProvider": "openai", "llmModel": "gpt-5", "llmPrompt": "You are a helpful assistant..."})),
     responses((status = 201, description = "The agent", body = Assistant), (status = 409, description = "Another agent has the name"))
 )]
@@ -103,14 +105,20 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<Response, AgentHubError> {
+) -> Result<Answer, AgentHubError> {
     caller.needs(Scope::AgentsWrite)?;
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
-    let agents = &state.0.agents;
-    let config = json_of::<Creation>(&body)?.config(agents)?;
-    let agent = agents.create(&caller.tenant, Some(caller.key), config).await.map_err(wrong)?;
-    Ok((StatusCode::CREATED, Json(Assistant::new(agent, agents.default_model()))).into_response())
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let agents = &state.0.agents;
+        let config = json_of::<Creation>(&body)?.config(agents)?;
+        let made =
+            |agent: &Agent| Answer::json(StatusCode::CREATED, &Assistant::new(agent.clone(), agents.default_model()));
+        let along = |agent: &Agent| once.remember(&made(agent));
+        Ok(made(&agents.create(&caller.tenant, Some(caller.key), config, along).await.map_err(wrong)?))
+    };
+    Ok(once.or(make).await?)
 }
 
 /// One agent

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use vivarium_attachments::ReadFile;
 use vivarium_domain::Agent;
-use vivarium_runs::{Attachment, RunRequest, StartError};
+use vivarium_runs::{Attachment, Idempotency, RunRequest, StartError, Started};
 
 use super::AgentHubError;
 use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
@@ -22,6 +22,7 @@ use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
 use crate::files::FilePlace;
 use crate::gate::CallerExt;
+use crate::idempotency::{IdempotencyKey, Once};
 use crate::segment::Segment;
 use crate::sse::{Ends, accepts_events, follow};
 
@@ -33,7 +34,7 @@ use crate::sse::{Ends, accepts_events, follow};
     path = "/api/assistants/{assistantId}/execute",
     operation_id = "hubExecute",
     tag = "Agent hub",
-    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    params(("assistantId" = String, Path, description = "the agent's id or name"), IdempotencyKey),
     request_body(content = Execute, example = json!({"userInput": "Extract the contact information", "responseFormat": {"type": "json_object"}})),
     responses(
         (
@@ -55,8 +56,14 @@ pub(super) async fn execute(
     let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
     let ask = Ask::try_from(json_of::<Execute>(&body)?)?;
-    let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
-    Ok(asked(&state, &caller, &agent, ask, place, accepts_events(&head.headers)).await?)
+    let with_tools = ask.with_tools;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let start = async {
+        let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
+        start(&state, &caller, &agent, ask, place, once.of_run()).await
+    };
+    let started = once.or(start).await?;
+    Ok(told(&state, &caller, &started, with_tools, accepts_events(&head.headers)).await?)
 }
 
 /// Say something in a conversation with an agent
@@ -68,7 +75,7 @@ pub(super) async fn execute(
     path = "/api/assistants/{assistantId}/user-input",
     operation_id = "hubUserInput",
     tag = "Agent hub",
-    params(("assistantId" = String, Path, description = "the agent's id or name")),
+    params(("assistantId" = String, Path, description = "the agent's id or name"), IdempotencyKey),
     request_body(content = UserInput, example = json!({"sessionId": "session_abc123", "userInput": "Tell me more about that last point"})),
     responses(
         (
@@ -90,14 +97,20 @@ pub(super) async fn user_input(
     let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
     let ask = Ask::try_from(json_of::<UserInput>(&body)?)?;
-    let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
-    if let Some(id) = &ask.session {
-        let session = state.0.runs.session(&caller.tenant, id).await?;
-        if session.agent_id.is_some_and(|with| with != agent.id) {
-            return Err(no_such_session().into());
+    let with_tools = ask.with_tools;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let start = async {
+        let agent = state.0.agents.get(&caller.tenant, &assistant).await?;
+        if let Some(id) = &ask.session {
+            let session = state.0.runs.session(&caller.tenant, id).await?;
+            if session.agent_id.is_some_and(|with| with != agent.id) {
+                return Err(no_such_session());
+            }
         }
-    }
-    Ok(asked(&state, &caller, &agent, ask, place, accepts_events(&head.headers)).await?)
+        start(&state, &caller, &agent, ask, place, once.of_run()).await
+    };
+    let started = once.or(start).await?;
+    Ok(told(&state, &caller, &started, with_tools, accepts_events(&head.headers)).await?)
 }
 
 /// A place for the body, if it is a large one.
@@ -106,34 +119,45 @@ async fn place(state: &ApiState, caller: &Caller, headers: &HeaderMap) -> Result
     state.0.file_places.place(&caller.tenant, headers, ordinary, patience).await
 }
 
-/// Starts the run and gives its answer.
-async fn asked(
+/// Starts the run, if the caller may.
+async fn start(
     state: &ApiState,
-    caller: &Arc<Caller>,
+    caller: &Caller,
     agent: &Agent,
     mut ask: Ask,
     place: Option<FilePlace>,
-    as_stream: bool,
-) -> Result<Response, ApiError> {
+    idempotency: Option<Idempotency>,
+) -> Result<Started, ApiError> {
     caller.limits.take_request()?;
     let files = std::mem::take(&mut ask.files);
     let files = state.0.attachments.read_all(&caller.tenant, files).await?;
-    let (stateless, with_tools) = (ask.stateless, ask.with_tools);
     let attachments = files.into_iter().map(attachment).collect();
-    let request = RunRequest { attachments, ..ask.request(agent) };
-    let as_json = !request.output.is_text();
+    let request = RunRequest { attachments, idempotency, ..ask.request(agent) };
     let started = state.0.runs.start(&caller.tenant, request).await.map_err(refused)?;
     // What came is where it belongs.
     drop(place);
-    let run = attend(state, caller, &started).await?;
-    let run_id = HeaderValue::from_str(&started.run_id.to_string());
-    let session = (!stateless).then_some(started.session_id);
-    let awaited = Awaited::new(caller.tenant.clone(), started.run_id, agent.id, session, with_tools);
+    Ok(started)
+}
+
+/// The answer of a run that was started, now or by an earlier request with the same idempotency key.
+async fn told(
+    state: &ApiState,
+    caller: &Arc<Caller>,
+    started: &Started,
+    with_tools: bool,
+    as_stream: bool,
+) -> Result<Response, ApiError> {
+    let attended = attend(state, caller, started).await?;
+    let run = state.0.runs.get(&caller.tenant, started.run_id).await?.ok_or_else(ApiError::internal)?;
+    let agent = run.agent.ok_or_else(ApiError::internal)?.id;
+    let run_id = HeaderValue::from_str(&run.id.to_string());
+    let session = (!run.stateless).then_some(run.session_id);
+    let awaited = Awaited::new(caller.tenant.clone(), run.id, agent, session, with_tools);
     let mut response = if as_stream {
         let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-        follow(run, Telling::new(state.clone(), awaited, as_json), ends)
+        follow(attended, Telling::new(state.clone(), awaited, !run.settings.output.is_text()), ends)
     } else {
-        match answer(state, awaited, run).await {
+        match answer(state, awaited, attended).await {
             Ok(message) => Json(message).into_response(),
             // With the run's id, as any answer about it.
             Err(error) => AgentHubError::from(error).into_response(),

@@ -18,6 +18,7 @@ use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::segment::Segment;
 
 const DEFAULT_PAGE: u64 = 20;
@@ -137,6 +138,7 @@ pub(super) async fn found(state: &ApiState, tenant: &TenantId, id: &str) -> Resu
     path = "/api/sessions",
     operation_id = "hubCreateSession",
     tag = "Agent hub",
+    params(IdempotencyKey),
     request_body(content = Creation, example = json!({"assistantId": "my-assistant", "title": "Customer Support Chat"})),
     responses((status = 201, description = "The session", body = Begun), (status = 404, description = "There is no such agent"))
 )]
@@ -144,18 +146,26 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<Response, AgentHubError> {
+) -> Result<Answer, AgentHubError> {
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
-    let Creation { assistant_id, title } = json_of(&body)?;
-    let agent = state.0.agents.get(&caller.tenant, &assistant_id).await.map_err(|error| match error {
-        missing @ vivarium_agents::AgentError::NotFound => ApiError::from(missing).about("assistantId"),
-        other => other.into(),
-    })?;
-    let new = NewSession { id: None, agent: Some(agent.id), title, ttl_seconds: agent.config.session_ttl_seconds };
-    let session = state.0.runs.create_session(&caller.tenant, new).await?;
-    let begun = Begun { session: session.into(), messages: Vec::new() };
-    Ok((StatusCode::CREATED, Json(begun)).into_response())
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let Creation { assistant_id, title } = json_of(&body)?;
+        let agent = state.0.agents.get(&caller.tenant, &assistant_id).await.map_err(|error| match error {
+            missing @ vivarium_agents::AgentError::NotFound => ApiError::from(missing).about("assistantId"),
+            other => other.into(),
+        })?;
+        let new = NewSession { id: None, agent: Some(agent.id), title, ttl_seconds: agent.config.session_ttl_seconds };
+        let along = |session: &vivarium_domain::Session| once.remember(&begun(session));
+        Ok(begun(&state.0.runs.create_session(&caller.tenant, new, along).await?))
+    };
+    Ok(once.or(make).await?)
+}
+
+fn begun(session: &vivarium_domain::Session) -> Answer {
+    let begun = Begun { session: session.clone().into(), messages: Vec::new() };
+    Answer::json(StatusCode::CREATED, &begun)
 }
 
 /// List the conversations

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 use vivarium_domain::{ContentHash, EventBody, Outcome, RunId, SessionId, Source, Timestamp, ToolOutcome, Usage};
-use vivarium_runs::LoggedEvent;
+use vivarium_runs::{LoggedEvent, Started};
 
 /// A step or a tool call, as an event and as an entry of `steps`.
 #[derive(Serialize, ToSchema)]
@@ -164,6 +164,12 @@ pub(super) struct Answer<'a> {
 pub(super) struct RunIds {
     pub(super) run: RunId,
     pub(super) session: SessionId,
+}
+
+impl From<Started> for RunIds {
+    fn from(started: Started) -> Self {
+        Self { run: started.run_id, session: started.session_id }
+    }
 }
 
 impl<'a> Answer<'a> {

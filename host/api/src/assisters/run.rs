@@ -1,11 +1,9 @@
 //! `POST /v1/agent/run`: one run, answered when it has ended.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use vivarium_runs::RunRequest;
+use vivarium_runs::{RunRequest, Started};
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds};
@@ -16,7 +14,7 @@ use crate::auth::Caller;
 use crate::body::json_bytes;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
-use crate::idempotency::idempotency;
+use crate::idempotency::{IdempotencyKey, Once};
 
 /// Run an agent
 ///
@@ -24,14 +22,13 @@ use crate::idempotency::idempotency;
 /// with the same `Idempotency-Key` and body gets it. Needs the max tier and the scope `runs`.
 #[utoipa::path(
     post, path = "/v1/agent/run", operation_id = "runAgent", tag = "Assisters",
-    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-            description = "The same key with the same body is the same run.")),
+    params(IdempotencyKey),
     request_body(content = Question, example = json!({
         "query": "Summarize the latest advances in retrieval-augmented generation.", "mode": "research", "maxCycles": 5
     })),
     responses(
         (status = 200, description = "The run has ended with an answer.", body = Answer<'_>),
-        (status = 409, description = "The `Idempotency-Key` was used with another body, or the run was cancelled."),
+        (status = 409, description = "The run was cancelled."),
         (status = 429, description = "The key's requests or tokens are used up, or the tenant's places are all taken."),
     )
 )]
@@ -42,23 +39,18 @@ pub(super) async fn run(
 ) -> Result<Response, AssistersError> {
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
-    let ask = Ask::from_body(&body)?;
-    let idempotency = idempotency(&head.headers, head.uri.path(), &body)?;
-    let request = ask.into_request(idempotency);
-    caller.limits.take_request()?;
-    let (ids, run) = start(&state, &caller, request).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let start = async { start(&state, &caller, Ask::from_body(&body)?.into_request(once.of_run())).await };
+    let started = once.or(start).await?;
+    let run = attend(&state, &caller, &started).await?;
+    let ids = RunIds::from(started);
     Ok(answer(&state, &ids, run).await.map_err(|error| error.of_run(ids.run))?)
 }
 
-/// Starts a run and follows it from its first event.
-pub(super) async fn start(
-    state: &ApiState,
-    caller: &Arc<Caller>,
-    request: RunRequest,
-) -> Result<(RunIds, Attended), ApiError> {
-    let started = state.0.runs.start(&caller.tenant, request).await?;
-    let run = attend(state, caller, &started).await?;
-    Ok((RunIds { run: started.run_id, session: started.session_id }, run))
+/// Starts a run, if the caller may.
+pub(super) async fn start(state: &ApiState, caller: &Caller, request: RunRequest) -> Result<Started, ApiError> {
+    caller.limits.take_request()?;
+    Ok(state.0.runs.start(&caller.tenant, request).await?)
 }
 
 /// Reads the run's log to its end.

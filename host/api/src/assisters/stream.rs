@@ -14,6 +14,7 @@ use super::answer::{Answer, RunIds, SourceView, Step};
 use super::ask::{Ask, Question};
 use super::run::start;
 use crate::ApiState;
+use crate::attend::attend;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::sse::{Ends, View, follow, write_event, write_json_event};
@@ -39,9 +40,9 @@ pub(super) async fn stream(
     uri: Uri,
 ) -> Result<Response, AssistersError> {
     let ask = Ask::from_query_string(uri.query().unwrap_or_default())?;
-    let request = ask.into_request(None);
-    caller.limits.take_request()?;
-    let (ids, run) = start(&state, &caller, request).await?;
+    let started = start(&state, &caller, ask.into_request(None)).await?;
+    let run = attend(&state, &caller, &started).await?;
+    let ids = RunIds::from(started);
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
     // Who loses the connection finds the run's log by it.
     let run_id = HeaderValue::from_str(&ids.run.to_string());

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
 use vivarium_agents::AgentError;
 use vivarium_domain::{Agent, AgentId, Scope, TeamId};
 use vivarium_store::AgentFilter;
@@ -20,6 +19,7 @@ use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
 
@@ -90,7 +90,7 @@ fn next_link(path: &str, team: TeamId, limit: Option<usize>, next: AgentId) -> O
 /// The team stands in the query string, in the body, or, the same, in both.
 #[utoipa::path(
     post, path = "/api/v2/ai-agents/v1/agents", tag = "AI agents (make)", operation_id = "makeCreateAgent",
-    params(("teamId" = Option<u32>, Query, description = "The team; may stand in the body instead.", minimum = 1)),
+    params(("teamId" = Option<u32>, Query, description = "The team; may stand in the body instead.", minimum = 1), IdempotencyKey),
     request_body = CreateAgent,
     responses(
         (status = 201, description = "The agent.", body = AgentView),
@@ -103,24 +103,32 @@ pub(super) async fn create(
     CallerExt { 0: caller }: CallerExt,
     uri: Uri,
     request: Request,
-) -> Result<Response, MakeError> {
+) -> Result<Answer, MakeError> {
     caller.needs(Scope::AgentsWrite)?;
     let in_query = Asked::new(uri.query(), &["teamId"])?.team;
     let (head, body) = request.into_parts();
-    let form: CreateAgent = json_of(&json_bytes(&state, &head.headers, body).await?)?;
-    let team = match (in_query, form.team_id) {
-        (Some(one), Some(other)) if one != other => {
-            let wrong = format!("is {one} in the query string and {other} in the body; one is enough");
-            return Err(ApiError::invalid("teamId", wrong).into());
-        }
-        (Some(team), _) | (None, Some(team)) => team,
-        (None, None) => return Err(ApiError::missing("teamId").into()),
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let form: CreateAgent = json_of(&body)?;
+        let team = match (in_query, form.team_id) {
+            (Some(one), Some(other)) if one != other => {
+                let wrong = format!("is {one} in the query string and {other} in the body; one is enough");
+                return Err(ApiError::invalid("teamId", wrong));
+            }
+            (Some(team), _) | (None, Some(team)) => team,
+            (None, None) => return Err(ApiError::missing("teamId")),
+        };
+        let team = state.0.agents.team(&caller.tenant, team).await?;
+        let config = form.into_config(&state, &caller.tenant, team.id).await?;
+        let mut views = Views::new(&state, &caller.tenant);
+        views.look_up(&config).await?;
+        let made = |agent: &Agent| Answer::json(StatusCode::CREATED, &views.shown(agent.clone()));
+        let along = |agent: &Agent| once.remember(&made(agent));
+        let agent = state.0.agents.create(&caller.tenant, Some(caller.key), config, along).await.map_err(of_agent)?;
+        Ok(made(&agent))
     };
-    let team = state.0.agents.team(&caller.tenant, team).await?;
-    let config = form.into_config(&state, &caller.tenant, team.id).await?;
-    let agent = state.0.agents.create(&caller.tenant, Some(caller.key), config).await.map_err(of_agent)?;
-    let view = Views::new(&state, &caller.tenant).agent(agent).await?;
-    Ok((StatusCode::CREATED, Json(view)).into_response())
+    Ok(once.or(make).await?)
 }
 
 /// Retrieve an agent by its ID

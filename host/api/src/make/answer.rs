@@ -11,7 +11,7 @@ use vivarium_domain::{
     ContentHash, Event, EventBody, GenerateResponse, Message, Outcome, Run, RunId, SessionId, Timestamp, ToolOutcome,
     Usage,
 };
-use vivarium_runs::{LoggedEvent, RunRequest};
+use vivarium_runs::LoggedEvent;
 
 use crate::error::ApiError;
 
@@ -131,24 +131,12 @@ pub(super) struct Opening {
     user_messages: Vec<String>,
 }
 
-impl Opening {
-    fn new(instructions: Option<&String>, earlier: &[Message], input: &str) -> Self {
-        let of_user = |message: &&Message| matches!(message, Message::User { .. });
-        let earlier = earlier.iter().filter(of_user).map(Message::text);
-        let user_messages = earlier.chain([input.to_owned()]).collect();
-        Self { instructions: instructions.cloned(), user_messages }
-    }
-}
-
-impl From<&RunRequest> for Opening {
-    fn from(request: &RunRequest) -> Self {
-        Self::new(request.instructions.as_ref(), &request.earlier, &request.input)
-    }
-}
-
 impl From<&Run> for Opening {
     fn from(run: &Run) -> Self {
-        Self::new(run.settings.instructions.as_ref(), &run.settings.earlier, &run.input)
+        let of_user = |message: &&Message| matches!(message, Message::User { .. });
+        let earlier = run.settings.earlier.iter().filter(of_user).map(Message::text);
+        let user_messages = earlier.chain([run.input.clone()]).collect();
+        Self { instructions: run.settings.instructions.clone(), user_messages }
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Zoned;
@@ -26,6 +25,7 @@ use crate::body::{Object, json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{IdempotencyKey, Once};
 use crate::segment::Segment;
 
 /// The most messages of one request.
@@ -90,6 +90,7 @@ pub(super) struct Running {
     params(
         ("agentId" = uuid::Uuid, Path, description = "The agent."),
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
+        IdempotencyKey,
     ),
     request_body = RunBody,
     responses(
@@ -134,16 +135,22 @@ pub(super) async fn start(
     request: Request,
 ) -> Result<Running, ApiError> {
     caller.needs(Scope::AgentsWrite)?;
-    let (Parts { uri, headers, .. }, body) = request.into_parts();
-    let agent = agent_of(state, caller, id, &uri).await?;
-    let body: RunBody = json_of(&json_bytes(state, &headers, body).await?)?;
-    let request = body.into_request(state, caller, agent).await?;
-    caller.limits.take_request()?;
-    let opening = Opening::from(&request);
-    let started = state.0.runs.start(&caller.tenant, request).await.map_err(of_start)?;
+    let (head, body) = request.into_parts();
+    let body = json_bytes(state, &head.headers, body).await?;
+    let once = Once::of(state, &caller.tenant, &head, &body)?;
+    let start = async {
+        let agent = agent_of(state, caller, id, &head.uri).await?;
+        let body: RunBody = json_of(&body)?;
+        let request = RunRequest { idempotency: once.of_run(), ..body.into_request(state, caller, agent).await? };
+        caller.limits.take_request()?;
+        state.0.runs.start(&caller.tenant, request).await.map_err(of_start)
+    };
+    let started = once.or(start).await?;
     let attended = attend(state, caller, &started).await?;
-    let teller = Teller::new(started.run_id, started.session_id, opening);
-    Ok(Running { run: started.run_id, teller, attended })
+    // A repeat is told of the run that there is, whatever became of its agent.
+    let run = state.0.runs.get(&caller.tenant, started.run_id).await?.ok_or_else(ApiError::internal)?;
+    let teller = Teller::new(run.id, run.session_id.clone(), Opening::from(&run));
+    Ok(Running { run: run.id, teller, attended })
 }
 
 async fn agent_of(state: &ApiState, caller: &Caller, id: &str, uri: &Uri) -> Result<Agent, ApiError> {

@@ -13,6 +13,7 @@ use super::run::{RunBody, Running, name_run, start};
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::idempotency::IdempotencyKey;
 use crate::segment::Segment;
 use crate::sse::{Ends, View, follow, write_json_event};
 
@@ -27,6 +28,7 @@ use crate::sse::{Ends, View, follow, write_json_event};
     params(
         ("agentId" = uuid::Uuid, Path, description = "The agent."),
         ("teamId" = u32, Query, description = "The team that it belongs to.", minimum = 1),
+        IdempotencyKey,
     ),
     request_body = RunBody,
     responses(

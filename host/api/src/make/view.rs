@@ -144,10 +144,30 @@ impl<'a> Views<'a> {
     }
 
     pub(super) async fn agent(&mut self, agent: Agent) -> Result<AgentView, ApiError> {
-        let scenarios = self.scenarios(&agent.config).await?;
-        let contexts = self.contexts(&agent).await?;
+        self.look_up(&agent.config).await?;
+        Ok(self.shown(agent))
+    }
+
+    /// Looks up what an agent so configured names, for [`Views::shown`].
+    pub(super) async fn look_up(&mut self, config: &AgentConfig) -> Result<(), ApiError> {
+        if config.tools.is_none() && self.scenarios.is_none() {
+            self.scenarios = Some(Scenarios::of(self.state, self.tenant).await?);
+        }
+        for id in &config.contexts {
+            if !self.documents.contains_key(id) {
+                let document = self.state.0.store.document(self.tenant, *id).await?;
+                self.documents.insert(*id, document);
+            }
+        }
+        Ok(())
+    }
+
+    /// An agent of which all was looked up.
+    pub(super) fn shown(&self, agent: Agent) -> AgentView {
+        let scenarios = self.scenarios(&agent.config);
+        let contexts = self.contexts(&agent);
         let model = model_of(&self.state.0.agents, agent.config.model.as_ref());
-        Ok(AgentView {
+        AgentView {
             id: agent.id,
             agent_id: agent.id,
             team_id: agent.config.team.get(),
@@ -165,7 +185,7 @@ impl<'a> Views<'a> {
             output_parser: OutputParser::from(&agent.config.output),
             name: agent.config.name,
             system_prompt: agent.config.prompt,
-        })
+        }
     }
 
     /// The agent with these versions of it, newest first.
@@ -178,8 +198,9 @@ impl<'a> Views<'a> {
     }
 
     async fn past(&mut self, version: Agent) -> Result<PastConfiguration, ApiError> {
-        let scenarios = self.scenarios(&version.config).await?;
+        self.look_up(&version.config).await?;
         let config = version.config;
+        let scenarios = self.scenarios(&config);
         let model = model_of(&self.state.0.agents, config.model.as_ref());
         Ok(PastConfiguration {
             version: version.version,
@@ -200,25 +221,17 @@ impl<'a> Views<'a> {
     }
 
     /// The agent's own tools, or all that the tenant has.
-    async fn scenarios(&mut self, config: &AgentConfig) -> Result<Vec<ScenarioForm>, ApiError> {
-        if let Some(tools) = &config.tools {
-            return Ok(shown(tools));
+    fn scenarios(&self, config: &AgentConfig) -> Vec<ScenarioForm> {
+        match &config.tools {
+            Some(tools) => shown(tools),
+            None => self.scenarios.as_ref().map(|scenarios| shown(scenarios.all())).unwrap_or_default(),
         }
-        if self.scenarios.is_none() {
-            self.scenarios = Some(Scenarios::of(self.state, self.tenant).await?);
-        }
-        Ok(self.scenarios.as_ref().map(|scenarios| shown(scenarios.all())).unwrap_or_default())
     }
 
-    async fn contexts(&mut self, agent: &Agent) -> Result<Vec<ContextView>, ApiError> {
-        let mut contexts = Vec::with_capacity(agent.config.contexts.len());
-        for id in &agent.config.contexts {
-            if !self.documents.contains_key(id) {
-                let document = self.state.0.store.document(self.tenant, *id).await?;
-                self.documents.insert(*id, document);
-            }
+    fn contexts(&self, agent: &Agent) -> Vec<ContextView> {
+        let context = |id: &DocumentId| {
             let document = self.documents.get(id).and_then(Option::as_ref);
-            contexts.push(ContextView {
+            ContextView {
                 id: *id,
                 agent_id: agent.id,
                 document_name: document.map(|document| document.name.clone()),
@@ -226,9 +239,9 @@ impl<'a> Views<'a> {
                 created_at: document.map(|document| document.created_at),
                 metadata: document.map(|document| document.metadata.clone()),
                 is_temporary: false,
-            });
-        }
-        Ok(contexts)
+            }
+        };
+        agent.config.contexts.iter().map(context).collect()
     }
 }
 

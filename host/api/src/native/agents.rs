@@ -4,7 +4,6 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -22,6 +21,7 @@ use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::{agent_texts, in_pieces};
 use crate::segment::Segment;
 
@@ -36,13 +36,12 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 /// The answer that shows an agent: its version is its entity tag.
-fn shown(status: StatusCode, agent: Agent) -> Response {
-    let etag = HeaderValue::from_str(&format!("\"{}\"", agent.version));
-    let mut response = (status, Json(agent)).into_response();
-    if let Ok(etag) = etag {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
+fn shown(status: StatusCode, agent: &Agent) -> Answer {
+    Answer::json(status, agent).with(header::ETAG, &format!("\"{}\"", agent.version))
+}
+
+fn made(agent: &Agent) -> Answer {
+    shown(StatusCode::CREATED, agent).with(header::LOCATION, &format!("/v1/agents/{}", agent.id))
 }
 
 /// Make an agent
@@ -50,7 +49,7 @@ fn shown(status: StatusCode, agent: Agent) -> Response {
 /// Its configuration is checked against what this tenant has, so that its runs find it in order. Needs the scope
 /// `agents:write`.
 #[utoipa::path(
-    post, path = "/v1/agents", operation_id = "createAgent", tag = "Native",
+    post, path = "/v1/agents", operation_id = "createAgent", tag = "Native", params(IdempotencyKey),
     request_body(content = AgentConfig, example = json!({
         "name": "support", "mode": "chat", "prompt": "You help people with their orders.",
         "tools": [{"name": "web_search", "approval": "auto"}], "historyTurns": 20
@@ -68,17 +67,17 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let (head, body) = request.into_parts();
-    let config: AgentConfig = json_of(&json_bytes(&state, &head.headers, body).await?)?;
-    let agent = state.0.agents.create(&caller.tenant, Some(caller.key), config).await?;
-    let location = HeaderValue::from_str(&format!("/v1/agents/{}", agent.id));
-    let mut response = shown(StatusCode::CREATED, agent);
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let config: AgentConfig = json_of(&body)?;
+        let along = |agent: &Agent| once.remember(&made(agent));
+        Ok(made(&state.0.agents.create(&caller.tenant, Some(caller.key), config, along).await?))
+    };
+    Ok(once.or(make).await?)
 }
 
 /// The agents
@@ -143,9 +142,9 @@ pub(super) async fn one(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     Segment(agent): Segment<String>,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsRead)?;
-    Ok(shown(StatusCode::OK, state.0.agents.get(&caller.tenant, &agent).await?))
+    Ok(shown(StatusCode::OK, &state.0.agents.get(&caller.tenant, &agent).await?))
 }
 
 /// A value that is given may not be null.
@@ -310,7 +309,7 @@ pub(super) async fn change(
     CallerExt { 0: caller }: CallerExt,
     Segment(agent): Segment<String>,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let (head, body) = request.into_parts();
     let change: AgentChange = json_of(&json_bytes(&state, &head.headers, body).await?)?;
@@ -322,7 +321,7 @@ pub(super) async fn change(
         Ok(())
     };
     let agent = agents.change(&caller.tenant, Some(caller.key), id, expected, apply).await?;
-    Ok(shown(StatusCode::OK, agent))
+    Ok(shown(StatusCode::OK, &agent))
 }
 
 /// Delete an agent
@@ -402,9 +401,9 @@ pub(super) async fn version(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     Segment((agent, version)): Segment<(String, String)>,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsRead)?;
-    Ok(shown(StatusCode::OK, in_version(&state, &caller.tenant, &agent, &version).await?))
+    Ok(shown(StatusCode::OK, &in_version(&state, &caller.tenant, &agent, &version).await?))
 }
 
 /// A field in which two versions differ.
@@ -493,7 +492,7 @@ struct Earlier {
 /// Needs the scope `agents:write`.
 #[utoipa::path(
     post, path = "/v1/agents/{agent}/rollback", operation_id = "rollBackAgent", tag = "Native",
-    params(("agent" = String, Path, description = "The agent's id or its name.")),
+    params(("agent" = String, Path, description = "The agent's id or its name."), IdempotencyKey),
     request_body(content = Earlier, example = json!({"version": 1})),
     responses(
         (status = 200, description = "The agent as it is now.", body = Agent, headers(
@@ -507,14 +506,20 @@ pub(super) async fn roll_back(
     CallerExt { 0: caller }: CallerExt,
     Segment(agent): Segment<String>,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let (head, body) = request.into_parts();
-    let Earlier { version } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
-    let agents = &state.0.agents;
-    let id = agents.get(&caller.tenant, &agent).await?.id;
-    let agent = agents.roll_back(&caller.tenant, Some(caller.key), id, version).await?;
-    Ok(shown(StatusCode::OK, agent))
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let Earlier { version } = json_of(&body)?;
+        let agents = &state.0.agents;
+        let id = agents.get(&caller.tenant, &agent).await?.id;
+        let along = |agent: &Agent| once.remember(&shown(StatusCode::OK, agent));
+        let agent = agents.roll_back(&caller.tenant, Some(caller.key), id, version, along).await?;
+        Ok(shown(StatusCode::OK, &agent))
+    };
+    Ok(once.or(make).await?)
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{StatusCode, Uri, header};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,6 +20,7 @@ use crate::ApiState;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::segment::Segment;
 
 const MAX_CORPUS_CHARS: usize = 64;
@@ -151,7 +151,7 @@ fn not_found() -> ApiError {
 #[utoipa::path(
     post, path = "/v1/corpora/{corpus}/documents", operation_id = "addDocument", tag = "Native",
     params(("corpus" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description = "The collection's name.", example = "harbour")),
+        description = "The collection's name.", example = "harbour"), IdempotencyKey),
     request_body = DocumentForm,
     responses(
         (status = 201, description = "The document.", body = CorpusDocument, headers(
@@ -164,22 +164,24 @@ pub(super) async fn add(
     CallerExt { 0: caller }: CallerExt,
     Segment(corpus): Segment<String>,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let corpus = corpus_name(corpus)?;
     let (head, body) = request.into_parts();
     let (ordinary, patience) = (state.0.max_body_bytes, state.0.body_timeout);
     let _place = state.0.file_places.place(&caller.tenant, &head.headers, ordinary, patience).await?;
-    let form: DocumentForm = json_of(&json_bytes_of_files(&state, &head.headers, body).await?)?;
-    let document = form.read(&state, &caller.tenant, corpus).await?;
-    let writes = vec![Write::PutDocument(Box::new(document.clone()))];
-    state.0.store.commit(&caller.tenant, Batch { writes, ..Batch::default() }).await?;
-    let location = HeaderValue::from_str(&format!("/v1/corpora/{}/documents/{}", document.corpus, document.id));
-    let mut response = (StatusCode::CREATED, Json(document)).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let body = json_bytes_of_files(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let form: DocumentForm = json_of(&body)?;
+        let document = form.read(&state, &caller.tenant, corpus).await?;
+        let path = format!("/v1/corpora/{}/documents/{}", document.corpus, document.id);
+        let answer = Answer::json(StatusCode::CREATED, &document).with(header::LOCATION, &path);
+        let write = Batch::from(Write::PutDocument(Box::new(document)));
+        state.0.store.commit(&caller.tenant, write.and(once.remember(&answer))).await?;
+        Ok(answer)
+    };
+    Ok(once.or(make).await?)
 }
 
 /// The documents of a corpus
@@ -256,7 +258,6 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let document = found(&state, &caller.tenant, &corpus, &id).await?;
-    let writes = vec![Write::DeleteDocument(document.id)];
-    state.0.store.commit(&caller.tenant, Batch { writes, ..Batch::default() }).await?;
+    state.0.store.commit(&caller.tenant, Write::DeleteDocument(document.id).into()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

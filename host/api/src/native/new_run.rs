@@ -25,7 +25,7 @@ use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
-use crate::idempotency::idempotency;
+use crate::idempotency::{IdempotencyKey, Once};
 use crate::sse::{Ends, accepts_events, follow};
 
 /// A question, not a book: attachments and the corpus are for those.
@@ -268,8 +268,7 @@ impl Told {
 /// 202 and comes at once. Who leaves does not stop the run. Needs the scope `runs`.
 #[utoipa::path(
     post, path = "/v1/runs", operation_id = "createRun", tag = "Native",
-    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "Makes the request safe to repeat: with the same key and body it finds the run that it made.")),
+    params(IdempotencyKey),
     request_body = RunForm,
     responses(
         (
@@ -282,7 +281,7 @@ impl Told {
             headers(("Location" = String, description = "The run's path."), ("X-Run-ID" = String, description = "The run's id."))
         ),
         (status = 404, description = "There is no such agent."),
-        (status = 409, description = "The session is busy, or the Idempotency-Key was used with another body."),
+        (status = 409, description = "The session is busy."),
         (status = 429, description = "The key's requests or tokens of this minute are used up, or the tenant has as many runs under way as it may."),
     )
 )]
@@ -296,8 +295,8 @@ pub(super) async fn create(
     let body = json_bytes(&state, &head.headers, body).await?;
     let form: RunForm = json_of(&body)?;
     let told = Told::of(&head.headers, form.background)?;
-    let idempotency = idempotency(&head.headers, head.uri.path(), &body)?;
-    let started = start(&state, &caller, form, idempotency).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let started = once.or(start(&state, &caller, form, once.of_run())).await?;
     let attended = attend(&state, &caller, &started).await?;
     let answered = match told {
         Told::WhenItHasEnded => ended(&state, &caller.tenant, started.run_id, attended).await,
@@ -319,16 +318,9 @@ async fn start(
     form: RunForm,
     idempotency: Option<Idempotency>,
 ) -> Result<Started, ApiError> {
-    let runs = &state.0.runs;
-    if let Some(idempotency) = &idempotency
-        && let Some(started) = runs.replay(&caller.tenant, idempotency).await?
-    {
-        caller.limits.take_request()?;
-        return Ok(started);
-    }
     let request = RunRequest { idempotency, ..form.into_request(state, &caller.tenant).await? };
     caller.limits.take_request()?;
-    Ok(runs.start(&caller.tenant, request).await?)
+    Ok(state.0.runs.start(&caller.tenant, request).await?)
 }
 
 fn name_run(response: &mut Response, run: RunId) {

@@ -4,14 +4,13 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use vivarium_domain::{
     ContentHash, Instances, KeyId, ModeManifest, PluginGrant, PluginLimits, PluginName, PluginVersion, Requests, Scope,
     Timestamp, ToolManifest,
 };
-use vivarium_registry::{Place, PluginInfo, RegistryError};
+use vivarium_registry::{Installed, Place, PluginInfo, RegistryError};
 
 use super::NativeError;
 use super::list::List;
@@ -20,6 +19,7 @@ use crate::auth::Caller;
 use crate::body::{json_of, read_body};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::query;
 use crate::segment::Segment;
 
@@ -202,7 +202,10 @@ pub(super) async fn list(
 /// The body is the component. Nothing of it runs. Needs the scope `plugins`.
 #[utoipa::path(
     post, path = "/v1/plugins", operation_id = "installPlugin", tag = "Native",
-    params(("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    params(
+        ("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`."),
+        IdempotencyKey,
+    ),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A WebAssembly component with a manifest."),
     responses(
         (status = 201, description = "The version is new.", body = PluginJson,
@@ -217,20 +220,25 @@ pub(super) async fn install(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     let (head, body) = request.into_parts();
     let place = place(&caller, &head.uri)?;
     refuse_other_types(&head.headers)?;
     let _place = state.0.installs.place(&caller.tenant, state.0.body_timeout).await?;
     let component = read_body(body, state.0.max_component_bytes, state.0.body_timeout * 4).await?;
-    let installed = state.0.registry.install(&place, component, Some(caller.key)).await?;
+    let tenant = place.tenant()?;
+    let once = Once::of(&state, &tenant, &head, &component)?;
+    let make = async {
+        let along = |installed: &Installed| once.remember(&made(installed));
+        Ok(made(&state.0.registry.install(&place, component.clone(), Some(caller.key), along).await?))
+    };
+    Ok(once.or(make).await?)
+}
+
+fn made(installed: &Installed) -> Answer {
     let status = if installed.new { StatusCode::CREATED } else { StatusCode::OK };
-    let location = format!("/v1/plugins/{}", installed.info.name);
-    let mut response = (status, Json(PluginJson::from(installed.info))).into_response();
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let path = format!("/v1/plugins/{}", installed.info.name);
+    Answer::json(status, &PluginJson::from(installed.info.clone())).with(header::LOCATION, &path)
 }
 
 fn refuse_other_types(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -308,7 +316,7 @@ struct Rollback {
 /// `plugins`.
 #[utoipa::path(
     post, path = "/v1/plugins/{owner}/{name}/rollback", operation_id = "rollBackPlugin", tag = "Native",
-    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`.")),
+    params(("owner" = String, Path, description = "The plugin's owner.", example = "acme"), ("name" = String, Path, description = "Its name.", example = "weather"), ("shared" = Option<bool>, Query, nullable = false, description = "Of the plugins that the operator shares; needs the scope `admin`."), IdempotencyKey),
     request_body(content = Option<Rollback>, example = json!({"version": "1.1.0"})),
     responses(
         (status = 200, description = "It answers again.", body = WholePlugin),
@@ -320,14 +328,21 @@ pub(super) async fn rollback(
     CallerExt { 0: caller }: CallerExt,
     Segment(named): Segment<Named>,
     request: Request,
-) -> Result<Json<impl Serialize>, NativeError> {
+) -> Result<Answer, NativeError> {
     let (head, body) = request.into_parts();
     let place = place(&caller, &head.uri)?;
     let body = read_body(body, state.0.max_body_bytes, state.0.body_timeout).await?;
-    let asked: Option<Rollback> = if body.is_empty() { None } else { json_of(&body)? };
-    let Rollback { version } = asked.unwrap_or_default();
-    let info = state.0.registry.rollback(&place, &named.name()?, version.as_ref()).await?;
-    Ok(Json(WholePlugin::from(info)))
+    let tenant = place.tenant()?;
+    let once = Once::of(&state, &tenant, &head, &body)?;
+    let make = async {
+        let asked: Option<Rollback> = if body.is_empty() { None } else { json_of(&body)? };
+        let Rollback { version } = asked.unwrap_or_default();
+        let shown = |info: &PluginInfo| Answer::json(StatusCode::OK, &WholePlugin::from(info.clone()));
+        let along = |info: &PluginInfo| once.remember(&shown(info));
+        let info = state.0.registry.rollback(&place, &named.name()?, version.as_ref(), along).await?;
+        Ok(shown(&info))
+    };
+    Ok(once.or(make).await?)
 }
 
 /// What a plugin may do in this tenant.

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{StatusCode, Uri, header};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +22,7 @@ use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::MAX_PAGE_BYTES;
 use crate::segment::Segment;
 
@@ -85,7 +85,7 @@ impl SessionForm {
 ///
 /// Without messages. A run that names a session that is not there makes it, too. Needs the scope `runs`.
 #[utoipa::path(
-    post, path = "/v1/sessions", operation_id = "createSession", tag = "Native",
+    post, path = "/v1/sessions", operation_id = "createSession", tag = "Native", params(IdempotencyKey),
     request_body = SessionForm,
     responses(
         (status = 201, description = "The session.", body = Session, headers(
@@ -99,18 +99,23 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<Response, NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::Runs)?;
     let (head, body) = request.into_parts();
-    let form: SessionForm = json_of(&json_bytes(&state, &head.headers, body).await?)?;
-    let new = form.checked(&state, &caller.tenant).await?;
-    let session = state.0.runs.create_session(&caller.tenant, new).await?;
-    let location = HeaderValue::from_str(&format!("/v1/sessions/{}", in_path(&session.id)));
-    let mut response = (StatusCode::CREATED, Json(session)).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let form: SessionForm = json_of(&body)?;
+        let new = form.checked(&state, &caller.tenant).await?;
+        let along = |session: &Session| once.remember(&made(session));
+        Ok(made(&state.0.runs.create_session(&caller.tenant, new, along).await?))
+    };
+    Ok(once.or(make).await?)
+}
+
+fn made(session: &Session) -> Answer {
+    let path = format!("/v1/sessions/{}", in_path(&session.id));
+    Answer::json(StatusCode::CREATED, session).with(header::LOCATION, &path)
 }
 
 /// A session's id as a segment of a path: what a client chose may hold slashes and question marks.

@@ -14,6 +14,7 @@ use super::list::{List, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list, create))
@@ -58,6 +59,7 @@ struct NewTeam {
 /// It gets the next number. Needs the scope `agents:write`.
 #[utoipa::path(
     post, path = "/v1/teams", operation_id = "createTeam", tag = "Native",
+    params(IdempotencyKey),
     request_body(content = NewTeam, example = json!({"name": "Support"})),
     responses(
         (status = 201, description = "The team.", body = Team),
@@ -68,9 +70,16 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
     request: Request,
-) -> Result<(StatusCode, Json<Team>), NativeError> {
+) -> Result<Answer, NativeError> {
     caller.needs(Scope::AgentsWrite)?;
     let (head, body) = request.into_parts();
-    let NewTeam { name } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
-    Ok((StatusCode::CREATED, Json(state.0.agents.create_team(&caller.tenant, &name).await?)))
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let NewTeam { name } = json_of(&body)?;
+        let made = |team: &Team| Answer::json(StatusCode::CREATED, team);
+        let along = |team: &Team| once.remember(&made(team));
+        Ok(made(&state.0.agents.create_team(&caller.tenant, &name, along).await?))
+    };
+    Ok(once.or(make).await?)
 }

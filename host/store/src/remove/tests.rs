@@ -5,7 +5,7 @@ use vivarium_domain::{
 };
 
 use super::*;
-use crate::{Batch, IdempotencyRecord, SledStore, Store, StoreOptions, Write};
+use crate::{Batch, IdempotencyRecord, Made, SledStore, Store, StoreOptions, Write};
 
 const OPTIONS: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
 
@@ -57,7 +57,7 @@ fn writes(session: &SessionId, run: &Run, first_seq: u64, text: &str) -> Vec<Wri
     };
     let event =
         format!(r#"{{"seq":1,"at":"","type":"source.added","source":{{"contentHash":"{}"}}}}"#, ContentHash::of(b"x"));
-    let key = IdempotencyRecord { request_hash: ContentHash::of(b"x"), run: run.id, created_at: at };
+    let key = IdempotencyRecord { request_hash: ContentHash::of(b"x"), made: Made::Run(run.id), created_at: at };
     let said = SessionMessage { run_id: run.id, at, message: Message::user(text), attachments: Vec::new() };
     vec![
         Write::PutRun(Box::new(Run { input: text.to_owned(), ..run.clone() })),

@@ -6,7 +6,7 @@ use vivarium_domain::{
     Agent, AgentConfig, AgentId, ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, Session,
     SessionId, SessionMessage, TenantId, Timestamp, Usage,
 };
-use vivarium_store::{Batch, Condition, IdempotencyRecord, SledStore, StoreOptions, Write};
+use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, SledStore, StoreOptions, Write};
 
 /// Small journals: they take turns every few commits, and the tests see the layers change under them.
 pub(crate) const SMALL: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
@@ -76,7 +76,8 @@ pub(crate) fn batch(writes: impl IntoIterator<Item = Write>) -> Batch {
 
 /// What the first request with an idempotency key commits.
 pub(crate) fn first_request(key: &str, run: &Run) -> Batch {
-    let record = IdempotencyRecord { request_hash: ContentHash::of(b"body"), run: run.id, created_at: at(0) };
+    let record =
+        IdempotencyRecord { request_hash: ContentHash::of(b"body"), made: Made::Run(run.id), created_at: at(0) };
     Batch {
         conditions: vec![Condition::IdempotencyKeyUnused(key.to_owned())],
         writes: vec![put(run), Write::PutIdempotency { key: key.to_owned(), record }],

@@ -236,6 +236,37 @@ async fn a_repeat_is_answered_as_the_first_was_and_makes_nothing_also_after_kill
         assert_eq!(tenant.made(route, &format!("key-{number}"), "once").await, *first, "{}", route.path);
     }
     assert_eq!(tenant.inventory().await, before);
+    // What the requests name may be gone by now.
+    assert_eq!(host.send(host.request(Method::DELETE, "/v1/agents/base")).await.status(), 204);
+    for (number, (route, first)) in ROUTES.iter().zip(&firsts).enumerate() {
+        assert_eq!(tenant.made(route, &format!("key-{number}"), "once").await, *first, "{}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_install_leaves_the_version_that_answers_by_now() {
+    let host = Host::builder().start().await;
+    let install = async |path: &str, version: &str| {
+        let request = host.request(Method::POST, path).header("idempotency-key", version);
+        let request = request.header("content-type", "application/wasm");
+        let response = host.send(request.body(component("acme/speaker", version, "speak"))).await;
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    // The operator's keys are not the tenant's.
+    for path in ["/v1/plugins?shared=true", "/v1/plugins"] {
+        let first = install(path, "1.0.0").await;
+        assert_eq!(first.0, 201, "{}", first.1);
+        assert_eq!(install(path, "1.1.0").await.0, 201);
+        assert_eq!(install(path, "1.0.0").await, first);
+        let (_, plugin) = host.json(Method::GET, "/v1/plugins/acme/speaker", None).await;
+        assert_eq!(plugin["version"], "1.1.0");
+        if path.ends_with("shared=true") {
+            assert_eq!(
+                host.send(host.request(Method::DELETE, "/v1/plugins/acme/speaker?shared=true")).await.status(),
+                204
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ use crate::sled_store::{SledStore, Walk};
 use crate::table::{Key, Place, Range, Table, last_hash};
 use crate::view::Direction;
 
-/// The largest answer that is kept, in bytes: above what any request makes that is not itself far above the default bound on
-/// bodies.
+/// The largest answer that is kept, in bytes. Most are about as large as their requests, whose bodies have 1 MiB unless the
+/// operator lets them have more.
 pub const MAX_KEPT_ANSWER: usize = 4 << 20;
 
 /// The first request that came with an idempotency key.

@@ -13,8 +13,12 @@ use vivarium_store::{EndedFilter, StoreError};
 use crate::conversations::SessionError;
 use crate::service::Runs;
 
-/// How many are looked up at a time.
+/// How many sessions are looked up at a time.
 const BATCH: usize = 256;
+
+/// How many runs are: only their ids. A look goes past what the last one has found and is not out of the trees yet, so there
+/// should be few.
+const RUNS_AT_ONCE: usize = 10_000;
 
 /// A run that ended just now is not yet too much: whoever waited for its end is about to read its record.
 const AFTER_THE_END: Duration = Duration::from_secs(1);
@@ -112,7 +116,7 @@ impl Runs {
     ) -> Result<usize, StoreError> {
         let mut removed = 0;
         while removed < most {
-            let limit = BATCH.min(most - removed);
+            let limit = RUNS_AT_ONCE.min(most - removed);
             let found = self.store().ended_runs(EndedFilter { limit, ..filter.clone() }).await?;
             let before = removed;
             for of_tenant in found.chunk_by(|(a, _), (b, _)| a == b) {

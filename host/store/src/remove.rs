@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use vivarium_domain::{Run, RunId, SessionId, TenantId, Timestamp};
@@ -37,10 +38,13 @@ use crate::sled_store::aside;
 use crate::table::{Key, Place, Range, Table, last_id, split_tenant};
 use crate::view::{Direction, PIECE, View};
 use crate::{Condition, StoreError};
-use emptying::{Emptying, OfLogs, OfSession, OfTenant};
+use emptying::{Emptying, LARGEST_PIECE, OfLogs, OfSession, OfTenant};
 
 /// How many runs are closed by one batch.
 const RUNS_AT_ONCE: usize = 64;
+
+/// How long a piece waits for the trees at most: a disk that is full may keep them for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many removals were begun and ended, so that readers know when they have to look for marks: nearly never.
 #[derive(Debug, Default)]
@@ -169,6 +173,7 @@ impl Remover {
                 continue;
             }
             removed += closed.len();
+            self.take_turn().await;
             self.commit(Prepared::of_steps(steps)).await?;
             self.empty(OfLogs::new(tenant.clone(), closed)).await?;
         }
@@ -211,21 +216,35 @@ impl Remover {
     }
 
     async fn empty(&self, mut emptying: impl Emptying) -> Result<(), StoreError> {
-        while let Some(steps) = emptying.next(&self.view)? {
+        loop {
+            self.take_turn().await;
+            let Some(steps) = emptying.next(&self.view)? else { return Ok(()) };
             self.commit(Prepared::of_steps(steps)).await?;
         }
-        Ok(())
+    }
+
+    /// A removal writes faster than the trees take it in, and everybody's writes would wait for a free journal. So it waits
+    /// instead, while one is on its way into the trees.
+    async fn take_turn(&self) {
+        // In vain: it goes on, and may have to wait like everybody else.
+        let _ = tokio::time::timeout(PATIENCE, self.view.rest()).await;
     }
 
     /// Removes the blobs that nothing refers to any more.
     async fn sweep(&self, tenant: &TenantId) {
         let swept = async {
             let (loose, mut done) = loose::loose_blobs(&self.view, tenant)?;
-            if !loose.is_empty() {
+            for some in loose.chunks(LARGEST_PIECE) {
                 let (view, blobs, of_tenant) = (Arc::clone(&self.view), self.blobs.clone(), tenant.clone());
-                done.extend(aside(move || loose::remove_loose(&view, &blobs, &of_tenant, &loose)).await?);
+                let some = some.to_vec();
+                done.extend(aside(move || loose::remove_loose(&view, &blobs, &of_tenant, &some)).await?);
             }
-            if done.is_empty() { Ok(()) } else { self.commit(Prepared::of_ops(done)).await }
+            while !done.is_empty() {
+                let rest = done.split_off(done.len().min(LARGEST_PIECE));
+                self.take_turn().await;
+                self.commit(Prepared::of_ops(std::mem::replace(&mut done, rest))).await?;
+            }
+            Ok::<_, StoreError>(())
         };
         if let Err(error) = swept.await {
             // What they belonged to is gone, and what is loose is noted: the next removal takes it away.

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::StoreError;
 use crate::record::{self, Op};
@@ -139,11 +140,13 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 pub(crate) struct View {
     trees: Trees,
     layers: RwLock<Layers>,
+    /// Told when a layer has come into the trees.
+    came_to_rest: Notify,
 }
 
 impl View {
     pub(crate) fn new(trees: Trees) -> Self {
-        Self { trees, layers: RwLock::default() }
+        Self { trees, layers: RwLock::default(), came_to_rest: Notify::new() }
     }
 
     pub(crate) fn trees(&self) -> &Trees {
@@ -168,8 +171,23 @@ impl View {
         let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
         let done = std::mem::take(&mut layers.settling);
         drop(layers);
+        self.came_to_rest.notify_waiters();
         // Freeing many thousand records takes a while: not under the lock.
         drop(done);
+    }
+
+    /// Waits until nothing is on its way into the trees.
+    pub(crate) async fn rest(&self) {
+        loop {
+            let rest = self.came_to_rest.notified();
+            tokio::pin!(rest);
+            // From here on it wakes us, so it is not missed between the look and the wait.
+            rest.as_mut().enable();
+            if self.read().settling.is_empty() {
+                return;
+            }
+            rest.await;
+        }
     }
 
     /// Nothing waits to be put into the trees.

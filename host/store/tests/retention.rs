@@ -11,6 +11,7 @@ mod support;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use proptest::prelude::*;
 use support::*;
 use vivarium_domain::{
     Agent, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
@@ -393,4 +394,139 @@ async fn for_a_tenant_that_is_being_removed_nothing_is_written_or_kept_also_afte
     store.put_blob(&acme, Bytes::from_static(b"late")).await.unwrap();
     let nobody = store.commit(&acme, batch([delivery(RunId::new())])).await;
     assert!(matches!(nobody, Err(StoreError::ConditionFailed(Condition::RunExists(_)))));
+}
+
+/// What a test does to some runs, by their places.
+#[derive(Debug, Clone)]
+enum Act {
+    Make { session: u8, agent: bool },
+    End { run: prop::sample::Index, status: RunStatus },
+    DeleteLogs(Vec<prop::sample::Index>),
+    DeleteRuns(Vec<prop::sample::Index>),
+    DeleteSession(u8),
+    Reopen,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let status = prop::sample::select(vec![RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]);
+    let some = || proptest::collection::vec(any::<prop::sample::Index>(), 1..6);
+    let act = prop_oneof![
+        6 => (0..3_u8, any::<bool>()).prop_map(|(session, agent)| Act::Make { session, agent }),
+        6 => (any::<prop::sample::Index>(), status).prop_map(|(run, status)| Act::End { run, status }),
+        2 => some().prop_map(Act::DeleteLogs),
+        2 => some().prop_map(Act::DeleteRuns),
+        1 => (0..3_u8).prop_map(Act::DeleteSession),
+        1 => Just(Act::Reopen),
+    ];
+    proptest::collection::vec(act, 1..60)
+}
+
+/// Does it to the store and to the list of runs that there should be.
+async fn act(store: &SledStore, runs: &mut Vec<Run>, of: &Agent, act: Act) {
+    let acme = tenant("acme");
+    let chosen = |runs: &[Run], places: Vec<prop::sample::Index>| -> Vec<RunId> {
+        if runs.is_empty() { Vec::new() } else { places.iter().map(|place| runs[place.index(runs.len())].id).collect() }
+    };
+    match act {
+        Act::Make { session, agent } => {
+            let agent = agent.then_some(AgentRef { id: of.id, version: 1 });
+            let one = Run { agent, ..run(&session.to_string(), RunStatus::Queued) };
+            let writes = [put(&one), ensure(&made(&session.to_string(), 0, None)), events(one.id, 1..=3)];
+            store.commit(&acme, batch(writes)).await.unwrap();
+            runs.push(one);
+        }
+        Act::End { run, status } if !runs.is_empty() => {
+            let (place, second) = (run.index(runs.len()), i64::try_from(runs.len()).unwrap());
+            let one = &mut runs[place];
+            if !one.status.is_terminal() {
+                (one.status, one.ended_at) = (status, Some(at(second)));
+                store.commit(&acme, batch([put(one), events(one.id, 4..=4)])).await.unwrap();
+            }
+        }
+        Act::DeleteLogs(places) => {
+            let ids = chosen(runs, places);
+            store.delete_logs(&acme, ids.clone(), at(9)).await.unwrap();
+            let ended = runs.iter_mut().filter(|run| ids.contains(&run.id) && run.status.is_terminal());
+            ended.for_each(|run| run.log_removed_at = Some(at(9)));
+        }
+        Act::DeleteRuns(places) => {
+            let ids = chosen(runs, places);
+            store.delete_runs(&acme, ids.clone()).await.unwrap();
+            runs.retain(|run| !ids.contains(&run.id) || !run.status.is_terminal());
+        }
+        Act::DeleteSession(id) => {
+            store.delete_session(&acme, &session(&id.to_string())).await.unwrap();
+            runs.retain(|run| run.session_id != session(&id.to_string()));
+        }
+        Act::End { .. } | Act::Reopen => {}
+    }
+}
+
+/// Every list, by every filter, page by page; the count; each log.
+async fn is_as(store: &SledStore, runs: &[Run], of: &Agent) {
+    let acme = tenant("acme");
+    let statuses = [None, Some(RunStatus::Running), Some(RunStatus::Completed), Some(RunStatus::Failed)];
+    for (status, session_of, agent_of) in statuses.into_iter().flat_map(|status| {
+        [(None, None), (Some("1"), None), (None, Some(of.id)), (Some("2"), Some(of.id))].map(|(s, a)| (status, s, a))
+    }) {
+        let filter =
+            RunFilter { status, session: session_of.map(session), agent: agent_of, limit: 3, ..RunFilter::default() };
+        let status_is = |run: &Run| match status {
+            Some(status) if status.is_terminal() => run.status == status,
+            Some(_) => !run.status.is_terminal(),
+            None => true,
+        };
+        let is_expected = |run: &&Run| {
+            status_is(run)
+                && session_of.is_none_or(|id| run.session_id == session(id))
+                && agent_of.is_none_or(|id| run.agent.is_some_and(|of| of.id == id))
+        };
+        let expected: Vec<Run> = runs.iter().rev().filter(is_expected).cloned().collect();
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.runs(&acme, RunFilter { before, ..filter.clone() }).await.unwrap();
+            assert!(page.items.len() == 3 || page.next.is_none());
+            found.extend(page.items);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+            assert!(found.len() < expected.len(), "there is no more");
+        }
+        assert_eq!(found, expected);
+    }
+    let ended: Vec<_> = runs.iter().filter(|run| run.status.is_terminal()).collect();
+    assert_eq!(store.count_ended_runs(&acme).await.unwrap(), ended.len() as u64);
+    let all = store.ended_runs(EndedFilter { limit: 100, ..EndedFilter::default() }).await.unwrap();
+    let mut by_end: Vec<_> = ended.iter().map(|run| (run.ended_at, run.id)).collect();
+    by_end.sort_unstable();
+    assert!(all.into_iter().map(|(_, run)| run).eq(by_end.into_iter().map(|(_, run)| run)));
+    for run in runs {
+        let log = store.events(&acme, run.id, 0, 10).await.unwrap().len();
+        let expected = if run.log_removed_at.is_some() { 0 } else { 3 + usize::from(run.status.is_terminal()) };
+        assert_eq!(log, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_made_ended_and_removed_every_list_has_what_is_left(acts in acts()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (folder, of) = (tempfile::tempdir().unwrap(), agent("a"));
+            let (mut store, mut runs) = (open(&folder), Vec::new());
+            for one in acts {
+                if matches!(one, Act::Reopen) {
+                    drop(store);
+                    store = open(&folder);
+                }
+                act(&store, &mut runs, &of, one).await;
+            }
+            is_as(&store, &runs, &of).await;
+            drop(store);
+            is_as(&open(&folder), &runs, &of).await;
+        });
+    }
 }

@@ -177,7 +177,7 @@ proptest! {
         writes in proptest::collection::vec(("[a1_-]{1,3}", "[a/:0!~]{1,3}", 1..4_usize, 0..4_u8), 1..30),
         reopen: bool,
     ) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let mut store = open(&folder);
             let mut all: BTreeMap<(String, String), Owned> = BTreeMap::new();

@@ -252,3 +252,34 @@ async fn a_removed_tenant_leaves_no_record_in_any_table() {
     );
     assert_eq!(left, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_tenant_that_is_half_removed_is_removed_by_who_opens_the_store_and_asks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant: TenantId = "acme".parse().unwrap();
+    let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+    let record = vivarium_domain::Tenant {
+        id: tenant.clone(),
+        tier: vivarium_domain::Tier::Pro,
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    let state = |i: u32| Write::PutState {
+        plugin: "a/b".parse().unwrap(),
+        key: i.to_string(),
+        value: Bytes::from_static(b"x"),
+    };
+    let writes = std::iter::once(Write::PutTenant(record)).chain((0..2500).map(state)).collect();
+    store.commit(&tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
+    store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
+    assert!(store.close_tenant(&tenant).await.unwrap());
+    // The first piece; then the crash.
+    let piece = OfTenant::new(tenant.clone()).next(&store.view).unwrap().unwrap();
+    store.queue.push(Prepared::of_steps(piece)).unwrap().await.unwrap().unwrap();
+    drop(store);
+    let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
+    assert!((1000..2500).contains(&everything(&store.view).len()));
+    assert_eq!(store.closed_tenants().await.unwrap(), vec![tenant.clone()]);
+    store.delete_closed_tenant(&tenant).await.unwrap();
+    assert_eq!(everything(&store.view), Vec::<String>::new());
+    assert!(!folder.path().join("blobs/acme").exists());
+}

@@ -7,7 +7,8 @@
 //! new, and nobody can have a record read by hiding its bytes within an event.
 //!
 //! A record that a crash cut off is the last one and was acknowledged to nobody: it is dropped, and the report says so.
-//! A record that does not read with a later one behind it is damage: opening fails rather than losing what lies between.
+//! A record that does not read with a later one behind it is damage: opening fails rather than losing what lies between. So
+//! is a file that is shorter than it was when its turn began: no crash shortens a file that was on disk in full length.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -21,10 +22,14 @@ use crate::StoreError;
 use crate::record::Op;
 use crate::table::Table;
 
-const FILE_MAGIC: &[u8; 8] = b"vivjrnl1";
+const FILE_MAGIC: &[u8; 8] = b"vivjrnl2";
+/// What a file began with whose header did not tell its length.
+const FIRST_FILE_MAGIC: &[u8; 8] = b"vivjrnl1";
 const RECORD_MAGIC: &[u8; 4] = b"VREC";
-/// Magic, generation, first record's number, salt, checksum.
-const HEADER_LENGTH: usize = 36;
+/// Magic, generation, first record's number, salt, the file's length, checksum.
+const HEADER_LENGTH: usize = 44;
+/// The same without the file's length.
+const FIRST_HEADER_LENGTH: usize = 36;
 /// The rest of the first block stays empty.
 const FILE_HEADER: u64 = 4096;
 /// Magic, checksum, number, length of the body.
@@ -43,15 +48,7 @@ impl Record {
 
     /// Adds a write.
     pub(crate) fn push(&mut self, op: &Op) {
-        let value = op.value.as_deref();
-        self.0.extend_from_slice(&[op.table.number(), u8::from(value.is_some())]);
-        // Keys are bounded by the ids in them, values by 64 KiB: both fit.
-        self.0.extend_from_slice(&u32::try_from(op.key.len()).unwrap_or(u32::MAX).to_be_bytes());
-        self.0.extend_from_slice(&op.key);
-        if let Some(value) = value {
-            self.0.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
-            self.0.extend_from_slice(value);
-        }
+        encode(&mut self.0, op.table, &op.key, op.value.as_deref());
     }
 
     /// Bytes so far.
@@ -91,7 +88,7 @@ impl Journal {
     /// on disk before any record, so that a record is never found behind another turn's header.
     pub(crate) fn begin(file: File, size: u64, generation: u64, first: u64) -> io::Result<Self> {
         let salt = RandomState::new().build_hasher().finish();
-        file.write_all_at(&file_header(generation, first, salt), 0)?;
+        file.write_all_at(&file_header(generation, first, salt, size), 0)?;
         file.sync_data()?;
         Ok(Self { file, size, salt, at: FILE_HEADER, next: first })
     }
@@ -128,14 +125,15 @@ impl Journal {
     }
 }
 
-fn file_header(generation: u64, first: u64, salt: u64) -> [u8; HEADER_LENGTH] {
+fn file_header(generation: u64, first: u64, salt: u64, size: u64) -> [u8; HEADER_LENGTH] {
     let mut header = [0; HEADER_LENGTH];
     header[0..8].copy_from_slice(FILE_MAGIC);
     header[8..16].copy_from_slice(&generation.to_be_bytes());
     header[16..24].copy_from_slice(&first.to_be_bytes());
     header[24..32].copy_from_slice(&salt.to_be_bytes());
-    let crc = crc32fast::hash(&header[..32]);
-    header[32..36].copy_from_slice(&crc.to_be_bytes());
+    header[32..40].copy_from_slice(&size.to_be_bytes());
+    let crc = crc32fast::hash(&header[..40]);
+    header[40..44].copy_from_slice(&crc.to_be_bytes());
     header
 }
 
@@ -147,9 +145,11 @@ fn checksum(salt: u64, header: &[u8], body: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Opens a journal file for writing; makes it, full of zeros and on disk, where it is missing or short.
+/// Opens a journal file for writing; makes it, full of zeros and on disk, where it is missing or short. What it held is in
+/// the trees by now: its header goes, because it would tell another length.
 pub(crate) fn prepare(path: &Path, size: u64) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    file.write_all_at(&[0; HEADER_LENGTH], 0)?;
     let mut at = file.metadata()?.len();
     let zeros = vec![0; 1 << 20];
     while at < size {
@@ -182,11 +182,14 @@ pub(crate) fn read(path: &Path) -> Result<Option<Turn>, StoreError> {
         Err(error) => return Err(StoreError::Unavailable(format!("{} can not be read: {error}", path.display()))),
     };
     let damage = |what: String| StoreError::Corrupt(format!("journal {}: {what}", path.display()));
-    let Some((generation, first, salt)) = read_header(&bytes) else {
+    let Some(Header { generation, first, salt, size }) = read_header(&bytes) else {
         // A file that was prepared and not yet used is all zeros there.
         let is_unused = bytes.iter().take(HEADER_LENGTH).all(|byte| *byte == 0);
         return if is_unused { Ok(None) } else { Err(damage("its header does not read".to_owned())) };
     };
+    if (bytes.len() as u64) < size {
+        return Err(damage(format!("it has {} bytes and had {size}: it was cut", bytes.len())));
+    }
     let mut turn = Turn { path: path.to_owned(), generation, first, records: Vec::new(), torn: false };
     let mut at = FILE_HEADER as usize;
     loop {
@@ -211,11 +214,23 @@ pub(crate) fn read(path: &Path) -> Result<Option<Turn>, StoreError> {
     }
 }
 
-fn read_header(bytes: &[u8]) -> Option<(u64, u64, u64)> {
-    let header = bytes.first_chunk::<HEADER_LENGTH>()?;
-    let number = |at: usize| header.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+struct Header {
+    generation: u64,
+    first: u64,
+    salt: u64,
+    /// How long the file was at least when its turn began; 0 where the header does not tell.
+    size: u64,
+}
+
+fn read_header(bytes: &[u8]) -> Option<Header> {
+    let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     let (generation, first, salt) = (number(8)?, number(16)?, number(24)?);
-    (*header == file_header(generation, first, salt)).then_some((generation, first, salt))
+    if bytes.starts_with(FIRST_FILE_MAGIC) {
+        let (header, crc) = bytes.first_chunk::<FIRST_HEADER_LENGTH>()?.split_last_chunk::<4>()?;
+        return (crc32fast::hash(header).to_be_bytes() == *crc).then_some(Header { generation, first, salt, size: 0 });
+    }
+    let size = number(32)?;
+    bytes.starts_with(&file_header(generation, first, salt, size)).then_some(Header { generation, first, salt, size })
 }
 
 /// The whole record at `at`: its number, its body and where the next begins.
@@ -245,7 +260,19 @@ fn find_record(bytes: &Bytes, salt: u64, from: usize, number: u64) -> Option<usi
     (from..bytes.len()).step_by(ALIGN).find(|at| record_at(bytes, salt, *at).is_some_and(|(found, ..)| found >= number))
 }
 
-fn decode(body: &Bytes) -> Option<Vec<Op>> {
+/// Lays out a write. Keys are bounded by the ids in them, values by 64 KiB: both lengths fit.
+pub(crate) fn encode(to: &mut Vec<u8>, table: Table, key: &[u8], value: Option<&[u8]>) {
+    to.extend_from_slice(&[table.number(), u8::from(value.is_some())]);
+    to.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes());
+    to.extend_from_slice(key);
+    if let Some(value) = value {
+        to.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        to.extend_from_slice(value);
+    }
+}
+
+/// The writes that were laid out one after the other; none where they do not read.
+pub(crate) fn decode(body: &Bytes) -> Option<Vec<Op>> {
     let mut ops = Vec::new();
     let mut rest = body.clone();
     while !rest.is_empty() {
@@ -337,6 +364,33 @@ mod tests {
     fn a_damaged_header_does_not_hide_records() {
         let (_folder, path) = written(&["a"]);
         damage(&path, 10);
+        assert!(matches!(read(&path), Err(StoreError::Corrupt(_))));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_no_torn_end() {
+        let (_folder, path) = written(&["a", "b", "c"]);
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        // Behind all records, between two of them, and within one.
+        for length in [SIZE - 1, FILE_HEADER + 2 * 136, FILE_HEADER + 100] {
+            file.set_len(length).unwrap();
+            let error = read(&path).err().unwrap().to_string();
+            assert!(error.ends_with(&format!("it has {length} bytes and had {SIZE}: it was cut")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_whose_header_tells_no_length_is_read() {
+        let (_folder, path) = written(&["a", "b"]);
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut header = [0; FIRST_HEADER_LENGTH];
+        file.read_exact_at(&mut header, 0).unwrap();
+        header[..8].copy_from_slice(FIRST_FILE_MAGIC);
+        let crc = crc32fast::hash(&header[..32]);
+        header[32..].copy_from_slice(&crc.to_be_bytes());
+        file.write_all_at(&header, 0).unwrap();
+        assert_eq!(keys(&read(&path).unwrap().unwrap()), ["a", "b"]);
+        damage(&path, 20);
         assert!(matches!(read(&path), Err(StoreError::Corrupt(_))));
     }
 

@@ -3,11 +3,11 @@
 //! bytes: otherwise one could tell from the time that a write takes what another has.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, ReadDir};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Fresh {
     since: Instant,
     spans: [HashMap<(TenantId, ContentHash), u32>; 2],
+    /// While a backup is made: what is to be removed when it is done.
+    put_off: Option<HashSet<(TenantId, ContentHash)>>,
 }
 
 impl Fresh {
@@ -42,6 +44,9 @@ impl Fresh {
     }
 
     fn put(&mut self, place: (TenantId, ContentHash)) {
+        if let Some(put_off) = &mut self.put_off {
+            put_off.remove(&place);
+        }
         let [now, _] = self.now();
         *now.entry(place).or_default() += 1;
     }
@@ -70,6 +75,8 @@ pub(crate) struct Blobs {
     incoming: PathBuf,
     next: Arc<AtomicU64>,
     fresh: Arc<Mutex<Fresh>>,
+    /// A backup is done, and what was put off is removed.
+    released: Arc<Condvar>,
     /// Tenants for which nothing is kept any more: they are being removed. Read while something is being kept.
     closed: Arc<RwLock<HashSet<TenantId>>>,
 }
@@ -77,12 +84,13 @@ pub(crate) struct Blobs {
 impl Blobs {
     /// The blobs of the store in `folder`; and how many files a crash left half-written, which are gone now.
     pub(crate) fn open(folder: &Path) -> Result<(Self, u64), StoreError> {
-        let fresh = Fresh { since: Instant::now(), spans: Default::default() };
+        let fresh = Fresh { since: Instant::now(), spans: Default::default(), put_off: None };
         let blobs = Self {
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
             next: Arc::default(),
             fresh: Arc::new(Mutex::new(fresh)),
+            released: Arc::default(),
             closed: Arc::default(),
         };
         let swept = blobs.sweep().map_err(|error| unavailable(&blobs.incoming, &error))?;
@@ -101,11 +109,7 @@ impl Blobs {
     }
 
     fn path(&self, tenant: &TenantId, hash: ContentHash) -> (PathBuf, PathBuf) {
-        let name = hash.to_string();
-        // 256 folders per tenant: a folder with a million files is slow to list and to back up.
-        let folder = self.blobs.join(tenant.as_str()).join(name.get(..2).unwrap_or_default());
-        let file = folder.join(name);
-        (folder, file)
+        blob_path(&self.blobs, tenant, hash)
     }
 
     /// Keeps bytes; blocks until they are on disk.
@@ -182,11 +186,12 @@ impl Blobs {
         // Held until the file is removed: whoever puts it from here on finds it gone, and writes it. And what was referred
         // to while we waited for the lock is readable by now.
         let mut fresh = self.fresh();
-        if fresh.awaits(&(tenant.clone(), hash)) {
+        // A backup may want it, and the note of it stays.
+        if fresh.put_off.is_some() || fresh.awaits(&(tenant.clone(), hash)) {
             return Ok(false);
         }
         if !is_used()? {
-            self.delete(tenant, hash)?;
+            self.remove(tenant, hash)?;
         }
         drop(fresh);
         Ok(true)
@@ -202,8 +207,11 @@ impl Blobs {
         self.closed.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
-    /// Removes everything of a tenant that was closed.
+    /// Removes everything of a tenant that was closed; waits for a backup that is being made, which may want it.
     pub(crate) fn remove_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let released = self.released.wait_while(self.fresh(), |fresh| fresh.put_off.is_some());
+        // One that begins from here on begins with nothing left that refers to any of it.
+        drop(released.unwrap_or_else(PoisonError::into_inner));
         let folder = self.blobs.join(tenant.as_str());
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(&folder, &error)),
@@ -212,14 +220,125 @@ impl Blobs {
         sync_folder(&self.blobs).map_err(|error| unavailable(&self.blobs, &error))
     }
 
-    /// Removes what is kept under a hash.
+    /// Removes what is kept under a hash; while a backup is made, when that is done.
     pub(crate) fn delete(&self, tenant: &TenantId, hash: ContentHash) -> Result<(), StoreError> {
+        if let Some(put_off) = &mut self.fresh().put_off {
+            put_off.insert((tenant.clone(), hash));
+            return Ok(());
+        }
+        self.remove(tenant, hash)
+    }
+
+    fn remove(&self, tenant: &TenantId, hash: ContentHash) -> Result<(), StoreError> {
         let (_, file) = self.path(tenant, hash);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(&file, &error)),
             _ => Ok(()),
         }
     }
+
+    /// Keeps all blobs where they are until the answer is dropped. What a crash keeps from being removed then stays.
+    pub(crate) fn hold(&self) -> Holding {
+        self.fresh().put_off.get_or_insert_default();
+        Holding(self.clone())
+    }
+
+    /// A file for the meantime, which nobody else finds.
+    pub(crate) fn nameless_file(&self) -> Result<File, StoreError> {
+        let aside = self.incoming.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let made = OpenOptions::new().read(true).write(true).create_new(true).open(&aside);
+        let file = made.map_err(|error| unavailable(&aside, &error))?;
+        fs::remove_file(&aside).map_err(|error| unavailable(&aside, &error))?;
+        Ok(file)
+    }
+
+    /// All that are there now, one by one.
+    pub(crate) fn listing(&self) -> Listing {
+        Listing { top: self.blobs.clone(), open: Vec::new(), begun: false }
+    }
+}
+
+/// While it is there, no blob is removed.
+pub(crate) struct Holding(Blobs);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let mut fresh = self.0.fresh();
+        // Under the lock, as ever: whoever puts one of them again finds it gone, and writes it.
+        for (tenant, hash) in fresh.put_off.take().unwrap_or_default() {
+            if let Err(error) = self.0.remove(&tenant, hash) {
+                tracing::warn!(%error, "a blob that nobody needs any more is still there");
+            }
+        }
+        drop(fresh);
+        self.0.released.notify_all();
+    }
+}
+
+/// Walks over the folders. Gives each blob's tenant, hash and file, by no order; what is no blob is passed over, and so is
+/// what has gone meanwhile.
+pub(crate) struct Listing {
+    top: PathBuf,
+    open: Vec<ReadDir>,
+    begun: bool,
+}
+
+impl Listing {
+    fn step(&mut self) -> io::Result<Option<(TenantId, ContentHash, File)>> {
+        if !self.begun {
+            self.begun = true;
+            self.enter(&self.top.clone())?;
+        }
+        while let Some(folder) = self.open.last_mut() {
+            let Some(entry) = folder.next().transpose()? else {
+                self.open.pop();
+                continue;
+            };
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                self.enter(&path)?;
+            } else if let Some((tenant, hash)) = blob_at(&self.top, &path) {
+                match File::open(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    opened => return Ok(Some((tenant, hash, opened?))),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, folder: &Path) -> io::Result<()> {
+        match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => self.open.push(opened?),
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<(TenantId, ContentHash, File), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().map_err(|error| unavailable(&self.top, &error)).transpose()
+    }
+}
+
+/// The folder and the file of a blob.
+pub(crate) fn blob_path(blobs: &Path, tenant: &TenantId, hash: ContentHash) -> (PathBuf, PathBuf) {
+    let name = hash.to_string();
+    // 256 folders per tenant: a folder with a million files is slow to list and to back up.
+    let folder = blobs.join(tenant.as_str()).join(name.get(..2).unwrap_or_default());
+    let file = folder.join(name);
+    (folder, file)
+}
+
+/// The blob whose file this is.
+fn blob_at(blobs: &Path, path: &Path) -> Option<(TenantId, ContentHash)> {
+    let mut names = path.strip_prefix(blobs).ok()?.iter().map(|name| name.to_str());
+    let tenant: TenantId = names.next()??.parse().ok()?;
+    let hash: ContentHash = names.nth(1)??.parse().ok()?;
+    (blob_path(blobs, &tenant, hash).1 == path).then_some((tenant, hash))
 }
 
 /// Makes the names from `folder` up to `top` durable.

@@ -42,8 +42,10 @@
 //! First the door is closed, then it is emptied in pieces (the module `remove`): nobody sees half of it, nobody waits for
 //! all of it, and a crash in between is made good by the next start. Blobs with a text that others may have are counted by
 //! who refers to them.
+mod backup;
 mod batch;
 mod blobs;
+mod examine;
 mod idempotency;
 mod journal;
 mod lists;
@@ -54,14 +56,18 @@ mod queue;
 mod record;
 mod remove;
 mod resolve;
+mod restore;
 mod settle;
 mod sled_store;
 mod table;
 mod view;
 mod writer;
 
+pub use backup::{BackupPiece, BackupPieces};
+pub use examine::Examined;
 pub use idempotency::{IdempotencyRecord, KeptAnswer, MAX_KEPT_ANSWER, Made};
 pub use open::{OpenReport, StoreOptions};
+pub use restore::Restore;
 pub use sled_store::SledStore;
 
 use bytes::Bytes;
@@ -562,4 +568,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether a small write reaches the disk now.
     fn check_writable(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The form of what is kept, as a backup of it must say.
+    fn schema(&self) -> u32;
+
+    /// Begins a backup of everything that all tenants have, while batches go on: as it is at one moment while the records are
+    /// taken, and no earlier than now. Only one can be under way; another is [`StoreError::Refused`].
+    fn backup(&self) -> BoxFuture<'_, Result<BackupPieces, StoreError>>;
 }

@@ -21,7 +21,7 @@ use crate::view::{Trees, View, guarded};
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The form of the whole store: which trees there are and what their keys and records look like.
-const SCHEMA: u32 = 3;
+pub(crate) const SCHEMA: u32 = 3;
 /// The forms before it, which are brought into the present one.
 const FIRST_SCHEMA: u32 = 1;
 const SECOND_SCHEMA: u32 = 2;
@@ -65,14 +65,15 @@ pub struct OpenReport {
     pub finished_removals: u64,
     /// Runs whose logs' removal a crash had interrupted, and whose logs are gone now.
     pub finished_logs: u64,
+    /// The store was in the form of an earlier version, with this schema, and was brought into the present one.
+    pub migrated_from: Option<u32>,
 }
 
 impl OpenReport {
     /// The last stop was a clean one.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let Self { created: _, replayed_groups, dropped_torn_group, swept_files, finished_removals, finished_logs } =
-            self;
+        let Self { replayed_groups, dropped_torn_group, swept_files, finished_removals, finished_logs, .. } = self;
         !dropped_torn_group && replayed_groups + swept_files + finished_removals + finished_logs == 0
     }
 }
@@ -81,6 +82,9 @@ impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.created {
             return f.write_str("a new store");
+        }
+        if let Some(schema) = self.migrated_from {
+            write!(f, "the store was brought from schema {schema} to {SCHEMA}; ")?;
         }
         if self.is_clean() {
             return f.write_str("the store was closed cleanly");
@@ -111,6 +115,8 @@ pub(crate) struct Opened {
     pub(crate) generation: u64,
     /// The other journal file; not prepared yet.
     pub(crate) spare: PathBuf,
+    /// The number of the last record of the journal; the trees hold it.
+    pub(crate) last: u64,
     pub(crate) report: OpenReport,
     /// The tenants whose removal is under way.
     pub(crate) closed: Vec<TenantId>,
@@ -121,8 +127,9 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     let failed = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
     let journals = folder.join("journal");
     fs::create_dir_all(&journals).map_err(failed)?;
-    let (blobs, swept_files) = Blobs::open(folder)?;
     let (disk, trees, found) = open_trees(&folder.join("tree"), options.reserve_bytes)?;
+    // Behind the lock of the trees: files that another process is about to write must not be swept.
+    let (blobs, swept_files) = Blobs::open(folder)?;
 
     let turns = read_turns(&journals)?;
     let mut report = OpenReport { created: found == Form::None, swept_files, ..OpenReport::default() };
@@ -133,6 +140,7 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
         if found == Form::First {
             migrate::from_first(&view)?;
         }
+        report.migrated_from = Some(if found == Form::First { FIRST_SCHEMA } else { SECOND_SCHEMA });
         migrate::from_second(&view)?;
         disk.sync()?;
         disk.note_schema(SCHEMA)?;
@@ -149,7 +157,7 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Store
     for folder in [&journals, folder] {
         sync_folder(folder).map_err(failed)?;
     }
-    Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), report, closed })
+    Ok(Opened { view, disk, blobs, journal, generation, spare: journals.join("1"), last, report, closed })
 }
 
 /// Opens sled. It lets go of its lock on threads of its own, a moment after the last handle of a store is dropped: whoever
@@ -158,9 +166,10 @@ fn open_db(config: &sled::Config, what: &str) -> Result<sled::Db, StoreError> {
     let begun = Instant::now();
     loop {
         match guarded(what, || config.open()) {
-            Err(StoreError::Unavailable(reason))
-                if reason.contains("could not acquire lock") && begun.elapsed() < LOCK_PATIENCE =>
-            {
+            Err(StoreError::Unavailable(reason)) if reason.contains("could not acquire lock") => {
+                if begun.elapsed() >= LOCK_PATIENCE {
+                    return Err(StoreError::Unavailable(format!("{what} is open in another process")));
+                }
                 std::thread::sleep(Duration::from_millis(5));
             }
             opened => return opened,
@@ -169,20 +178,45 @@ fn open_db(config: &sled::Config, what: &str) -> Result<sled::Db, StoreError> {
 }
 
 fn open_trees(folder: &Path, reserve_bytes: u64) -> Result<(Disk, Trees, Form), StoreError> {
+    let (db, meta) = open_meta(folder)?;
+    let found = check_schema(&meta)?;
+    let (disk, trees) = open_tables(folder, db, meta, reserve_bytes)?;
+    if found == Form::None {
+        disk.note_schema(SCHEMA)?;
+    }
+    Ok((disk, trees, found))
+}
+
+/// Makes trees in which nothing is kept yet, as those of a store of this schema.
+pub(crate) fn make_trees(folder: &Path, schema: u32) -> Result<(Disk, Trees), StoreError> {
+    if !(FIRST_SCHEMA..=SCHEMA).contains(&schema) {
+        return Err(StoreError::Refused(format!(
+            "it is of a store of schema {schema}; this program reads {FIRST_SCHEMA} to {SCHEMA}"
+        )));
+    }
+    let (db, meta) = open_meta(folder)?;
+    if check_schema(&meta)? != Form::None {
+        return Err(StoreError::Refused(format!("{} holds a store already", folder.display())));
+    }
+    let (disk, trees) = open_tables(folder, db, meta, 0)?;
+    disk.note_schema(schema)?;
+    Ok((disk, trees))
+}
+
+fn open_meta(folder: &Path) -> Result<(sled::Db, sled::Tree), StoreError> {
     let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(TIDY_MS));
     let what = folder.display().to_string();
     let db = open_db(&config, &what)?;
     let meta = guarded("meta", || db.open_tree("meta"))?;
-    let found = check_schema(&meta)?;
+    Ok((db, meta))
+}
+
+fn open_tables(folder: &Path, db: sled::Db, meta: sled::Tree, reserve: u64) -> Result<(Disk, Trees), StoreError> {
     let mut trees = BTreeMap::new();
     for table in Table::ALL {
         trees.insert(table, guarded(table.name(), || db.open_tree(table.name()))?);
     }
-    let disk = Disk::new(db, meta, folder, reserve_bytes)?;
-    if found == Form::None {
-        disk.note_schema(SCHEMA)?;
-    }
-    Ok((disk, Trees::new(trees), found))
+    Ok((Disk::new(db, meta, folder, reserve)?, Trees::new(trees)))
 }
 
 /// What form the store has.

@@ -4,6 +4,10 @@
 //! calls the order of writes. So the line can not make a caller wait before it lets them in; a caller waits for the
 //! acknowledgement instead, and every caller that does has one batch in line. The bound is for those who do not: past it
 //! a batch is refused, and nothing of it is written.
+//!
+//! A group is what stood in line when the writer came: it never waits for a group to fill. So sharing a sync delays nobody
+//! longer than the group that is being written takes, and those that stand before it in line; and a group ends at
+//! [`LARGEST_GROUP`], which is some milliseconds of a disk's time.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -112,4 +116,37 @@ impl Queue {
 /// What a batch is told that came too late.
 pub(crate) fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::Op;
+    use crate::table::Table;
+
+    fn of(bytes: usize) -> Prepared {
+        let value = Some(Bytes::from(vec![0; bytes]));
+        Prepared::of_ops(vec![Op { table: Table::State, key: Bytes::new(), value }])
+    }
+
+    fn taken(queue: &Queue) -> usize {
+        let Taken::Group(group) = queue.take(Duration::from_secs(3600)) else { panic!("nothing is in line") };
+        group.len()
+    }
+
+    #[test]
+    fn whoever_is_in_line_is_taken_at_once_and_a_group_does_not_grow_for_ever() {
+        let (queue, begun) = (Queue::default(), Instant::now());
+        let _alone = queue.push(of(10)).unwrap();
+        assert_eq!(taken(&queue), 1);
+        let _many: Vec<_> = (0..100).map(|_| queue.push(of(LARGEST_GROUP / 8)).unwrap()).collect();
+        let groups: Vec<usize> = (0..13).map(|_| taken(&queue)).collect();
+        assert_eq!((groups.iter().max(), groups.iter().sum::<usize>()), (Some(&8), 100));
+        // An hour was offered for more to come.
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
 }

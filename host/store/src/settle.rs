@@ -15,7 +15,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::StoreError;
+use crate::backup::Follower;
 use crate::journal;
 use crate::record::Joined;
 use crate::view::{Layer, View, guarded};
@@ -98,12 +101,25 @@ impl Disk {
         let stat = rustix::fs::statvfs(&self.folder)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.folder.display())))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= self.reserve_bytes {
+        if free < self.reserve_bytes {
+            return Err(StoreError::Unavailable(format!(
+                "{} has {free} bytes free, and writing needs {}",
+                self.folder.display(),
+                self.reserve_bytes
+            )));
+        }
+        self.may_grow()
+    }
+
+    /// To the trees, a bound on the size of this process's files is a full disk like any other.
+    fn may_grow(&self) -> Result<(), StoreError> {
+        let Some(bound) = getrlimit(Resource::Fsize).current else { return Ok(()) };
+        let length = self.file.metadata().map_err(|error| StoreError::Unavailable(error.to_string()))?.len();
+        if bound.saturating_sub(length) >= self.reserve_bytes {
             return Ok(());
         }
         Err(StoreError::Unavailable(format!(
-            "{} has {free} bytes free, and writing needs {}",
-            self.folder.display(),
+            "the trees have {length} bytes, this process may write files of {bound}, and writing needs {} more",
             self.reserve_bytes
         )))
     }
@@ -121,6 +137,8 @@ pub(crate) struct Settler {
     pub(crate) view: Arc<View>,
     pub(crate) disk: Disk,
     pub(crate) trouble: Trouble,
+    /// Whoever makes a backup now.
+    pub(crate) follower: Follower,
     pub(crate) journal_bytes: u64,
     /// Files whose turn is over; ends when the writer has.
     pub(crate) jobs: Receiver<Job>,
@@ -143,7 +161,6 @@ impl Settler {
                 continue;
             }
             drop(layer);
-            self.view.settled();
             if self.insist(|| restore_size(&file, self.journal_bytes)).is_some() {
                 let _ = self.free.send(file);
             }
@@ -151,9 +168,27 @@ impl Settler {
     }
 
     fn settle(&self, layer: &Layer, last: u64) -> Result<(), StoreError> {
-        self.disk.has_room()?;
-        self.view.trees().apply(Joined::new(layer.iter()))?;
-        self.disk.note_settled(last)
+        // Held until readers see the trees: a backup does not begin between the two.
+        let mut follower = self.follower.lock();
+        let room = self.disk.has_room();
+        if let (Err(reason), Some(following)) = (&room, follower.as_mut()) {
+            // What it has set down is the first that can go.
+            following.fail(format!("no room is left for the writes since the backup began: {reason}"));
+        }
+        room?;
+        match follower.as_mut() {
+            None => self.view.trees().apply(Joined::new(layer.iter()))?,
+            Some(following) => {
+                following.write(layer);
+                self.view.trees().apply(layer.iter().map(|(table, key, value)| (table, key.clone(), value.clone())))?;
+            }
+        }
+        self.disk.note_settled(last)?;
+        self.view.settled();
+        if let Some(following) = follower.as_mut() {
+            following.settled(last);
+        }
+        Ok(())
     }
 
     /// Tries until it works or the store is closed.

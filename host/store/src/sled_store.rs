@@ -15,9 +15,10 @@ use vivarium_domain::{
     PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Team, Tenant, TenantId, Timestamp,
 };
 
+use crate::backup::{Backup, BackupPieces, Follower, Source};
 use crate::batch::{Prepared, from_json, prepare};
 use crate::blobs::Blobs;
-use crate::open::{self, OpenReport, Opened, StoreOptions};
+use crate::open::{self, OpenReport, Opened, SCHEMA, StoreOptions};
 use crate::places::Head;
 use crate::queue::{Queue, closed};
 use crate::remove::{Removals, Remover, closed_tenants};
@@ -34,12 +35,13 @@ use crate::{AgentFilter, Batch, EndedFilter, IdempotencyRecord, Page, RunFilter,
 pub struct SledStore {
     pub(crate) queue: Arc<Queue>,
     pub(crate) view: Arc<View>,
-    blobs: Blobs,
+    pub(crate) blobs: Blobs,
     /// Of sessions.
     pub(crate) removals: Arc<Removals>,
     /// Of logs.
     pub(crate) log_removals: Arc<Removals>,
     trouble: Trouble,
+    follower: Follower,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
     settler: Option<JoinHandle<()>>,
@@ -74,10 +76,11 @@ impl SledStore {
     }
 
     fn start(opened: Opened, options: StoreOptions) -> Result<Self, StoreError> {
-        let Opened { view, disk, blobs, journal, generation, spare, closed, .. } = opened;
+        let Opened { view, disk, blobs, journal, generation, spare, last, closed, .. } = opened;
         let journal_bytes = options.journal_bytes;
         let view = Arc::new(view);
-        let (queue, counters, trouble) = (Arc::new(Queue::default()), Arc::default(), Trouble::default());
+        let (queue, counters, trouble) = (Arc::new(Queue::default()), Arc::new(Counters::at(last)), Trouble::default());
+        let follower = Follower::default();
         let (jobs, jobs_taken) = mpsc::channel();
         let (free, free_taken) = mpsc::channel();
         let (closing, is_closing) = mpsc::channel();
@@ -85,6 +88,7 @@ impl SledStore {
             view: Arc::clone(&view),
             disk,
             trouble: trouble.clone(),
+            follower: follower.clone(),
             journal_bytes,
             jobs: jobs_taken,
             free,
@@ -100,6 +104,7 @@ impl SledStore {
             jobs,
             free: free_taken,
             trouble: trouble.clone(),
+            follower: follower.clone(),
             counters: Arc::clone(&counters),
             closed: closed.iter().map(|tenant| Key::of(tenant).into_bytes()).collect(),
         };
@@ -112,6 +117,7 @@ impl SledStore {
             removals: Arc::default(),
             log_removals: Arc::default(),
             trouble,
+            follower,
             counters,
             writer: Some(writer),
             settler: Some(settler),
@@ -466,6 +472,22 @@ impl Store for SledStore {
             self.trouble.get().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
         }
         .boxed()
+    }
+
+    fn schema(&self) -> u32 {
+        SCHEMA
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<BackupPieces, StoreError>> {
+        let source = Source {
+            view: Arc::clone(&self.view),
+            queue: Arc::clone(&self.queue),
+            blobs: self.blobs.clone(),
+            counters: Arc::clone(&self.counters),
+            trouble: self.trouble.clone(),
+            follower: self.follower.clone(),
+        };
+        aside(move || Ok(Box::new(Backup::begin(source)?) as BackupPieces)).boxed()
     }
 }
 

@@ -218,9 +218,14 @@ impl View {
         value.map(|value| self.open(&layers, table, key, &value)).transpose()
     }
 
+    /// A record as it is stored, whole or not.
+    pub(crate) fn stored_value(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.raw(&self.read(), table, key)
+    }
+
     /// Whether there is such a record, whole or not.
     pub(crate) fn contains(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.raw(&self.read(), table, key)?.is_some())
+        Ok(self.stored_value(table, key)?.is_some())
     }
 
     /// Up to `limit` records of a range (at most [`PIECE`]), as key and payload.
@@ -266,6 +271,22 @@ impl View {
         Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// The same, forward, with each record read by itself: one that is damaged does not hide the others.
+    pub(crate) fn walk_damaged(
+        &self,
+        table: Table,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Vec<MaybeDamaged>, StoreError> {
+        let layers = self.read();
+        let found = self.raw_range(&layers, table, range, Direction::Forward, limit)?;
+        let opened = found.into_iter().map(|(key, value)| {
+            let payload = self.open(&layers, table, &key, &value);
+            (key, payload)
+        });
+        Ok(opened.collect())
+    }
+
     fn walk_layers(
         &self,
         layers: &Layers,
@@ -307,6 +328,9 @@ impl View {
         })
     }
 }
+
+/// A record's key, and its payload if that can be read.
+pub(crate) type MaybeDamaged = (Bytes, Result<Bytes, StoreError>);
 
 type Stored = sled::Result<(Bytes, Option<Bytes>)>;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::StoreError;
+use crate::backup::Follower;
 use crate::blobs::Blobs;
 use crate::journal::{Journal, Record};
 use crate::queue::{Entry, Queue, Taken};
@@ -24,11 +25,20 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How often a writer that waits for a journal file looks whether it waits in vain.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How much was written, for a bench and for the tests of group commit.
+/// How much was written, for backups, a bench and the tests of group commit.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// The number of the last record of the journal that readers see, or are just about to.
+    pub(crate) last: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) groups: AtomicU64,
+}
+
+impl Counters {
+    /// Of a journal that goes on after this record.
+    pub(crate) fn at(last: u64) -> Self {
+        Self { last: last.into(), ..Self::default() }
+    }
 }
 
 /// The thread's belongings.
@@ -42,6 +52,7 @@ pub(crate) struct Writer {
     pub(crate) jobs: Sender<Job>,
     pub(crate) free: Receiver<File>,
     pub(crate) trouble: Trouble,
+    pub(crate) follower: Follower,
     pub(crate) counters: Arc<Counters>,
     /// The tenants whose removal was under way when the store was opened, as keys.
     pub(crate) closed: HashSet<Bytes>,
@@ -55,8 +66,13 @@ impl Writer {
         let mut resolver = Resolver::new(&view, std::mem::take(&mut self.closed));
         loop {
             match queue.take(QUIET) {
-                Taken::Group(group) => self.write(&mut resolver, group),
-                Taken::Idle => self.settle_if_quiet(),
+                Taken::Group(group) => {
+                    self.write(&mut resolver, group);
+                    if self.follower.wants_turn() {
+                        self.turn_if_free();
+                    }
+                }
+                Taken::Idle => self.turn_if_free(),
                 Taken::Closed => break,
             }
         }
@@ -82,6 +98,7 @@ impl Writer {
         }
         let written = if answers.iter().any(|(_, resolved)| resolved.is_ok()) { self.append(record) } else { Ok(()) };
         if written.is_ok() {
+            self.counters.last.store(self.journal.next() - 1, Ordering::SeqCst);
             self.view.publish(ops.into_iter());
             self.blobs.referred(&resolver.published());
             self.counters.batches.fetch_add(answers.len() as u64, Ordering::Relaxed);
@@ -135,7 +152,8 @@ impl Writer {
         self.jobs.send(job).map_err(|_| "the store is closed".to_owned())
     }
 
-    fn settle_if_quiet(&mut self) {
+    /// Has what the journal holds brought into the trees, if that can be begun at once.
+    fn turn_if_free(&mut self) {
         if self.view.is_settled() {
             return;
         }

@@ -35,7 +35,7 @@ pub(super) struct Changed {
 
 impl KeptSession {
     /// The lists that it stands in, and its place there.
-    fn places(&self) -> impl Iterator<Item = (Option<AgentId>, u64)> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Option<AgentId>, u64)> {
         let with_agent = self.session.agent_id.zip(self.agent_place).map(|(agent, place)| (Some(agent), place));
         std::iter::once((None, self.place)).chain(with_agent)
     }

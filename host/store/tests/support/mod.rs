@@ -1,6 +1,8 @@
 //! What the store's tests share: records to write, and a store in a folder that goes away.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod steps;
+
 use bytes::Bytes;
 use vivarium_domain::{
     Agent, AgentConfig, AgentId, ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, Session,
@@ -55,7 +57,7 @@ pub(crate) fn message(run_id: RunId, second: i64, text: &str) -> SessionMessage 
 }
 
 pub(crate) fn event(seq: u64) -> Bytes {
-    Bytes::from(format!("{{\"seq\":{seq},\"type\":\"step\",\"message\":\"number {seq}\"}}"))
+    Bytes::from(format!("{{\"seq\":{seq},\"at\":\"{}\",\"type\":\"step\",\"message\":\"number {seq}\"}}", at(0)))
 }
 
 pub(crate) fn events(run: RunId, numbers: std::ops::RangeInclusive<u64>) -> Write {

@@ -34,14 +34,16 @@ use std::time::Duration;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use vivarium_agents::Agents;
 use vivarium_attachments::Attachments;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
-use vivarium_store::Store;
+use vivarium_store::{Store, StoreError};
 
 pub use assisters::answer_json;
 pub use auth::{hash_key, new_key};
@@ -58,6 +60,12 @@ use openapi::Reference;
 /// Why the host can not serve now, in sentences; empty: it can.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
 
+/// A backup as it is made; one that breaks off ends with an error.
+pub type BackupStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// Begins a backup; [`StoreError::Refused`] where one is under way.
+pub type Backups = Arc<dyn Fn() -> BoxFuture<'static, Result<BackupStream, StoreError>> + Send + Sync>;
+
 /// What the HTTP face is wired to.
 pub struct ApiConfig {
     /// Starts, follows and ends runs.
@@ -72,6 +80,8 @@ pub struct ApiConfig {
     pub store: Arc<dyn Store>,
     /// Asked by `/readyz`.
     pub readiness: Readiness,
+    /// Makes backups.
+    pub backups: Backups,
     /// When it is cancelled, open streams end with an error event. To be cancelled once the runs are drained.
     pub shutdown: CancellationToken,
     /// What each tier may do in a minute.
@@ -106,6 +116,7 @@ struct Inner {
     store: Arc<dyn Store>,
     auth: Auth,
     readiness: Readiness,
+    backups: Backups,
     shutdown: CancellationToken,
     max_body_bytes: usize,
     body_timeout: Duration,
@@ -122,6 +133,7 @@ impl ApiState {
             registry,
             store,
             readiness,
+            backups,
             shutdown,
             limits,
             agent_hub_requests_per_minute,
@@ -144,6 +156,7 @@ impl ApiState {
             store,
             auth,
             readiness,
+            backups,
             shutdown,
             max_body_bytes,
             body_timeout,

@@ -1,6 +1,7 @@
 //! The native dialect: the host's health, and runs as they are, with the whole of their logs.
 
 mod agents;
+mod backup;
 mod corpora;
 mod events;
 mod export;
@@ -44,6 +45,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::approve))
         .routes(routes!(keys::revoke))
         .routes(routes!(tenants::delete))
+        .routes(routes!(backup::make))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(secrets::list))

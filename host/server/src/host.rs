@@ -1,6 +1,6 @@
 //! The wiring: each room is made once, and given what it may know.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use vivarium_runs::{Runs, RunsConfig};
 use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_store::{SledStore, Store, StoreError};
 
+use crate::archive::ArchiveError;
+use crate::backup::backups;
 use crate::config::Config;
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
@@ -76,6 +78,17 @@ pub enum StartError {
     /// An exception for a private address is none.
     #[error("dangerously_allow_private_addresses: {0}")]
     Exception(#[from] PolicyError),
+    /// A backup can not be made there.
+    #[error("{file}: {reason}")]
+    Backup {
+        /// Where.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A backup was not made.
+    #[error("the backup was not made: {0}")]
+    Archive(#[from] ArchiveError),
     /// A part of start-up broke off.
     #[error("start-up broke off: {0}")]
     BrokeOff(String),
@@ -161,6 +174,7 @@ impl Host {
             attachments: Attachments::new(egress, exceptions, shared.documents),
             registry: registry.clone(),
             store: Arc::clone(&store),
+            backups: backups(config, &store),
             readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
             shutdown: shutdown.clone(),
             limits: config.limits,
@@ -221,7 +235,7 @@ impl Host {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -265,7 +279,7 @@ fn exceptions(config: &Config) -> Result<Vec<HostPort>, StartError> {
 
 fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig {
-        workspaces: config.data.join("workspaces"),
+        workspaces: workspaces(config),
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,
         max_versions: MAX_VERSIONS,
@@ -277,13 +291,38 @@ fn registry_config(config: &Config) -> RegistryConfig {
     }
 }
 
+/// The folder of the sessions' files.
+pub(crate) fn workspaces(config: &Config) -> PathBuf {
+    config.data.join("workspaces")
+}
+
+/// The variable that holds the key of the secrets in place of a file.
+pub(crate) const SECRETS_KEY: &str = "VIVARIUM_SECRETS_KEY";
+
+/// The key of the secrets as the environment has it.
+pub(crate) fn secrets_key_text() -> Option<String> {
+    std::env::var(SECRETS_KEY).ok().filter(|text| !text.is_empty())
+}
+
+/// The file of the key of the secrets.
+pub(crate) fn secrets_key_file(config: &Config) -> PathBuf {
+    config.secrets_key_file.clone().unwrap_or_else(|| config.data.join("secrets.key"))
+}
+
+/// Where the key of the secrets is, for a person.
+pub(crate) fn secrets_key_place(config: &Config) -> String {
+    match secrets_key_text() {
+        Some(_) => SECRETS_KEY.to_owned(),
+        None => secrets_key_file(config).display().to_string(),
+    }
+}
+
 /// The key of the secrets, from the environment or from its file, which is made where it is not there.
 fn vault(config: &Config) -> Result<Vault, StartError> {
-    if let Some(text) = std::env::var("VIVARIUM_SECRETS_KEY").ok().filter(|text| !text.is_empty()) {
-        return Ok(Vault::from_text(&text)?);
+    match secrets_key_text() {
+        Some(text) => Ok(Vault::from_text(&text)?),
+        None => Ok(Vault::from_file(&secrets_key_file(config))?),
     }
-    let file = config.secrets_key_file.clone().unwrap_or_else(|| config.data.join("secrets.key"));
-    Ok(Vault::from_file(&file)?)
 }
 
 /// The store and the registry of a data folder that no server has open. Nothing can be run with them.

@@ -1,20 +1,28 @@
 //! The host as a whole: configuration, wiring, start and stop. The binary `vivarium` is a thin command line over this;
 //! tests and benches can start a host in their own process with [`Host::build`] and [`Server::bind`].
 
+mod archive;
+mod backup;
 mod contexts;
 mod corpus;
 mod deliveries;
+mod doctor;
 mod host;
 mod keys;
 mod plugins;
+mod restore;
 mod server;
 mod sweep;
 mod tenants;
 
 pub mod config;
 
+pub use archive::{ArchiveError, Manifest, Part};
+pub use backup::{Aside, back_up};
 pub use corpus::CorpusProgress;
+pub use doctor::{Check, Level, examine};
 pub use host::{Host, StartError, reseal};
 pub use keys::{FirstKey, Keys, default_tenant};
+pub use restore::{RestoreError, restore};
 pub use server::{Server, Stopped};
 pub use tenants::delete_tenant;

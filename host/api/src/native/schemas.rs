@@ -5,6 +5,12 @@ use vivarium_domain::Session;
 
 use super::sessions::MessageJson;
 
+/// A tar, byte for byte.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "it is written piece by piece")]
+pub(super) struct Tar(Vec<u8>);
+
 /// A whole conversation.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is written piece by piece")]

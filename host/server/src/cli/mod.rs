@@ -1,7 +1,9 @@
 //! What a person types. Results go to standard output, everything else to standard error; 0 is done, 1 failed, 2 wrong
 //! use.
 
+mod backup;
 mod compile;
+mod doctor;
 mod keys;
 mod plugin;
 mod remote;
@@ -43,6 +45,12 @@ enum Command {
     /// Tenants of a data folder that no server has open.
     #[command(subcommand)]
     Tenant(keys::Tenants),
+    /// Make a backup of all that a running server keeps, as one file.
+    Backup(backup::Backup),
+    /// Put a backup into a data folder that has no store.
+    Restore(backup::RestoreBackup),
+    /// Look for damage in a data folder that no server has open, and say what to do.
+    Doctor(doctor::Doctor),
     /// Compile a component for a server, which calls this.
     #[command(hide = true)]
     CompileComponent(compile::CompileComponent),
@@ -105,6 +113,9 @@ impl Cli {
             Command::Plugin(plugin) => plugin.run().await,
             Command::Secret(secret) => secret.run().await,
             Command::CompileComponent(compile) => return ExitCode::from(compile.run()),
+            Command::Backup(backup) => backup.run().await,
+            Command::Restore(restore) => restore.run().await,
+            Command::Doctor(doctor) => doctor.run().await,
             Command::Key(key) => key.run().await,
             Command::Tenant(tenant) => tenant.run().await,
         };

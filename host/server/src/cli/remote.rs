@@ -1,7 +1,7 @@
 //! A running server, as the command line talks to it: over its own HTTP API, with a key.
 
 use clap::Args;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -34,18 +34,27 @@ impl Remote {
 
     /// Sends a request; what the server refuses is told in its words. Null where the answer has no body.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        json(self.answer(request).await?).await
+    }
+
+    /// The same, with the answer before its body is read.
+    pub(super) async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let answered = request.send().await.map_err(|error| {
             Failure::Failed(format!("{} does not answer ({error}); `vivarium serve` starts a server", self.url))
         })?;
         let status = answered.status();
-        let body = answered.bytes().await.map_err(Failure::failed)?;
-        let json: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
         if status.is_success() {
-            return Ok(json);
+            return Ok(answered);
         }
+        let json = json(answered).await?;
         let message = json.pointer("/error/message").and_then(Value::as_str).unwrap_or("the server gives no reason");
         Err(Failure::Failed(format!("{message} (HTTP {})", status.as_u16())))
     }
+}
+
+async fn json(answered: Response) -> Result<Value, Failure> {
+    let body = answered.bytes().await.map_err(Failure::failed)?;
+    Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() })
 }
 
 /// A text of an answer; empty where it is not there.

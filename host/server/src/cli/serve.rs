@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::ExposeSecret as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vivarium::config::{Config, Flags};
 use vivarium::{FirstKey, Host, Server, Stopped};
@@ -38,6 +38,7 @@ impl Serve {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
         }
         raise_open_files();
+        let _heard = survive_large_files()?;
         let mut stop = Signals::listen()?;
         let server = Server::bind(&config)
             .await
@@ -63,6 +64,12 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }) {
         tracing::warn!(%error, current = now.current, "the bound on open files can not be raised");
     }
+}
+
+/// Where the system bounds the size of files, a write beyond it is an error like that of a full disk, and not the end of the
+/// process, which it is to whoever does not listen for the signal.
+fn survive_large_files() -> std::io::Result<Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 
 /// The first signal stops the server in good order, the second at once.

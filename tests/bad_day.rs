@@ -114,3 +114,73 @@ async fn two_messages_to_one_session_at_once_wait_for_each_other() {
     let said = last["messages"].to_string();
     assert!(said.contains("two") && said.contains("three"), "the later one saw the earlier one's message: {said}");
 }
+
+/// An agent with a prompt of 800 kB: twice that in the journal, once as what it is and once as its first version.
+fn large_agent(number: u32) -> Value {
+    json!({"name": format!("large {number}"), "mode": "chat", "prompt": "𝄞".repeat(199_999)})
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_to_the_client_and_the_host_goes_on_when_there_is_room() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let host = Host::builder().start().await;
+    // A bound on the size of files is a full disk, as far as a process without rights of its own can have one.
+    let bound = |bytes: Option<u64>| {
+        let pid = Pid::from_raw(i32::try_from(host.pid()).unwrap());
+        let before = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+        assert_eq!(before.maximum, None);
+    };
+    bound(Some(64 << 20));
+    let (mut made, mut refused) = (Vec::new(), None);
+    for number in 0..60 {
+        let (status, answer) = host.json(reqwest::Method::POST, "/v1/agents", Some(&large_agent(number))).await;
+        match status {
+            201 => made.push(answer["id"].as_str().unwrap().to_owned()),
+            _ => {
+                refused = Some((status, answer));
+                break;
+            }
+        }
+    }
+    // Two journals hold 32 MiB, and nothing left them.
+    let (status, answer) = refused.expect("the disk is full");
+    assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("store_unavailable")), "{answer}");
+    assert!(made.len() > 10, "{} agents were made", made.len());
+    assert_eq!(host.get("/readyz").await.status(), 503);
+    assert_eq!(host.get("/healthz").await.status(), 200);
+    assert_eq!(host.get(&format!("/v1/agents/{}", made[0])).await.status(), 200, "what is kept is still read");
+    host.says("this process may write files of").await;
+
+    bound(None);
+    host.says("the store settles its journal again").await;
+    assert_eq!(host.get("/readyz").await.status(), 200);
+    let (status, answer) = host.json(reqwest::Method::POST, "/v1/agents", Some(&large_agent(1000))).await;
+    assert_eq!(status, 201, "{answer}");
+    let data = host.kill().await;
+    let host = Host::builder().data(data).start().await;
+    for agent in made {
+        assert_eq!(host.get(&format!("/v1/agents/{agent}")).await.status(), 200, "an acknowledged agent is lost");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_for_the_disk_ends_no_process() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let host = Host::builder().start().await;
+    let pid = Pid::from_raw(i32::try_from(host.pid()).unwrap());
+    // Not even the journal can be written, nor any file.
+    prlimit(pid, Resource::Fsize, Rlimit { current: Some(0), maximum: None }).unwrap();
+    let document = json!({"name": "moons", "text": "Saturn has 146 moons.", "mediaType": "text/plain"});
+    let path = "/v1/corpora/space/documents";
+    let (status, answer) = host.json(reqwest::Method::POST, path, Some(&document)).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("store_unavailable")), "{answer}");
+    let (status, answer) =
+        host.json(reqwest::Method::POST, "/v1/agents", Some(&json!({"name": "a", "mode": "chat"}))).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("store_unavailable")), "{answer}");
+    prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
+    let (status, answer) = host.json(reqwest::Method::POST, path, Some(&document)).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, answer) =
+        host.json(reqwest::Method::POST, "/v1/agents", Some(&json!({"name": "a", "mode": "chat"}))).await;
+    assert_eq!(status, 201, "{answer}");
+}

@@ -285,8 +285,9 @@ async fn of_each_tenant_only_so_many_ended_runs_are_kept() {
 /// In every place where a tenant can leave a text.
 const MARK: &str = "mark-of-one-tenant";
 
-/// A tenant that has used the host: agents, documents, secrets, plugins with state and files, sessions and runs.
-async fn settle_in(host: &Host, key: &str) {
+/// A tenant that has used the host: agents, documents, secrets, plugins with state and files, sessions and runs. Gives the
+/// digest of its plugin.
+async fn settle_in(host: &Host, key: &str) -> String {
     let send = async |method: Method, path: &str, body: Value| {
         let (status, told) = host.json_as(key, method, path, Some(&body)).await;
         assert!((200..300).contains(&status), "{path}: {status} {told}");
@@ -299,8 +300,8 @@ async fn settle_in(host: &Host, key: &str) {
     let secret = json!({"value": "not-a-real-key-0123456789", "inject": inject});
     send(Method::PUT, &format!("/v1/secrets/{MARK}"), secret).await;
     let component = guest::hostile(&json!({"version": "1.2.3", "description": MARK}));
-    let (status, told) = host.install_as(key, "/v1/plugins", component).await;
-    assert_eq!(status, 201, "{told}");
+    let (status, installed) = host.install_as(key, "/v1/plugins", component).await;
+    assert_eq!(status, 201, "{installed}");
     send(Method::PUT, "/v1/plugins/test/hostile/grants", json!({"files": "write", "state": true})).await;
     let file = json!({"do": "write", "path": format!("{MARK}.txt"), "text": MARK});
     let call = json!({"arguments": file, "sessionId": MARK});
@@ -313,6 +314,7 @@ async fn settle_in(host: &Host, key: &str) {
         )
         .await;
     }
+    installed["digest"].as_str().unwrap().to_owned()
 }
 
 /// The files of a data folder whose names or bytes hold this text, but for sled's file and the journal: what is deleted there
@@ -361,9 +363,11 @@ async fn a_tenant_goes_whole_while_the_host_runs_and_its_neighbour_stays() {
     let model = ScriptedModel::start().await;
     model.always(Answer::text(&format!("It is {MARK}.")));
     let (host, keys) = host_of_two(|builder| builder.model(&model)).await;
-    settle_in(&host, &keys.foreign).await;
+    let digest = settle_in(&host, &keys.foreign).await;
     assert_eq!(folders_of(host.data(), "other"), [true, true]);
     assert!(files_with(host.data(), MARK).len() >= 3, "{:?}", files_with(host.data(), MARK));
+    // The component, and its compiled form with its checksum.
+    assert_eq!(files_with(host.data(), &digest).len(), 3);
     let stays = host.post_ok("/v1/runs", &json!({"input": "go", "sessionId": MARK})).await;
     // A run that goes on, and somebody who follows it.
     model.then(endless());
@@ -401,6 +405,7 @@ async fn a_tenant_goes_whole_while_the_host_runs_and_its_neighbour_stays() {
     // Of the neighbour's session of the same name nothing outside the store holds the name.
     let (_, data) = host.stop().await;
     assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
     // Another tenant of the same id finds nothing.
     let cli = Cli::on(data.path());
     assert!(!cli.output(&["tenant", "list"]).await.contains("other"));
@@ -415,7 +420,7 @@ async fn a_tenant_of_a_closed_folder_is_deleted_if_it_is_meant() {
     let model = ScriptedModel::start().await;
     model.always(Answer::text(&format!("It is {MARK}.")));
     let (host, keys) = host_of_two(|builder| builder.model(&model)).await;
-    settle_in(&host, &keys.foreign).await;
+    let digest = settle_in(&host, &keys.foreign).await;
     let (_, data) = host.stop().await;
     let cli = Cli::on(data.path());
     for (arguments, code, says) in [
@@ -432,7 +437,13 @@ async fn a_tenant_of_a_closed_folder_is_deleted_if_it_is_meant() {
     cli.output(&["tenant", "delete", "other", "--yes"]).await;
     assert_eq!(folders_of(data.path(), "other"), [false, false]);
     assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
     assert!(!cli.output(&["tenant", "list"]).await.contains("other"));
+    // The last one, too; then the folder begins anew.
+    cli.output(&["tenant", "delete", "default", "--yes"]).await;
+    assert_eq!(cli.output(&["tenant", "list"]).await, "");
+    let host = Host::builder().data(data).start().await;
+    assert_eq!(get(&host, "/v1/agents").await, (200, json!({"data": [], "next": null})));
 }
 
 #[tokio::test]
@@ -440,7 +451,7 @@ async fn a_deletion_that_a_crash_has_interrupted_is_finished_by_the_next_start()
     let model = ScriptedModel::start().await;
     model.always(Answer::text(&format!("It is {MARK}.")));
     let (host, keys) = host_of_two(|builder| builder.model(&model)).await;
-    settle_in(&host, &keys.foreign).await;
+    let digest = settle_in(&host, &keys.foreign).await;
     let (_, data) = host.stop().await;
     // What a deletion does first; then the power goes.
     assert!(store_of(data.path()).close_tenant(&"other".parse().unwrap()).await.unwrap());
@@ -451,5 +462,6 @@ async fn a_deletion_that_a_crash_has_interrupted_is_finished_by_the_next_start()
     assert_eq!(host.json_as(&keys.foreign, Method::GET, "/v1/agents", None).await.0, 401);
     let (_, data) = host.stop().await;
     assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
     assert!(store_of(data.path()).closed_tenants().await.unwrap().is_empty());
 }

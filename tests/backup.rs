@@ -127,6 +127,24 @@ async fn only_an_operators_key_makes_a_backup() {
 }
 
 #[tokio::test]
+async fn one_backup_is_made_at_a_time_and_one_that_nobody_takes_is_given_up() {
+    let host = Host::builder().start().await;
+    // More than lies between the server and a client that does not read.
+    for number in 0..12 {
+        let agent = json!({"name": format!("large {number}"), "mode": "chat", "prompt": "𝄞".repeat(199_999)});
+        assert_eq!(host.json(Method::POST, "/v1/agents", Some(&agent)).await.0, 201);
+    }
+    let first = host.send(host.request(Method::GET, "/v1/admin/backup")).await;
+    assert_eq!(first.status(), 200);
+    let (status, answer) = host.json(Method::GET, "/v1/admin/backup", None).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (409, Some("conflict")), "{answer}");
+    drop(first);
+    host.says("a backup broke off").await;
+    let place = tempfile::tempdir().unwrap();
+    done(&back_up(&host, &place.path().join("backup.tar")).await);
+}
+
+#[tokio::test]
 async fn a_backup_replaces_nothing_and_one_of_a_folder_needs_no_server() {
     let model = ScriptedModel::start().await;
     let (host, runs) = used_server(&model).await;

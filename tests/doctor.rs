@@ -140,9 +140,17 @@ async fn a_folder_that_is_in_use_or_holds_no_store_is_left_alone() {
 
 #[tokio::test]
 async fn what_opening_the_store_has_mended_is_told() {
-    let data = killed_server().await;
+    let model = ScriptedModel::start().await;
+    let host = used_server(&model).await;
+    // A run that nobody has ended is no damage: the next start takes care of it.
+    model.always(Answer::Silence);
+    let request = json!({"input": "What?", "mode": "chat", "background": true});
+    assert_eq!(host.json(Method::POST, "/v1/runs", Some(&request)).await.0, 202);
+    model.received(4).await;
+    let data = host.kill().await;
     let told = Told::of(data.path()).await;
     assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.says("runs").contains("4, and all are in order"), "{told:?}");
     let store = told.says("store");
     assert!(
         store.starts_with("warning: the store was not closed cleanly: ") && store.contains("recovered"),

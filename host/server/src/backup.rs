@@ -122,7 +122,8 @@ fn streamed(schema: u32, secrets_key: String, pieces: BackupPieces, workspaces: 
     let (to, from) = mpsc::channel(AHEAD);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let chunks = BufWriter::with_capacity(CHUNK, Chunks { to: to.clone(), runtime: runtime.clone() });
+        let chunks =
+            BufWriter::with_capacity(CHUNK, Chunks { to: to.clone(), runtime: runtime.clone(), patience: PATIENCE });
         match archive::write(schema, secrets_key, pieces, &workspaces, chunks) {
             Ok(manifest) => {
                 let bytes = manifest.records.bytes + manifest.blobs.bytes + manifest.workspaces.bytes;
@@ -143,21 +144,45 @@ fn streamed(schema: u32, secrets_key: String, pieces: BackupPieces, workspaces: 
 struct Chunks {
     to: mpsc::Sender<io::Result<Bytes>>,
     runtime: tokio::runtime::Handle,
+    patience: Duration,
 }
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.to.send_timeout(Ok(Bytes::copy_from_slice(bytes)), PATIENCE);
+        let sent = self.to.send_timeout(Ok(Bytes::copy_from_slice(bytes)), self.patience);
         match self.runtime.block_on(sent) {
             Ok(()) => Ok(bytes.len()),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(io::Error::other("the client has gone")),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                Err(io::Error::other(format!("the client has taken nothing for {} seconds", PATIENCE.as_secs())))
+                Err(io::Error::other(format!("the client has taken nothing for {} seconds", self.patience.as_secs())))
             }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_or_has_gone_ends_the_backup() {
+        let (to, mut from) = mpsc::channel(1);
+        let runtime = tokio::runtime::Handle::current();
+        let mut chunks = Chunks { to, runtime, patience: Duration::from_millis(20) };
+        let write = tokio::task::spawn_blocking(move || {
+            let refusals = [(); 3].map(|()| chunks.write(b"x").err().map(|error| error.to_string()));
+            (chunks, refusals)
+        });
+        let (mut chunks, refusals) = write.await.unwrap();
+        let told = "the client has taken nothing for 0 seconds".to_owned();
+        assert_eq!(refusals, [None, Some(told.clone()), Some(told)]);
+        assert!(from.recv().await.is_some());
+        drop(from);
+        let write = tokio::task::spawn_blocking(move || chunks.write(b"x").unwrap_err().to_string());
+        assert_eq!(write.await.unwrap(), "the client has gone");
     }
 }

@@ -257,6 +257,23 @@ async fn a_backup_of_another_form_is_refused_and_so_is_a_folder_that_holds_a_sto
 }
 
 #[tokio::test]
+async fn a_backup_of_an_earlier_form_is_brought_into_the_present_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, acme) = (open(&folder), tenant("acme"));
+    for seq in 1..=20 {
+        take_step(&store, &acme, 1, seq).await.unwrap();
+    }
+    let pieces = all_of(store.backup().await.unwrap()).await;
+    let restored = tempfile::tempdir().unwrap();
+    // What the form before did not have is there, and is worked out again.
+    let report = restore(&pieces, store.schema() - 1, restored.path());
+    assert_eq!(report.migrated_from, Some(store.schema() - 1));
+    let restored = open(&restored);
+    assert_eq!(steps(&restored, &acme, 1).await.unwrap(), 20);
+    assert_eq!(complaints(&restored), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_damaged_record_fails_a_backup_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);

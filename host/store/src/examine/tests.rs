@@ -11,7 +11,7 @@ use super::*;
 use crate::batch::json;
 use crate::record::Op;
 use crate::table::Key;
-use crate::{Batch, Store, StoreOptions, Write};
+use crate::{Batch, KeptAnswer, Made, Store, StoreOptions, Write};
 
 /// A store with one of everything, and what its records are found by.
 struct Kept {
@@ -102,6 +102,8 @@ async fn kept() -> Kept {
         next_attempt_at: None,
         created_at: AT,
     };
+    let key_of = |made| IdempotencyRecord { request_hash: text, made, created_at: AT };
+    let answer = KeptAnswer { status: 201, headers: Vec::new(), body: "{}".to_owned(), expires_at: Timestamp::MAX };
     let api_key = ApiKey {
         id: KeyId::new(),
         tenant: tenant.clone(),
@@ -124,6 +126,8 @@ async fn kept() -> Kept {
         Write::PutAgent(Box::new(agent.clone())),
         Write::PutDocument(Box::new(document.clone())),
         Write::PutDelivery(Box::new(delivery)),
+        Write::PutIdempotency { key: "once".to_owned(), record: key_of(Made::Run(run.id)) },
+        Write::PutIdempotency { key: "twice".to_owned(), record: key_of(Made::Answer(answer)) },
     ];
     store.commit(&tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
     Kept { _folder: folder, store, tenant, run, session, agent: agent.id, document: document.id, text, key }
@@ -162,7 +166,7 @@ async fn what_fits_together_is_found_to() {
 
 type Damage = (&'static str, &'static str, fn(&Kept) -> Vec<Op>);
 
-const DAMAGES: [Damage; 25] = [
+const DAMAGES: [Damage; 27] = [
     ("records", "the record does not read", |k| there(Table::Agents, k.at().agent(k.agent), b"{")),
     ("records", "does not match its checksum", |k| {
         let [op] = <[Op; 1]>::try_from(there(Table::Teams, k.at().number(1), b"x")).unwrap();
@@ -197,6 +201,12 @@ const DAMAGES: [Damage; 25] = [
     ("runs", "its log was removed, and 3 events are there", |k| {
         let run = Run { log_removed_at: Some(AT), ..k.run.clone() };
         there(Table::Runs, k.at().run(k.run.id), &json(&run).unwrap())
+    }),
+    ("runs", "does not know a key that stands for it", |k| {
+        gone(Table::RunKeys, k.at().run(k.run.id).client_text("once"))
+    }),
+    ("runs", "keeps an answer that is never forgotten", |k| {
+        gone(Table::AnswerExpiries, k.at().time(Timestamp::MAX).client_text("twice"))
     }),
     ("sessions", "should have 2 messages and has 0", |k| gone(Table::Messages, k.at().session(&k.session).number(0))),
     ("sessions", "does not stand in its place of a list", |k| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vivarium_tests::{Answer, Host, ScriptedModel, SseStream, soon};
+use vivarium_tests::{Answer, Host, ScriptedModel, soon};
 
 /// Starts a run whose model never answers, and waits until the model was asked.
 async fn stuck_run(host: &Host, model: &ScriptedModel) -> String {
@@ -15,38 +15,6 @@ async fn stuck_run(host: &Host, model: &ScriptedModel) -> String {
     // The client leaves here; its run does not care.
     drop(response);
     run.expect("a stream names its run")
-}
-
-/// Follows a run's log until an event of this type is shown.
-async fn shown(host: &Host, run: &str, event_type: &str) {
-    let request = host.request(reqwest::Method::GET, &format!("/v1/runs/{run}/events"));
-    let mut events = SseStream::new(host.send(request.header("accept", "text/event-stream")).await);
-    while let Some(event) = soon(event_type, events.next()).await {
-        if event.json()["type"] == event_type {
-            return;
-        }
-    }
-    panic!("the run ended without {event_type}");
-}
-
-#[tokio::test]
-async fn after_kill_9_no_run_is_left_running_and_the_log_has_its_beginning() {
-    let model = ScriptedModel::start().await;
-    model.always(Answer::Silence);
-    let host = Host::builder().model(&model).start().await;
-    let run = stuck_run(&host, &model).await;
-    shown(&host, &run, "model.started").await;
-    let data = host.kill().await;
-    let host = Host::builder().model(&model).data(data).start().await;
-    let kept: Value = host.get(&format!("/v1/runs/{run}")).await.json().await.unwrap();
-    assert_eq!(kept["status"], "failed", "{kept:#}");
-    assert_eq!(kept["failure"]["code"], "interrupted", "{kept:#}");
-    let events: Value = host.get(&format!("/v1/runs/{run}/events")).await.json().await.unwrap();
-    let types: Vec<_> =
-        events["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(types.first(), Some(&"run.started"), "{types:?}");
-    assert_eq!(types.last(), Some(&"run.failed"), "{types:?}");
-    assert!(types.contains(&"model.started"), "what a reader was shown is not lost: {types:?}");
 }
 
 #[tokio::test]

@@ -254,8 +254,8 @@ async fn the_list_of_runs_and_what_is_asked_of_one() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope runs","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     an unknown run: 404 {"error":{"message":"there is no such run","code":"not_found"}}
-    ?after=-1: 400 {"error":{"message":"after must be the number of an event, from 0 on","code":"invalid_parameter","details":{"param":"after"}}}
-    ?after=x: 400 {"error":{"message":"after must be the number of an event, from 0 on","code":"invalid_parameter","details":{"param":"after"}}}
+    ?after=-1: 400 {"error":{"message":"after must be the number of an event, from 0 on, or the id that a stream gave a token, such as 7.132.9ae3f1c2","code":"invalid_parameter","details":{"param":"after"}}}
+    ?after=x: 400 {"error":{"message":"after must be the number of an event, from 0 on, or the id that a stream gave a token, such as 7.132.9ae3f1c2","code":"invalid_parameter","details":{"param":"after"}}}
     ?limit=0: 400 {"error":{"message":"limit must be an integer from 1 to 1000","code":"invalid_parameter","details":{"param":"limit"}}}
     ?limit=1001: 400 {"error":{"message":"limit must be an integer from 1 to 1000","code":"invalid_parameter","details":{"param":"limit"}}}
     # POST /v1/runs/<id>/cancel

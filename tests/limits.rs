@@ -260,8 +260,9 @@ async fn error_report(body: &str) -> ToolReport {
 struct DeadRun;
 
 impl ModeHost for DeadRun {
-    fn describe(&self) -> ModelInfo {
-        ModelInfo { name: "test/none".parse().unwrap(), abilities: Abilities::default(), context_tokens: 0, hint: None }
+    fn describe(&self) -> Result<ModelInfo, HostStop> {
+        let (name, abilities) = ("test/none".parse().unwrap(), Abilities::default());
+        Ok(ModelInfo { name, abilities, context_tokens: 0, hint: None })
     }
     fn generate(
         self: Arc<Self>,
@@ -269,21 +270,23 @@ impl ModeHost for DeadRun {
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>> {
         futures::future::pending().boxed()
     }
-    fn tools(&self) -> Vec<ToolDefinition> {
-        Vec::new()
+    fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
+        Ok(Vec::new())
     }
     fn call_tools(self: Arc<Self>, _calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>> {
         async { Ok(Vec::new()) }.boxed()
     }
-    fn append(&self, _messages: Vec<Message>) {}
-    fn sources(&self) -> Vec<Source> {
-        Vec::new()
+    fn append(&self, _messages: Vec<Message>) -> Result<(), HostStop> {
+        Ok(())
     }
-    fn read_source(&self, _id: &str, _start_bytes: usize, _max_bytes: usize) -> Option<String> {
-        None
+    fn sources(&self) -> Result<Vec<Source>, HostStop> {
+        Ok(Vec::new())
     }
-    fn check(&self, citations: &[Citation]) -> Vec<bool> {
-        vec![false; citations.len()]
+    fn read_source(&self, _id: &str, _start_bytes: usize, _max_bytes: usize) -> Result<Option<String>, HostStop> {
+        Ok(None)
+    }
+    fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
+        Ok(vec![false; citations.len()])
     }
     fn step(self: Arc<Self>, _message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async { Err(HostStop("the disk is full".to_owned())) }.boxed()

@@ -20,6 +20,7 @@ mod clients;
 mod corpora;
 mod dependencies;
 mod doctor;
+mod durable;
 mod examples;
 mod guide;
 mod hostile;

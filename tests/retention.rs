@@ -200,6 +200,7 @@ fn run_of(ago: Duration) -> Run {
         max_cycles: 3,
         settings: RunSettings::default(),
         created_at: ended_at,
+        waiting: None,
         ended_at: Some(ended_at),
         outcome: None,
         failure: Some(RunFailure { code: vivarium_domain::FailureCode::Interrupted, message: "stopped".to_owned() }),
@@ -215,9 +216,12 @@ fn store_of(data: &Path) -> SledStore {
 }
 
 async fn write(store: &SledStore, tenant: &TenantId, run: &Run) {
-    let event = json!({
-        "seq": 1, "at": run.ended_at, "type": "run.failed", "failure": run.failure, "usage": run.usage
-    });
+    let event = match &run.failure {
+        Some(failure) => {
+            json!({"seq": 1, "at": run.ended_at, "type": "run.failed", "failure": failure, "usage": run.usage})
+        }
+        None => json!({"seq": 1, "at": run.created_at, "type": "step", "message": "Working"}),
+    };
     let events = vec![serde_json::to_vec(&event).unwrap().into()];
     let writes = vec![Write::PutRun(Box::new(run.clone())), Write::AppendEvents { run: run.id, first_seq: 1, events }];
     store.commit(tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
@@ -250,8 +254,8 @@ async fn logs_and_runs_are_kept_for_as_many_days_as_the_operator_says() {
     assert_eq!((status, &whole["logRemovedAt"]), (200, &Value::Null));
     let (status, log) = get(&host, &format!("/v1/runs/{}/events", new.id)).await;
     assert_eq!((status, log["data"].as_array().unwrap().len()), (200, 1), "{log}");
-    // One that had not ended was ended by the start, just now.
-    let (_, interrupted) = get(&host, &format!("/v1/runs/{}", under_way.id)).await;
+    // One that had not ended was taken up by the start, and could not go on: its mode is not there. That is just now.
+    let (_, interrupted) = get(&host, &format!("/v1/runs/{}?wait=60", under_way.id)).await;
     assert_eq!(interrupted["failure"]["code"], "interrupted", "{interrupted}");
     assert_eq!(ids(&get(&host, "/v1/runs").await.1).len(), 3);
 }

@@ -257,6 +257,8 @@ async fn a_delivery_that_was_asked_for_is_made_after_kill_9() {
     model.received(2).await;
     let data = host.kill().await;
 
+    // The run goes on with the next host, and its end is told then.
+    model.then(Answer::text("A late answer."));
     let receiver = Receiver::on(&address, &[200]).await;
     let file = data.path().join("test.toml");
     let host = Host::builder().data(data).argument("--config").argument(file).model(&model).start().await;
@@ -270,7 +272,7 @@ async fn a_delivery_that_was_asked_for_is_made_after_kill_9() {
     assert_eq!(serde_json::from_slice::<Value>(&first.body).unwrap(), answer, "the same words as before");
     let other = received.iter().find(|one| one.id != ended).unwrap();
     let told: Value = serde_json::from_slice(&other.body).unwrap();
-    assert_eq!(told["code"], "SC503", "its run was interrupted: {told}");
+    assert!(told.to_string().contains("A late answer."), "{told}");
     for one in &received {
         assert_eq!(settled(&host, &one.id).await["status"], "delivered");
     }

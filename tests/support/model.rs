@@ -79,6 +79,7 @@ fn tokens(text: &str) -> Vec<String> {
 #[derive(Debug, Clone)]
 struct Received {
     authorization: String,
+    idempotency_key: Option<String>,
     body: Value,
 }
 
@@ -158,6 +159,12 @@ impl ScriptedModel {
         self.script.received.borrow().iter().map(|received| received.authorization.clone()).collect()
     }
 
+    /// The idempotency keys of all requests so far: each attempt of one call has the same.
+    #[must_use]
+    pub fn idempotency_keys(&self) -> Vec<Option<String>> {
+        self.script.received.borrow().iter().map(|received| received.idempotency_key.clone()).collect()
+    }
+
     /// Waits until so many requests have come.
     ///
     /// # Panics
@@ -179,7 +186,8 @@ async fn complete(State(script): State<Arc<Script>>, headers: HeaderMap, body: B
         return refusal(StatusCode::BAD_REQUEST, "the request is no JSON");
     };
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let received = Received { authorization: authorization.to_owned(), body: body.clone() };
+    let idempotency_key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let received = Received { authorization: authorization.to_owned(), idempotency_key, body: body.clone() };
     let answer = script.ahead.lock().expect("unpoisoned").pop_front();
     let answer = answer.or_else(|| script.otherwise.lock().expect("unpoisoned").clone());
     script.received.send_modify(|all| all.push(received));

@@ -1,38 +1,33 @@
-//! A run and the request that waits for it. The client may leave at any time, and its run goes on: whoever started a run
-//! still pays for its tokens when it ends.
+//! A run and the request that waits for it. The client may leave at any time, and its run goes on.
 
 use std::sync::Arc;
 
 use vivarium_domain::{EventBody, Outcome, Timestamp, Usage};
-use vivarium_runs::{Item, LoggedEvent, Reader, Started};
+use vivarium_runs::{Cursor, Item, LoggedEvent, Payer, Reader, RunRequest, StartError, Started};
 use vivarium_store::StoreError;
 
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
-/// Follows a run for a request, and charges the key when the run ends, whether or not anybody still listens.
-pub(crate) struct Attended {
-    /// Gone once the run has ended.
-    reader: Option<Reader>,
-    /// Who pays; nobody where an idempotency key found a run that was paid for.
-    payer: Option<Arc<Caller>>,
+/// A key pays for its runs' tokens when they end, whether or not anybody still listens.
+impl Payer for Caller {
+    fn pay(&self, usage: Usage) {
+        self.limits.charge_tokens(usage.total());
+    }
 }
 
+/// Follows a run for a request.
+pub(crate) struct Attended(Reader);
+
 impl Attended {
-    pub(crate) fn new(reader: Reader, payer: Option<Arc<Caller>>) -> Self {
-        Self { reader: Some(reader), payer }
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self(reader)
     }
 
     /// The next item; none after the run's last event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        let item = reader.next().await?;
-        if let Some(usage) = item.as_ref().and_then(final_usage) {
-            self.reader = None;
-            charge(self.payer.take(), usage);
-        }
-        Ok(item)
+        self.0.next().await
     }
 }
 
@@ -54,7 +49,7 @@ impl Attended {
             };
             match item {
                 Some(Item::Event(logged)) => return Ok(Some(logged)),
-                Some(Item::Token(_)) => {}
+                Some(_) => {}
                 None => return Ok(None),
             }
         }
@@ -84,45 +79,20 @@ impl Attended {
     }
 }
 
-/// Follows a run that was just started for a caller, from its first event. Nobody pays twice for a run that an idempotency
-/// key has found.
-pub(crate) async fn attend(state: &ApiState, caller: &Arc<Caller>, started: &Started) -> Result<Attended, ApiError> {
+/// Starts a run that its caller's key pays for.
+pub(crate) async fn start(
+    state: &ApiState,
+    caller: &Arc<Caller>,
+    mut request: RunRequest,
+) -> Result<Started, StartError> {
+    request.payer = Some(Arc::clone(caller) as Arc<dyn Payer>);
+    state.0.runs.start(&caller.tenant, request).await
+}
+
+/// Follows a run that was just started for a caller, from its first event.
+pub(crate) async fn attend(state: &ApiState, caller: &Caller, started: &Started) -> Result<Attended, ApiError> {
     let run = started.run_id;
     tracing::Span::current().record("run", tracing::field::display(run));
-    let reader = state.0.runs.follow(&caller.tenant, run, 0).await?.ok_or_else(ApiError::internal)?;
-    let payer = (!started.replayed).then(|| Arc::clone(caller));
-    Ok(Attended::new(reader, payer))
-}
-
-impl Drop for Attended {
-    fn drop(&mut self) {
-        let (Some(mut reader), Some(payer)) = (self.reader.take(), self.payer.take()) else { return };
-        // Without a runtime the process is ending, and the allowance with it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            while let Ok(Some(item)) = reader.next().await {
-                if let Some(usage) = final_usage(&item) {
-                    charge(Some(payer), usage);
-                    return;
-                }
-            }
-        });
-    }
-}
-
-fn charge(payer: Option<Arc<Caller>>, usage: Usage) {
-    if let Some(payer) = payer {
-        payer.limits.charge_tokens(usage.total());
-    }
-}
-
-/// What the run used, if this is its last event.
-fn final_usage(item: &Item) -> Option<Usage> {
-    let Item::Event(logged) = item else { return None };
-    match &logged.event.body {
-        EventBody::RunCompleted { usage, .. }
-        | EventBody::RunFailed { usage, .. }
-        | EventBody::RunCancelled { usage, .. } => Some(*usage),
-        _ => None,
-    }
+    let reader = state.0.runs.follow(&caller.tenant, run, Cursor::default()).await?;
+    Ok(Attended::new(reader.ok_or_else(ApiError::internal)?))
 }

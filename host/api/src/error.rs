@@ -370,7 +370,8 @@ impl From<&RunFailure> for ApiError {
             | FailureCode::DeadlineExceeded
             | FailureCode::CpuExceeded
             | FailureCode::MemoryExceeded
-            | FailureCode::OutputExceeded => Kind::RunFailed,
+            | FailureCode::OutputExceeded
+            | FailureCode::Nondeterminism => Kind::RunFailed,
         };
         Self::new(kind, failure.message.clone())
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use vivarium_runs::Item;
+use vivarium_runs::{Cursor, Item};
 
 use crate::attend::Attended;
 use crate::error::ApiError;
@@ -115,7 +115,7 @@ impl<V: View> Open<V> {
 }
 
 /// Writes one event. `json` is on one line: JSON escapes what would break it.
-pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<u64>, name: Option<&str>, json: &[u8]) {
+pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Option<&str>, json: &[u8]) {
     // Writing to a vector does not fail.
     if let Some(id) = id {
         let _written = writeln!(out, "id: {id}");
@@ -129,7 +129,7 @@ pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<u64>, name: Option<&str>
 }
 
 /// Writes one event whose data is `value` as JSON.
-pub(crate) fn write_json_event(out: &mut Vec<u8>, id: Option<u64>, name: Option<&str>, value: &impl Serialize) {
+pub(crate) fn write_json_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Option<&str>, value: &impl Serialize) {
     match serde_json::to_vec(value) {
         Ok(json) => write_event(out, id, name, &json),
         // The views are plain structs of texts and numbers; if one ever is not, its event is missing and this says so.

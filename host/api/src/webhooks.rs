@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use vivarium_domain::{Delivery, RunId, TenantId, WebhookForm};
-use vivarium_runs::{Item, LoggedEvent, Runs};
+use vivarium_runs::{Cursor, Item, LoggedEvent, Runs};
 use vivarium_store::{Store, StoreError};
 use vivarium_webhooks::RunEnds;
 
@@ -54,7 +54,7 @@ impl RunEnds for RunStories {
 /// A run's whole log, once it has ended; empty where there is no such run.
 async fn log(runs: &Runs, tenant: &TenantId, run: RunId) -> Result<Vec<Arc<LoggedEvent>>, StoreError> {
     let mut log = Vec::new();
-    let Some(mut reader) = runs.follow(tenant, run, 0).await? else { return Ok(log) };
+    let Some(mut reader) = runs.follow(tenant, run, Cursor::default()).await? else { return Ok(log) };
     while let Some(item) = reader.next().await? {
         if let Item::Event(logged) = item {
             log.push(logged);

@@ -97,7 +97,16 @@ pub enum EventBody {
         input: String,
         /// The bound on its cycles.
         max_cycles: u32,
+        /// SHA-256 of the conversation that the mode was given, as JSON: a replay compares it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history_hash: Option<ContentHash>,
+        /// The text with the definitions of the tools that it may use, as a JSON array: a replay offers the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tools: Option<ContentHash>,
     },
+    /// The host was stopped while the run was under way, and has taken it up again: what is in the log is not done twice.
+    #[serde(rename = "run.resumed")]
+    RunResumed {},
     /// What the client should see of the work.
     #[serde(rename = "step", rename_all = "camelCase")]
     Step {
@@ -127,11 +136,14 @@ pub enum EventBody {
         error: Option<serde_json::Value>,
         /// How long it took.
         duration_ms: u64,
+        /// The client saw its text while the model wrote it: it is the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        visible: bool,
     },
     /// A tool is about to be called: the intent, on disk before the call.
     #[serde(rename = "tool.started", rename_all = "camelCase")]
     ToolStarted {
-        /// The call's id.
+        /// The call's id: the model's, with a number where the model has used it in this run before.
         call_id: String,
         /// The tool's name.
         tool: String,
@@ -143,6 +155,15 @@ pub enum EventBody {
         /// The same for every attempt of this call.
         idempotency_key: String,
     },
+    /// A tool is really called: after a person has approved, or once more after the host was stopped. A call without this
+    /// event was made as soon as it was started.
+    #[serde(rename = "tool.attempted", rename_all = "camelCase")]
+    ToolAttempted {
+        /// The call's id.
+        call_id: String,
+        /// Numbers the attempts of this call, from 1.
+        attempt: u32,
+    },
     /// A tool call waits for a person's approval.
     #[serde(rename = "approval.requested", rename_all = "camelCase")]
     ApprovalRequested {
@@ -152,6 +173,9 @@ pub enum EventBody {
         tool: String,
         /// The arguments that the decision is about.
         arguments_json: String,
+        /// When nobody has decided by then, it is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// A person has decided about a tool call.
     #[serde(rename = "approval.given", rename_all = "camelCase")]
@@ -232,10 +256,12 @@ impl EventBody {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run.started",
+            Self::RunResumed {} => "run.resumed",
             Self::Step { .. } => "step",
             Self::ModelStarted { .. } => "model.started",
             Self::ModelCompleted { .. } => "model.completed",
             Self::ToolStarted { .. } => "tool.started",
+            Self::ToolAttempted { .. } => "tool.attempted",
             Self::ApprovalRequested { .. } => "approval.requested",
             Self::ApprovalGiven { .. } => "approval.given",
             Self::GrantDenied { .. } => "grant.denied",

@@ -31,7 +31,9 @@ pub use model::{
 };
 pub use model_error::ModelError;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
-pub use run::{CheckedCitation, FailureCode, Outcome, Run, RunFailure, RunSettings, RunStatus};
+pub use run::{
+    CheckedCitation, FailureCode, Outcome, PendingApproval, Run, RunFailure, RunSettings, RunStatus, Waiting,
+};
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};
 pub use tenant::{ApiKey, Scope, Tenant, Tier};

@@ -85,8 +85,10 @@ pub enum FailureCode {
     MemoryExceeded,
     /// The mode gave more output, or called the host more often, than it may.
     OutputExceeded,
-    /// The host stopped while the run was under way.
+    /// The host stopped while the run was under way, and could not take it up again.
     Interrupted,
+    /// Taken up again, the mode asked for something else than what its log says: it is not deterministic.
+    Nondeterminism,
     /// The host is at fault.
     Internal,
 }
@@ -99,6 +101,28 @@ pub struct RunFailure {
     pub code: FailureCode,
     /// For a person: what is wrong and what would help. Holds no secret.
     pub message: String,
+}
+
+/// What a run that waits, waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Since when.
+    pub since: Timestamp,
+    /// The tool calls that wait for a person's decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<PendingApproval>,
+}
+
+/// A tool call that waits for a person's decision. Its arguments are in the event `approval.requested`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingApproval {
+    /// The call's id: what a decision names.
+    pub call_id: String,
+    /// When nobody has decided by then, it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a run was told besides its input: an agent's configuration and what the client said over it.
@@ -176,6 +200,9 @@ pub struct Run {
     pub settings: RunSettings,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// What it waits for, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,

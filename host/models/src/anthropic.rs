@@ -58,7 +58,7 @@ impl Anthropic {
         let schema = call.request.output_schema.as_ref().map(Format::of);
         let body = request::json(&Body::of(call.model, call.request, &facts, schema.as_ref()), call.request)?;
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire.ask(&self.url, body, answer, Reader::default).await
+        self.wire.ask(&self.url, body, call.idempotency_key, answer, Reader::default).await
     }
 }
 

@@ -191,7 +191,7 @@ mod tests {
     fn ask(request: &GenerateRequest) -> Result<(GenerateResponse, Vec<String>), ModelError> {
         let mut pieces = Vec::new();
         let mut on_token = |piece: &str| pieces.push(piece.to_owned());
-        let call = Call { model: MODEL, request, on_token: &mut on_token };
+        let call = Call { model: MODEL, request, on_token: &mut on_token, idempotency_key: None };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let response = runtime.block_on(Embedded.generate(call))?;
         Ok((response, pieces))

@@ -58,7 +58,12 @@ impl Google {
             request::json(&Body::of(call.request, &facts, &signatures), call.request)?
         };
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire.ask(&url, body, answer, || Reader { signatures: &self.signatures, thought_tokens: 0 }).await
+        self.wire
+            .ask(&url, body, call.idempotency_key, answer, || Reader {
+                signatures: &self.signatures,
+                thought_tokens: 0,
+            })
+            .await
     }
 
     fn url(&self, model: &str) -> Result<Url, ModelError> {

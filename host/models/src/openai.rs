@@ -59,7 +59,7 @@ impl OpenAi {
         request::check(call.request, &facts, Needs::of(call.request), self.names.name(), call.model)?;
         let body = request::json(&Body::of(call.model, call.request, &facts, self.at_vendor), call.request)?;
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire.ask(&self.url, body, answer, || Reader).await
+        self.wire.ask(&self.url, body, call.idempotency_key, answer, || Reader).await
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Call<'a> {
     /// Takes the answer's text as it comes, piece by piece; together the pieces are the response's text. When an
     /// attempt fails after its first piece, the call fails: nothing is ever shown twice.
     pub on_token: &'a mut (dyn FnMut(&str) + Send),
+    /// The same for every attempt of this call, also after a restart of the host. Sent as the header `Idempotency-Key`: a
+    /// provider or a gateway that knows it answers a repeated call without charging for it again.
+    pub idempotency_key: Option<&'a str>,
 }
 
 /// A vendor, a server, or the embedded answerer. Dropping the future of [`generate`](Provider::generate) aborts the

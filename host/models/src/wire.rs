@@ -57,6 +57,8 @@ pub(crate) struct Wire {
     retries: Retries,
 }
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// How much of a refusal is read, and how long it is waited for.
 const REFUSAL_BYTES: usize = 64 << 10;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
@@ -105,13 +107,14 @@ impl Wire {
         &self,
         url: &Url,
         body: Vec<u8>,
+        idempotency_key: Option<&str>,
         mut answer: Answer<'_>,
         read: impl Fn() -> R + Send + Sync,
     ) -> Result<GenerateResponse, ModelError> {
         let body = Bytes::from(body);
         let mut failures = 0;
         loop {
-            let one = self.attempt(url, body.clone(), &mut answer, read());
+            let one = self.attempt(url, body.clone(), idempotency_key, &mut answer, read());
             let result = match timeout(self.timeouts.total, one).await {
                 Ok(result) => result,
                 Err(_) => Err(Fault::Final(self.slow("did not end its answer", self.timeouts.total))),
@@ -141,11 +144,16 @@ impl Wire {
         &self,
         url: &Url,
         body: Bytes,
+        idempotency_key: Option<&str>,
         answer: &mut Answer<'_>,
         mut reader: R,
     ) -> Result<GenerateResponse, Fault> {
         let mut request = Request::new(Method::POST, url.clone());
         request.headers_mut().clone_from(&self.headers);
+        // Ours are visible ASCII; another one is no header.
+        if let Some(key) = idempotency_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+        }
         *request.body_mut() = Some(body.into());
         let first_byte = Instant::now() + self.timeouts.first_byte;
         let mut response = match timeout_at(first_byte, self.client.execute(request)).await {

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use vivarium_domain::{
-    InstalledRecord, PluginGrant, PluginLimits, PluginName, PluginVersion, SessionId, TenantId, Tier,
+    ContentHash, InstalledRecord, PluginGrant, PluginLimits, PluginName, PluginVersion, SessionId, TenantId, Tier,
 };
 use vivarium_egress::{Egress, HostPort};
 use vivarium_sandbox::{CorpusView, FileQuota, Plugin, Sandbox, Workspace};
 use vivarium_store::{Batch, Store, StoreError, Write};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, ModeEntry};
 use crate::error::RegistryError;
 use crate::gift::OperatorGift;
 use crate::shelf::Shelf;
@@ -252,6 +252,37 @@ impl Registry {
         let gone = || RegistryError::NotFound(format!("the component {} is gone", record.active));
         let bytes = self.0.store.blob(place, record.active).await?.ok_or_else(gone)?;
         self.0.shelf.load(bytes).await
+    }
+
+    /// A mode of a component that need not be the one that answers by now: for a run that is pinned to it.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] when the component is not kept any more.
+    pub async fn pinned_mode(
+        &self,
+        tenant: &TenantId,
+        digest: ContentHash,
+        mode: &str,
+    ) -> Result<ModeEntry, RegistryError> {
+        let shared = &self.0;
+        let gone = || RegistryError::NotFound(format!("the component {digest} is not kept any more"));
+        let plugin = match shared.shelf.get(digest) {
+            Some(plugin) => plugin,
+            None => {
+                let own = shared.store.blob(tenant, digest).await?;
+                let bytes = match own {
+                    Some(bytes) => bytes,
+                    None => shared.store.blob(&operator()?, digest).await?.ok_or_else(gone)?,
+                };
+                shared.shelf.load(bytes).await?
+            }
+        };
+        let manifest = plugin.manifest().modes.iter().find(|manifest| manifest.name.as_str() == mode).cloned();
+        let tier = shared.store.tenant(tenant).await?.map_or(Tier::Free, |tenant| tenant.tier);
+        let secrets = shared.store.secrets(tenant).await?;
+        let gift = self.gift(&plugin.manifest().name, true).cloned();
+        let plugin = self.in_use(tenant, tier, plugin, gift.as_ref(), &secrets).await?;
+        Ok(ModeEntry { manifest: Arc::new(manifest.ok_or_else(gone)?), plugin })
     }
 
     pub(crate) fn space(&self, tenant: &TenantId, plugin: &PluginName) -> StateSpace {

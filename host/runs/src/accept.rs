@@ -1,7 +1,6 @@
 //! From a request to a run that is on disk: it is checked, gets its session, its places and its first record.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -9,19 +8,20 @@ use vivarium_domain::{
     AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Run, RunId, RunSettings,
     RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
-use vivarium_models::Provider;
-use vivarium_registry::{Catalog, ModeEntry};
+use vivarium_registry::Catalog;
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, StoreError, Write};
 
 use crate::approvals::Approvals;
 use crate::conversations::{SessionError, new_session_id, title_of};
-use crate::execute::{Control, Ending, Execution};
+use crate::execute::{Control, Execution, Seat};
+use crate::found::Found;
 use crate::history;
 use crate::log::RunLog;
 use crate::request::{Idempotency, RunRequest, StartError, Started};
-use crate::service::{Active, Runs};
+use crate::service::Runs;
 use crate::sessions::NoTurn;
 use crate::structured::OutputSchema;
+use crate::table::{Active, NoRoom};
 
 impl From<NoTurn> for StartError {
     fn from(no_turn: NoTurn) -> Self {
@@ -40,12 +40,9 @@ struct SessionOf {
 
 /// What a request asks for, found and in order.
 struct Checked {
-    catalog: Arc<Catalog>,
-    mode: ModeEntry,
+    found: Found,
     max_cycles: u32,
-    provider: Arc<dyn Provider>,
     model: ModelName,
-    output_schema: Option<OutputSchema>,
 }
 
 impl Runs {
@@ -62,7 +59,7 @@ impl Runs {
             return Ok(started);
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
-        let checked = self.check(&request, self.with_contexts(tenant, &request, catalog))?;
+        let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
         let session = self.session_of(tenant, &request).await?;
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
         let prepared = self.prepare(tenant, &request, checked, &session, attachments)?;
@@ -85,14 +82,6 @@ impl Runs {
             }
             (Err(error), _) => Err(error.into()),
         }
-    }
-
-    /// The catalog with the documents of the request to search.
-    fn with_contexts(&self, tenant: &TenantId, request: &RunRequest, catalog: Arc<Catalog>) -> Arc<Catalog> {
-        if request.contexts.is_empty() {
-            return catalog;
-        }
-        Arc::new(catalog.searching(&self.0.contexts.view(tenant, &request.contexts)))
     }
 
     /// The run that an idempotency key has made already; none: the key is new. For who asks before looking up what the request
@@ -170,7 +159,7 @@ impl Runs {
         }
         let output_schema = request.output.schema().as_ref().map(OutputSchema::new).transpose();
         let output_schema = output_schema.map_err(StartError::OutputSchema)?;
-        Ok(Checked { catalog, mode, max_cycles, provider, model, output_schema })
+        Ok(Checked { found: Found { catalog, mode, provider, output_schema }, max_cycles, model })
     }
 
     /// Makes the run and gives it its places.
@@ -187,33 +176,19 @@ impl Runs {
         let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
         let (log, control, approvals) = self.admit(tenant, &run)?;
         if request.when_busy == BusyPolicy::Interrupt {
-            self.interrupt(tenant, &run);
+            let reason = "a newer message of its session took its place";
+            self.end_session(tenant, &run.session_id, |other| other != run.id, reason);
         }
-        let Checked { catalog, mode, provider, output_schema, .. } = checked;
         Ok(Execution {
             shared: Arc::clone(shared),
             tenant: tenant.clone(),
             run,
-            log,
-            control,
-            approvals,
-            catalog,
-            mode,
-            provider,
-            output_schema,
-            place,
+            seat: Seat { log, control, approvals, place, payer: request.payer.clone() },
+            found: Some(checked.found),
             // Another run may be making the session that a client has named.
             new_session: request.session_id.is_none(),
+            after_a_stop: false,
         })
-    }
-
-    /// Ends the runs of a session that are under way or wait, but for the newer one that takes their place.
-    fn interrupt(&self, tenant: &TenantId, newer: &Run) {
-        for (run, control) in self.controls_of(tenant, &newer.session_id) {
-            if run != newer.id {
-                control.end(Ending::Cancelled("a newer message of its session took its place".to_owned()));
-            }
-        }
     }
 
     /// Takes the run among the active ones, if there is room.
@@ -221,34 +196,29 @@ impl Runs {
     fn admit(&self, tenant: &TenantId, run: &Run) -> Result<(Arc<RunLog>, Arc<Control>, Arc<Approvals>), StartError> {
         let shared = &self.0;
         let room = shared.config.max_running + shared.config.max_queued;
-        let log = Arc::new(RunLog::new(tenant.clone(), run.id, Arc::clone(&shared.store)));
-        let control = Arc::new(Control::default());
-        let approvals = Arc::new(Approvals::default());
+        let share = shared.config.share_of(room);
+        let key = (tenant.clone(), run.id);
+        let (log, control, approvals) = self.desk(&key, 0, Approvals::default());
         let active = Active {
-            run: run.clone(),
+            session: run.session_id.clone(),
             log: Arc::clone(&log),
             control: Arc::clone(&control),
             approvals: Arc::clone(&approvals),
         };
-        let mut all = shared.active();
+        let mut table = shared.table();
         // Looked at under the lock: `drain` sets it and then looks at what is active.
-        if shared.closing.load(Ordering::Acquire) {
+        if shared.is_closing() {
             return Err(StartError::ShuttingDown);
         }
         // Under the lock, too: who deletes a tenant sets it and then looks at what is active.
         if self.leaving().contains(tenant) {
             return Err(StartError::TenantGone);
         }
-        if shared.accepted.load(Ordering::Relaxed) >= room {
-            return Err(StartError::Overloaded(format!("{room} runs are under way; try again later")));
+        match table.admit(key, active, room, share) {
+            Ok(()) => Ok((log, control, approvals)),
+            Err(NoRoom::Host) => Err(StartError::Overloaded(format!("{room} runs are under way; try again later"))),
+            Err(NoRoom::Tenant) => Err(StartError::TenantOverloaded(share)),
         }
-        let share = shared.config.share_of(room);
-        if !shared.enter(tenant, share) {
-            return Err(StartError::TenantOverloaded(share));
-        }
-        shared.accepted.fetch_add(1, Ordering::Relaxed);
-        all.insert((tenant.clone(), run.id), active);
-        Ok((log, control, approvals))
     }
 
     async fn replayed(
@@ -329,7 +299,7 @@ fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attac
         id: RunId::new(),
         status: RunStatus::Queued,
         mode: request.mode.clone(),
-        plugin: checked.mode.plugin.plugin.digest(),
+        plugin: checked.found.mode.plugin.plugin.digest(),
         model: checked.model.clone(),
         session_id,
         stateless: request.stateless,
@@ -338,6 +308,7 @@ fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attac
         max_cycles: checked.max_cycles,
         settings: settings(request, attachments),
         created_at: Timestamp::now(),
+        waiting: None,
         ended_at: None,
         outcome: None,
         failure: None,

@@ -1,4 +1,4 @@
-//! From a run's turn to its last event.
+//! From a run's turn to its last event, or to the point where it waits.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -9,28 +9,33 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{
-    EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId, Timestamp, Usage,
+    ContentHash, EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId,
+    Timestamp, ToolDefinition, Usage,
 };
-use vivarium_models::Provider;
-use vivarium_registry::{Catalog, ModeEntry};
 use vivarium_sandbox::{ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_store::{StoreError, Write};
 
 use crate::approvals::Approvals;
+use crate::found::Found;
 use crate::history;
 use crate::host::RunHost;
+use crate::journal::{Journal, RecordedStart};
+use crate::ledger::Ledger;
 use crate::log::RunLog;
 use crate::service::Shared;
 use crate::sessions::Place;
-use crate::structured::OutputSchema;
+use crate::table::{self, Payer};
+
+/// So often a run is taken up again that comes to nothing new: one that brings the host down must not do so for ever.
+const MOST_VAIN_RESUMES: usize = 25;
 
 /// Why a run is ended from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// A client or the operator cancelled it.
     Cancelled(String),
-    /// The host stops.
-    Interrupted,
+    /// The host stops, and the next one takes the run up again; or the run never was: its record could not be written.
+    Left,
 }
 
 /// What ends a run from outside.
@@ -48,10 +53,25 @@ impl Control {
         self.token.cancel();
     }
 
+    /// It was asked to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.get().is_some()
+    }
+
     async fn ended(&self) -> Ending {
         self.token.cancelled().await;
-        self.ending.get().cloned().unwrap_or(Ending::Interrupted)
+        self.ending.get().cloned().unwrap_or(Ending::Left)
     }
+}
+
+/// What a run holds while it is under way.
+pub(crate) struct Seat {
+    pub(crate) log: Arc<RunLog>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) approvals: Arc<Approvals>,
+    /// Its place in its session's line.
+    pub(crate) place: Place,
+    pub(crate) payer: Option<Arc<dyn Payer>>,
 }
 
 /// An accepted run and all that it needs.
@@ -59,24 +79,25 @@ pub(crate) struct Execution {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tenant: TenantId,
     pub(crate) run: Run,
-    pub(crate) log: Arc<RunLog>,
-    pub(crate) control: Arc<Control>,
-    pub(crate) approvals: Arc<Approvals>,
-    /// What the tenant had when the run was accepted: the run ends on the versions that it began on.
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) mode: ModeEntry,
-    pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) output_schema: Option<OutputSchema>,
-    pub(crate) place: Place,
+    pub(crate) seat: Seat,
+    /// What the tenant had when the run was accepted: the run ends on the versions that it began on. None: it is still to be
+    /// found, because the run is taken up again.
+    pub(crate) found: Option<Found>,
     /// The session is new: there is no history to read.
     pub(crate) new_session: bool,
+    /// The host was stopped while it was under way.
+    pub(crate) after_a_stop: bool,
 }
 
-/// How a run ended.
+/// How an attempt at a run came to its end.
 enum Ended {
     Completed(Outcome, Vec<Message>),
     Failed(RunFailure),
     Cancelled(String),
+    /// All that it does is wait.
+    Waits,
+    /// The host stops.
+    Left,
 }
 
 impl Ended {
@@ -84,6 +105,9 @@ impl Ended {
         Self::Failed(RunFailure { code, message: message.into() })
     }
 }
+
+/// The host that a mode talks to. It outlives a broken-off attempt: what the run has cost is known to it.
+type HostSlot = OnceLock<Arc<RunHost>>;
 
 impl Execution {
     /// Says when the run is on disk, and drives it. Its work begins while it is still on its way there, unless it may turn
@@ -108,70 +132,151 @@ impl Execution {
             }
             return;
         }
-        let control = Arc::clone(&self.control);
+        let control = Arc::clone(&self.seat.control);
         let acknowledge = async move {
             let result = committed.await;
             if result.is_err() {
-                control.end(Ending::Interrupted);
+                control.end(Ending::Left);
             }
             let _ = accepted.send(result);
         };
         tokio::join!(acknowledge, self.run_to_end());
     }
 
-    /// Drives the run to its end and writes it down, whatever happens.
-    async fn run_to_end(mut self) {
-        let control = Arc::clone(&self.control);
-        // The host that the mode talked to outlives a broken-off attempt: what the run has cost is known to it.
-        let host_slot = Arc::new(OnceLock::<Arc<RunHost>>::new());
-        let attempt = AssertUnwindSafe(self.attempt(&host_slot)).catch_unwind();
-        let ended = tokio::select! {
-            biased;
-            ending = control.ended() => match ending {
-                Ending::Cancelled(reason) => Ended::Cancelled(reason),
-                Ending::Interrupted => Ended::failed(FailureCode::Interrupted, "the host was stopped while the run was under way"),
-            },
-            attempt = attempt => match attempt {
-                Ok(Ok(ended)) => ended,
-                Ok(Err(error)) => Ended::failed(FailureCode::Internal, format!("the store failed: {error}")),
-                Err(_) => {
-                    tracing::error!(run = %self.run.id, "the host's own code panicked in a run; the run fails, the host goes on");
-                    Ended::failed(FailureCode::Internal, "the host made a mistake; its log has more")
+    /// Drives the run to its end, or until it waits, and writes that down, whatever happens.
+    pub(crate) async fn run_to_end(mut self) {
+        let control = Arc::clone(&self.seat.control);
+        loop {
+            let host_slot = HostSlot::new();
+            let attempt = AssertUnwindSafe(self.attempt(&host_slot)).catch_unwind();
+            let ended = tokio::select! {
+                biased;
+                ending = control.ended() => match ending {
+                    Ending::Cancelled(reason) => Ended::Cancelled(reason),
+                    Ending::Left => Ended::Left,
+                },
+                attempt = attempt => match attempt {
+                    Ok(Ok(ended)) => ended,
+                    Ok(Err(error)) => Ended::failed(FailureCode::Internal, format!("the store failed: {error}")),
+                    Err(_) => {
+                        tracing::error!(run = %self.run.id, "the host's own code panicked in a run; the run fails, the host goes on");
+                        Ended::failed(FailureCode::Internal, "the host made a mistake; its log has more")
+                    }
+                },
+            };
+            let usage = host_slot.get().map(|host| host.usage());
+            match ended {
+                Ended::Left => {
+                    self.seat.log.leave();
+                    return self.shared.forget(&self.tenant, self.run.id);
                 }
-            },
-        };
-        let usage = host_slot.get().map(|host| host.usage()).unwrap_or_default();
-        self.finish(ended, usage).await;
+                Ended::Waits => match self.wait(usage.unwrap_or_default()).await {
+                    Waited::Waiting => return,
+                    Waited::Again(again) => self = again,
+                    Waited::NoRoom(execution, message) => {
+                        let ended = Ended::failed(FailureCode::Internal, message);
+                        return execution.finish(ended, usage).await;
+                    }
+                },
+                ended => return self.finish(ended, usage).await,
+            }
+        }
     }
 
-    async fn attempt(&mut self, host_slot: &OnceLock<Arc<RunHost>>) -> Result<Ended, StoreError> {
+    async fn attempt(&mut self, host_slot: &HostSlot) -> Result<Ended, StoreError> {
+        // A run that stands in its session's line holds no place that another session could have.
+        self.seat.place.turn().await;
         let Some(_place) = self.shared.place(&self.tenant).await else {
             return Ok(Ended::failed(FailureCode::Interrupted, "the host had no place for the run in time; try again"));
         };
-        self.place.turn().await;
+        let journal = self.journal().await?;
+        if journal.vain_resumes >= MOST_VAIN_RESUMES {
+            let message = format!("the host was stopped {MOST_VAIN_RESUMES} times at the same point of this run");
+            return Ok(Ended::failed(FailureCode::Interrupted, message));
+        }
+        if self.found.is_none() {
+            match self.shared.found_again(&self.tenant, &self.run).await {
+                Ok(found) => self.found = Some(found),
+                Err(failure) => return Ok(Ended::Failed(failure)),
+            }
+        }
+        let Some(found) = self.found.clone() else {
+            return Ok(Ended::failed(FailureCode::Internal, "what the run needs was not found"));
+        };
         let history = self.history().await?;
-        self.log.record(EventBody::RunStarted {
-            mode: self.run.mode.clone(),
-            plugin: self.run.plugin,
-            model: self.run.model.clone(),
-            session_id: self.run.session_id.clone(),
-            history_messages: history.len() as u64,
-            input: self.run.input.clone(),
-            max_cycles: self.run.max_cycles,
-        });
-        let host = Arc::new(self.host());
+        let offered = match self.begin(&journal, &found, &history).await? {
+            Ok(offered) => offered,
+            Err(failure) => return Ok(Ended::Failed(failure)),
+        };
+        let worked = journal.worked;
+        let host = Arc::new(self.host(&found, journal, offered).await?);
         // This is the only place that sets it.
         let _ = host_slot.set(Arc::clone(&host));
-        let worked = async {
-            let report = self.run_mode(Arc::clone(&host), history).await;
-            self.judge(report, &host).await
+        let (mode, all_wait) = (Arc::clone(&host), Arc::clone(&host.waits));
+        let work = async {
+            tokio::select! {
+                biased;
+                report = self.run_mode(&found, mode, history) => self.judge(&found, report, &host).await,
+                () = all_wait.until_all_wait() => Ended::Waits,
+            }
         };
-        let Some(seconds) = self.run.settings.timeout_seconds else { return Ok(worked.await) };
-        let ended = tokio::time::timeout(Duration::from_secs(seconds.into()), worked).await;
-        Ok(ended.unwrap_or_else(|_| {
+        let Some(seconds) = self.run.settings.timeout_seconds else { return Ok(work.await) };
+        let left = Duration::from_secs(seconds.into()).saturating_sub(worked);
+        Ok(tokio::time::timeout(left, work).await.unwrap_or_else(|_| {
             let message = format!("the run took longer than the {seconds} s that it may take and was stopped");
             Ended::failed(FailureCode::DeadlineExceeded, message)
         }))
+    }
+
+    /// What is recorded of the run.
+    async fn journal(&self) -> Result<Journal, StoreError> {
+        match self.seat.log.last_seq() {
+            0 => Ok(Journal::default()),
+            _ => Journal::read(&*self.shared.store, &self.tenant, self.run.id).await,
+        }
+    }
+
+    /// Records the start, or finds that it is as it was recorded. Gives the tools that the mode is offered.
+    async fn begin(
+        &mut self,
+        journal: &Journal,
+        found: &Found,
+        history: &[Message],
+    ) -> Result<Result<Arc<[ToolDefinition]>, RunFailure>, StoreError> {
+        let history_json = serde_json::to_vec(history).unwrap_or_default();
+        let history_hash = Some(ContentHash::of(&history_json));
+        let Some(before) = journal.started else {
+            let offered = found.offered(&self.run.settings);
+            let tools = Some(self.shared.keep_definitions(&self.tenant, &offered).await?);
+            self.seat.log.record(EventBody::RunStarted {
+                mode: self.run.mode.clone(),
+                plugin: self.run.plugin,
+                model: self.run.model.clone(),
+                session_id: self.run.session_id.clone(),
+                history_messages: history.len() as u64,
+                input: self.run.input.clone(),
+                max_cycles: self.run.max_cycles,
+                history_hash,
+                tools,
+            });
+            return Ok(Ok(offered));
+        };
+        if std::mem::take(&mut self.after_a_stop) {
+            self.seat.log.record(EventBody::RunResumed {});
+        }
+        let failed = |message: &str| RunFailure { code: FailureCode::Nondeterminism, message: message.to_owned() };
+        let RecordedStart { history_hash: Some(history_before), tools: Some(tools) } = before else {
+            return Ok(Err(failed(
+                "the run was begun by an earlier version of the host, whose logs can not be replayed",
+            )));
+        };
+        if Some(history_before) != history_hash {
+            return Ok(Err(failed(
+                "the run's session is not what it was when the run began, so it can not be replayed",
+            )));
+        }
+        let definitions = self.shared.definitions(&self.tenant, tools).await?;
+        Ok(definitions.ok_or_else(|| failed("the definitions of the run's tools are gone, so it can not be replayed")))
     }
 
     /// The conversation so far, what the client put in front of its input, and the files that came with it.
@@ -189,52 +294,80 @@ impl Execution {
         Ok(history)
     }
 
-    fn host(&self) -> RunHost {
-        RunHost {
+    async fn host(
+        &self,
+        found: &Found,
+        mut journal: Journal,
+        offered: Arc<[ToolDefinition]>,
+    ) -> Result<RunHost, StoreError> {
+        let mut ledger = Ledger::default();
+        for source in std::mem::take(&mut journal.sources) {
+            let blob = self.shared.store.blob(&self.tenant, source.content_hash).await?;
+            let gone = || StoreError::Corrupt(format!("the text of the source {} is not there", source.id));
+            let text = String::from_utf8_lossy(&blob.ok_or_else(gone)?).into_owned();
+            ledger.restore(source, text.into());
+        }
+        let settings = &self.run.settings;
+        let tools = settings.tools.as_ref();
+        Ok(RunHost {
             run: self.run.id,
             tenant: self.tenant.clone(),
-            log: Arc::clone(&self.log),
+            log: Arc::clone(&self.seat.log),
             store: Arc::clone(&self.shared.store),
             session: self.run.session_id.clone(),
-            catalog: Arc::clone(&self.catalog),
-            allowed: self
-                .run
-                .settings
-                .tools
-                .as_ref()
-                .map(|tools| tools.iter().map(|tool| (tool.name.clone(), tool.approval)).collect()),
-            max_output_tokens: self.run.settings.max_output_tokens,
-            approvals: Arc::clone(&self.approvals),
+            catalog: Arc::clone(&found.catalog),
+            allowed: tools.map(|tools| tools.iter().map(|tool| (tool.name.clone(), tool.approval)).collect()),
+            offered,
+            max_output_tokens: settings.max_output_tokens,
+            approval_patience: self.shared.config.approval_patience,
+            approvals: Arc::clone(&self.seat.approvals),
             toolbox: Arc::clone(&self.shared.toolbox),
-            provider: Arc::clone(&self.provider),
+            provider: Arc::clone(&found.provider),
             model: self.run.model.clone(),
             started: Instant::now(),
+            clock_base: journal.monotonic,
+            journal: journal.into(),
+            diverged: OnceLock::new(),
+            waits: Arc::default(),
             model_calls: Default::default(),
             tool_calls: Default::default(),
+            call_ids: Default::default(),
             usage: Default::default(),
-            ledger: Default::default(),
+            ledger: ledger.into(),
             appended: Default::default(),
-        }
+        })
     }
 
-    async fn run_mode(&self, host: Arc<RunHost>, history: Vec<Message>) -> ModeReport {
-        let plugin = &self.mode.plugin.plugin;
+    async fn run_mode(&self, found: &Found, host: Arc<RunHost>, history: Vec<Message>) -> ModeReport {
+        let plugin = &found.mode.plugin.plugin;
         let call = ModeCall {
             mode: self.run.mode.clone(),
             input: self.run.input.clone(),
             instructions: self.run.settings.instructions.clone(),
             max_cycles: self.run.max_cycles,
-            output_schema: self.output_schema.as_ref().map(|schema| schema.text.clone()),
+            output_schema: found.output_schema.as_ref().map(|schema| schema.text.clone()),
             history,
             payer: self.tenant.as_str().into(),
         };
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let host: Arc<dyn ModeHost> = host;
-        plugin.run_mode(call, host, &self.mode.plugin.mode_limits, sink).await
+        plugin.run_mode(call, host, &found.mode.plugin.mode_limits, sink).await
     }
 
     /// What the mode's answer means for the run.
-    async fn judge(&self, report: ModeReport, host: &RunHost) -> Ended {
+    async fn judge(&self, found: &Found, report: ModeReport, host: &RunHost) -> Ended {
+        let ended = self.judge_answer(found, report, host).await;
+        // What a mode says that did not do again what its log tells is worth nothing.
+        match host.divergence() {
+            Some(difference) => {
+                let message = format!("taken up again, the mode did not do what it had done before: {difference}");
+                Ended::failed(FailureCode::Nondeterminism, message)
+            }
+            None => ended,
+        }
+    }
+
+    async fn judge_answer(&self, found: &Found, report: ModeReport, host: &RunHost) -> Ended {
         let mut answer = match report.result {
             Ok(Ok(answer)) => answer,
             Ok(Err(ModeError::InvalidInput(text))) => return Ended::failed(FailureCode::InvalidInput, text),
@@ -242,7 +375,7 @@ impl Execution {
             Ok(Err(ModeError::Failed(text))) => return Ended::failed(FailureCode::ModeFailed, text),
             Err(failure) => return Ended::failed(failure.code(), failure.to_string()),
         };
-        let output = match self.structured(&mut answer, host).await {
+        let output = match Self::structured(found, &mut answer, host).await {
             Ok(output) => output,
             Err(ended) => return ended,
         };
@@ -252,8 +385,12 @@ impl Execution {
     }
 
     /// The answer as JSON, where a schema was given: it satisfies it, at the latest when the model was asked once more.
-    async fn structured(&self, answer: &mut ModeAnswer, host: &RunHost) -> Result<Option<serde_json::Value>, Ended> {
-        let Some(schema) = &self.output_schema else { return Ok(None) };
+    async fn structured(
+        found: &Found,
+        answer: &mut ModeAnswer,
+        host: &RunHost,
+    ) -> Result<Option<serde_json::Value>, Ended> {
+        let Some(schema) = &found.output_schema else { return Ok(None) };
         let json = answer.answer_json.as_deref().unwrap_or(&answer.answer);
         let wrong = match schema.check(json) {
             Ok(value) => return Ok(Some(value)),
@@ -274,12 +411,71 @@ impl Execution {
         }
         Ok(Some(value))
     }
+}
+
+/// What became of a run that was to wait.
+enum Waited {
+    /// It waits, and nobody drives it.
+    Waiting,
+    /// It goes on at once: what it waited for is there.
+    Again(Execution),
+    /// Too many runs wait.
+    NoRoom(Execution, String),
+}
+
+impl Execution {
+    /// Lets the run wait: its record says so, and nothing of it stays in memory but what wakes it.
+    async fn wait(mut self, usage: Usage) -> Waited {
+        let pending = self.seat.approvals.pending();
+        let waits = vivarium_domain::Waiting { since: Timestamp::now(), approvals: pending.clone() };
+        let last_seq = self.seat.log.last_seq();
+        let record = Run { status: RunStatus::Waiting, waiting: Some(waits), usage, last_seq, ..self.run.clone() };
+        if let Err(error) = self.seat.log.flush(vec![Write::PutRun(Box::new(record))]).await {
+            tracing::warn!(run = %self.run.id, %error, "that a run waits could not be written; it is found out again if need be");
+        }
+        let shared = Arc::clone(&self.shared);
+        let key = (self.tenant.clone(), self.run.id);
+        let mut table = shared.table();
+        // Decisions and cancellations are taken under this lock.
+        if self.seat.approvals.any_decided() || self.seat.control.is_ending() {
+            drop(table);
+            return Waited::Again(self);
+        }
+        let Seat { log, control, approvals, place, payer } = self.seat;
+        let session = self.run.session_id.clone();
+        let waiting = Box::new(table::Waiting { session, place, pending, last_seq, payer, woken: Arc::default() });
+        let (room, share) = (shared.config.max_waiting, shared.config.share_of(shared.config.max_waiting));
+        match table.wait(&key, waiting, room, share) {
+            Ok(()) => {
+                drop(table);
+                log.leave();
+                shared.changed.notify_waiters();
+                shared.waiting_changed.notify_one();
+                Waited::Waiting
+            }
+            Err(waiting) => {
+                drop(table);
+                let table::Waiting { place, payer, .. } = *waiting;
+                self.seat = Seat { log, control, approvals, place, payer };
+                Waited::NoRoom(
+                    self,
+                    format!("more than {share} runs of this tenant, or {room} of all, wait for approval"),
+                )
+            }
+        }
+    }
 
     /// Writes the end: the last event, the run's record and the session's new messages, together.
-    async fn finish(mut self, ended: Ended, usage: Usage) {
+    async fn finish(mut self, ended: Ended, usage: Option<Usage>) {
         let now = Timestamp::now();
+        let usage = match usage {
+            Some(usage) => usage,
+            // Nothing was done in this attempt; what was done before is in the log.
+            None => self.journal().await.map(|journal| journal.usage).unwrap_or_default(),
+        };
         self.run.ended_at = Some(now);
         self.run.usage = usage;
+        self.run.waiting = None;
         let mut writes = Vec::with_capacity(2);
         let event = match ended {
             Ended::Completed(outcome, appended) => {
@@ -300,11 +496,16 @@ impl Execution {
                 self.run.status = RunStatus::Cancelled;
                 EventBody::RunCancelled { reason, usage }
             }
+            // Neither of them is an end.
+            Ended::Waits | Ended::Left => return,
         };
-        self.run.last_seq = self.log.record(event);
+        self.run.last_seq = self.seat.log.record(event);
         writes.push(Write::PutRun(Box::new(self.run.clone())));
-        if let Err(error) = self.log.flush(writes).await {
-            tracing::error!(run = %self.run.id, %error, "a run's end could not be written");
+        if let Err(error) = self.seat.log.flush(writes).await {
+            tracing::error!(run = %self.run.id, %error, "a run's end could not be written; the next start takes the run up again");
+        }
+        if let Some(payer) = &self.seat.payer {
+            payer.pay(usage);
         }
         if self.run.stateless {
             self.clear_away().await;

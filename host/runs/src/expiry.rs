@@ -44,7 +44,7 @@ pub struct Removed {
 }
 
 impl Runs {
-    /// Deletes the sessions whose time is over. One in which a run is under way is left for the next time: somebody waits
+    /// Deletes the sessions whose time is over. One in which a run is under way or waits is left for the next time: somebody waits
     /// for its answer. Gives how many were deleted.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Runs {
             let found = expired.len();
             let before = deleted;
             for (tenant, session) in expired {
-                if !self.controls_of(&tenant, &session).is_empty() {
+                if self.is_busy(&tenant, &session) {
                     continue;
                 }
                 match self.delete_session(&tenant, &session).await {

@@ -1,30 +1,31 @@
-//! A run, as its mode sees it: every answer is recorded in the run's log before it is given.
+//! A run, as its mode sees it: every answer is recorded in the run's log before it is given, and a run that is taken up
+//! again gets what was recorded until that ends. What a mode asks for then must be what it asked for before: anything else
+//! ends the run, because what comes next can not be known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::task::JoinSet;
 use vivarium_domain::{
-    Abilities, Approval, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse, HostCall, Message,
-    ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
-    ToolName, ToolOutcome, Usage, Visibility,
+    Abilities, Approval, CheckedCitation, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse,
+    HostCall, Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall,
+    ToolDefinition, ToolName, Usage, Visibility,
 };
 use vivarium_models::{Call, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
-use vivarium_sandbox::{HostStop, ModeHost, ToolCallContext, ToolReport, ToolResult, TracingLog};
+use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
 use vivarium_store::{Store, StoreError};
 
-use crate::approvals::{Approvals, Decision};
-use crate::ledger::{Added, Entry, Ledger};
+use crate::approvals::Approvals;
+use crate::journal::{Journal, RecordedCall, host_call, short};
+use crate::ledger::Ledger;
 use crate::log::RunLog;
-use crate::tools::{IntoTool, Toolbox, failed};
+use crate::tools::Toolbox;
+use crate::waits::Waits;
 
-/// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
-const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 /// Messages that a mode adds to the session in one run.
 const MAX_APPENDED_MESSAGES: usize = 500;
 
@@ -38,26 +39,36 @@ pub(crate) struct RunHost {
     pub(crate) catalog: Arc<Catalog>,
     /// The tools that this run may use; none: all of the catalog.
     pub(crate) allowed: Option<BTreeMap<ToolName, Approval>>,
+    /// The tools that the mode is offered.
+    pub(crate) offered: Arc<[ToolDefinition]>,
     /// A bound on each answer of the model.
     pub(crate) max_output_tokens: Option<u32>,
+    /// How long a person may take to decide.
+    pub(crate) approval_patience: Duration,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) model: ModelName,
     pub(crate) started: Instant,
+    /// What the mode's clock showed when the run was left, in nanoseconds.
+    pub(crate) clock_base: u64,
+    pub(crate) journal: Mutex<Journal>,
+    pub(crate) diverged: OnceLock<String>,
+    pub(crate) waits: Arc<Waits>,
     pub(crate) model_calls: AtomicU32,
     pub(crate) tool_calls: AtomicU32,
+    pub(crate) call_ids: Mutex<HashSet<String>>,
     pub(crate) usage: Mutex<Usage>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that is done under these locks can leave the data half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stopped(error: &StoreError) -> HostStop {
+pub(crate) fn stopped(error: &StoreError) -> HostStop {
     HostStop(format!("the run's log can not be written: {error}"))
 }
 
@@ -73,7 +84,7 @@ impl RunHost {
     }
 
     /// The final check of an answer's citations.
-    pub(crate) fn checked(&self, citations: &[Citation]) -> Vec<vivarium_domain::CheckedCitation> {
+    pub(crate) fn checked(&self, citations: &[Citation]) -> Vec<CheckedCitation> {
         lock(&self.ledger).check(citations)
     }
 
@@ -82,8 +93,17 @@ impl RunHost {
         self.provider.describe(self.model.model()).abilities
     }
 
+    /// How the mode did not do again what its log says. None: it did.
+    pub(crate) fn divergence(&self) -> Option<String> {
+        if let Some(diverged) = self.diverged.get() {
+            return Some(diverged.clone());
+        }
+        let left = lock(&self.journal).next()?;
+        Some(format!("at event {} it asked for {} before, and ends now without it", left.seq, left.call.describe()))
+    }
+
     /// A tool of this run, with the stricter of what its grant and its agent say about approval.
-    fn tool(&self, name: &str) -> Option<ToolEntry> {
+    pub(crate) fn tool(&self, name: &str) -> Option<ToolEntry> {
         let mut entry = self.catalog.tool(name)?.clone();
         if let Some(allowed) = &self.allowed {
             entry.approval = entry.approval.max(*allowed.get(&entry.manifest.name)?);
@@ -92,13 +112,35 @@ impl RunHost {
     }
 
     /// The names of this run's tools, for a sentence.
-    fn tool_names(&self) -> String {
+    pub(crate) fn tool_names(&self) -> String {
         if self.allowed.is_none() {
             return self.catalog.tool_names();
         }
         let named = self.catalog.tools().map(|entry| entry.manifest.name.as_str());
         let names: Vec<&str> = named.filter(|name| self.tool(name).is_some()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+
+    /// The next recorded call, if it is what is asked for now: `fits` gives what came of it, or the call back. None: all that
+    /// was recorded has been asked for again, and this is new.
+    pub(crate) fn recorded<T>(
+        &self,
+        asked: impl FnOnce() -> String,
+        fits: impl FnOnce(RecordedCall) -> Result<T, RecordedCall>,
+    ) -> Result<Option<T>, HostStop> {
+        if let Some(diverged) = self.diverged.get() {
+            return Err(HostStop(diverged.clone()));
+        }
+        let Some(recorded) = lock(&self.journal).next() else { return Ok(None) };
+        fits(recorded.call).map(Some).map_err(|other| {
+            let text = format!(
+                "at event {} it asked for {} before, and asks for {} now",
+                recorded.seq,
+                other.describe(),
+                asked()
+            );
+            HostStop(self.diverged.get_or_init(|| text).clone())
+        })
     }
 
     pub(crate) async fn ask(
@@ -111,7 +153,32 @@ impl RunHost {
         let call = self.model_calls.fetch_add(1, Relaxed) + 1;
         let request_json = serde_json::to_vec(&request).map_err(|error| HostStop(error.to_string()))?;
         let request_hash = ContentHash::of(&request_json);
-        self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
+        let asked = || format!("model.generate with a request of hash {}", short(request_hash));
+        let recorded = self.recorded(asked, |recorded| match recorded {
+            RecordedCall::Model(model) if model.request_hash == request_hash => Ok(model.answer),
+            other => Err(other),
+        })?;
+        match recorded {
+            Some(Some(answer)) => {
+                if let Ok(response) = &answer {
+                    *lock(&self.usage) += response.usage;
+                }
+                return Ok(answer);
+            }
+            // It was asked, and the answer was lost with the host that waited for it.
+            Some(None) => {}
+            None => {
+                self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
+            }
+        }
+        self.ask_provider(call, &request).await
+    }
+
+    async fn ask_provider(
+        &self,
+        call: u32,
+        request: &GenerateRequest,
+    ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
         let started = Instant::now();
         let visible = request.visibility == Visibility::Answer;
         let mut on_token = |piece: &str| {
@@ -119,8 +186,13 @@ impl RunHost {
                 self.log.token(piece);
             }
         };
-        let asked =
-            self.provider.generate(Call { model: self.model.model(), request: &request, on_token: &mut on_token });
+        let idempotency_key = format!("{}-m{call}", self.run);
+        let asked = self.provider.generate(Call {
+            model: self.model.model(),
+            request,
+            on_token: &mut on_token,
+            idempotency_key: Some(&idempotency_key),
+        });
         let answer = tokio::select! {
             biased;
             answer = asked => answer,
@@ -133,173 +205,57 @@ impl RunHost {
             Ok(response) => (Some(response.clone()), None),
             Err(error) => (None, serde_json::to_value(error).ok()),
         };
-        self.log.record(EventBody::ModelCompleted { call, response, error, duration_ms: millis(started) });
+        self.log.record(EventBody::ModelCompleted { call, response, error, duration_ms: millis(started), visible });
         self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
         Ok(answer)
     }
 
-    async fn call_all(self: Arc<Self>, calls: Vec<ToolCall>) -> Result<Vec<ToolResult>, HostStop> {
-        let calls: Vec<IntendedCall> = calls.into_iter().map(|call| self.intend(call)).collect();
-        // The intent is on disk before anything is called.
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
-        let mut tasks = JoinSet::new();
-        for (index, call) in calls.into_iter().enumerate() {
-            let host = Arc::clone(&self);
-            tasks.spawn(async move { (index, host.call_one(call).await) });
-        }
-        let mut results: Vec<(usize, ToolResult)> = Vec::with_capacity(tasks.len());
-        while let Some(done) = tasks.join_next().await {
-            // A panic of the host's own code: the run fails, the process goes on.
-            let (index, result) = done.map_err(|error| HostStop(format!("a tool call broke off: {error}")))?;
-            results.push((index, result?));
-        }
-        results.sort_by_key(|(index, _)| *index);
-        Ok(results.into_iter().map(|(_, result)| result).collect())
-    }
-
-    /// Records that a call will be made.
-    fn intend(&self, mut call: ToolCall) -> IntendedCall {
-        let number = self.tool_calls.fetch_add(1, Relaxed) + 1;
-        let entry = self.tool(&call.name);
-        let too_long = call.arguments_json.len() > MAX_ARGUMENT_BYTES;
-        if too_long {
-            call.arguments_json.clear();
-        }
-        let idempotency_key = format!("{}-{number}", self.run);
-        self.log.record(EventBody::ToolStarted {
-            call_id: call.id.clone(),
-            tool: call.name.clone(),
-            arguments_json: call.arguments_json.clone(),
-            plugin: entry.as_ref().map(|entry| entry.plugin.plugin.digest()),
-            idempotency_key: idempotency_key.clone(),
-        });
-        let entry = match entry {
-            Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
-            Some(entry) => Ok(entry),
-            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
-        };
-        IntendedCall { call, entry, idempotency_key }
-    }
-
-    async fn call_one(&self, intended: IntendedCall) -> Result<ToolResult, HostStop> {
-        let IntendedCall { call, entry, idempotency_key } = intended;
-        let report = match entry {
-            Ok(entry) => match self.approved(&entry, &call).await? {
-                Ok(()) => self.run_tool(&entry, &call, idempotency_key).await,
-                Err(message) => failed(message),
+    /// The recorded answer of a small call, or the one that `live` gives now, which is recorded.
+    fn small<T>(
+        &self,
+        name: &str,
+        fits: impl FnOnce(HostCall) -> Result<T, HostCall>,
+        live: impl FnOnce() -> (T, HostCall),
+    ) -> Result<T, HostStop> {
+        let recorded = self.recorded(
+            || name.to_owned(),
+            |recorded| match recorded {
+                RecordedCall::Host(call) => fits(call).map_err(RecordedCall::Host),
+                other => Err(other),
             },
-            Err(message) => failed(message),
-        };
-        let (outcome, documents) = match report.result {
-            Ok(output) => (ToolOutcome::Output(output.content), output.documents),
-            Err(message) => (ToolOutcome::Error(message), Vec::new()),
-        };
-        let sources = self.keep(&call.name, documents).await?;
-        self.log.record(EventBody::ToolCompleted {
-            call_id: call.id.clone(),
-            tool: call.name.clone(),
-            outcome: outcome.clone(),
-            sources: sources.iter().map(|source| source.id.clone()).collect(),
-            usage: report.usage,
-        });
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
-        let (content, is_error) = match outcome {
-            ToolOutcome::Output(content) => (content, false),
-            ToolOutcome::Error(message) => (message, true),
-        };
-        Ok(ToolResult { id: call.id, name: call.name, content, is_error, sources })
+        )?;
+        Ok(recorded.unwrap_or_else(|| {
+            let (answer, call) = live();
+            self.log.record(EventBody::HostAnswered(call));
+            answer
+        }))
     }
 
-    async fn run_tool(&self, entry: &ToolEntry, call: &ToolCall, idempotency_key: String) -> ToolReport {
-        let plugin = entry.plugin.name();
-        let run = self.run.to_string();
-        let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
-        let into = IntoTool {
-            tenant: &self.tenant,
-            entry,
-            arguments_json: &call.arguments_json,
-            context: ToolCallContext { run_id: run, idempotency_key, ..ToolCallContext::default() },
-            session: &self.session,
-            log,
-        };
-        let report = match self.toolbox.call(into).await {
-            Ok(report) => report,
-            Err(no_place) => failed(format!("unavailable: {no_place}")),
-        };
-        for denial in &report.denials {
-            self.log.record(EventBody::GrantDenied {
-                call_id: call.id.clone(),
-                plugin: plugin.clone(),
-                capability: denial.capability.to_owned(),
-                message: denial.message.clone(),
-            });
-        }
-        report
-    }
-
-    /// Waits for a person, where the tool needs one's approval. The inner error is for the model.
-    async fn approved(&self, entry: &ToolEntry, call: &ToolCall) -> Result<Result<(), String>, HostStop> {
-        if entry.approval != Approval::Ask {
-            return Ok(Ok(()));
-        }
-        let Some(decided) = self.approvals.ask(&call.id) else {
-            return Ok(Err(format!("another call with the id {} waits for approval", call.id)));
-        };
-        let (call_id, tool) = (call.id.clone(), call.name.clone());
-        let arguments_json = call.arguments_json.clone();
-        self.log.record(EventBody::ApprovalRequested { call_id: call_id.clone(), tool, arguments_json });
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
-        // The sender goes only with the run.
-        let Ok(Decision { approved, reason }) = decided.await else { return Err(HostStop("the run ended".to_owned())) };
-        self.log.record(EventBody::ApprovalGiven { call_id, approved, reason: reason.clone() });
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
-        if approved {
-            return Ok(Ok(()));
-        }
-        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        Ok(Err(format!("denied: a person refused this call{reason}")))
-    }
-
-    /// Puts documents into the ledger and their texts into the store.
-    async fn keep(&self, tool: &str, documents: Vec<vivarium_domain::Document>) -> Result<Vec<Source>, HostStop> {
-        let mut sources = Vec::with_capacity(documents.len());
-        for document in documents {
-            let added = lock(&self.ledger).add(tool, document);
-            match added {
-                Added::Known(entry) => sources.push(entry.source.clone()),
-                Added::New(entry) => sources.push(self.keep_text(&entry).await?),
-                Added::Full => {
-                    tracing::warn!(run = %self.run, tool, "the run's ledger is full; a document was dropped");
-                    break;
-                }
-            }
-        }
-        Ok(sources)
-    }
-
-    async fn keep_text(&self, entry: &Entry) -> Result<Source, HostStop> {
-        let text = bytes::Bytes::copy_from_slice(entry.text.as_bytes());
-        self.store.put_blob(&self.tenant, text).await.map_err(|error| stopped(&error))?;
-        self.log.record(EventBody::SourceAdded { source: entry.source.clone() });
-        Ok(entry.source.clone())
-    }
-
-    fn answered(&self, call: HostCall) {
-        self.log.record(EventBody::HostAnswered(call));
+    fn since_start(&self) -> u64 {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.clock_base.saturating_add(now)
     }
 }
 
-struct IntendedCall {
-    call: ToolCall,
-    entry: Result<ToolEntry, String>,
-    idempotency_key: String,
+/// The recorded one where it is equal to what would be answered now: what a call gives is not in the log then.
+fn same<T>(recorded: HostCall, now: HostCall, answer: T) -> Result<T, HostCall> {
+    if recorded == now { Ok(answer) } else { Err(recorded) }
 }
 
 impl ModeHost for RunHost {
-    fn describe(&self) -> ModelInfo {
-        let info = self.provider.describe(self.model.model());
-        self.answered(HostCall::ModelDescribe(serde_json::to_value(&info).unwrap_or_default()));
-        info
+    fn describe(&self) -> Result<ModelInfo, HostStop> {
+        let describe = || {
+            let info = self.provider.describe(self.model.model());
+            let json = serde_json::to_value(&info).unwrap_or_default();
+            (info, HostCall::ModelDescribe(json))
+        };
+        let fits = |recorded| match recorded {
+            HostCall::ModelDescribe(json) => {
+                serde_json::from_value(json.clone()).map_err(|_| HostCall::ModelDescribe(json))
+            }
+            other => Err(other),
+        };
+        self.small("model.describe", fits, describe)
     }
 
     fn generate(
@@ -309,48 +265,87 @@ impl ModeHost for RunHost {
         async move { self.ask(request).await }.boxed()
     }
 
-    fn tools(&self) -> Vec<ToolDefinition> {
-        let mut tools = self.catalog.definitions().to_vec();
-        if self.allowed.is_some() {
-            tools.retain(|tool| self.tool(tool.name.as_str()).is_some());
-        }
-        self.answered(HostCall::ToolsList(tools.iter().map(|tool| tool.name.to_string()).collect()));
-        tools
+    fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
+        let names = || HostCall::ToolsList(self.offered.iter().map(|tool| tool.name.to_string()).collect());
+        let offered = || self.offered.to_vec();
+        self.small("tools.list", |recorded| same(recorded, names(), offered()), || (offered(), names()))
     }
 
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>> {
         self.call_all(calls).boxed()
     }
 
-    fn append(&self, messages: Vec<Message>) {
+    fn append(&self, messages: Vec<Message>) -> Result<(), HostStop> {
         let mut appended = lock(&self.appended);
         let room = MAX_APPENDED_MESSAGES.saturating_sub(appended.len());
-        self.answered(HostCall::SessionAppend(messages.len().min(room) as u64));
+        let call = || HostCall::SessionAppend(messages.len().min(room) as u64);
+        self.small("session.append", |recorded| same(recorded, call(), ()), || ((), call()))?;
         appended.extend(messages.into_iter().take(room));
+        Ok(())
     }
 
-    fn sources(&self) -> Vec<Source> {
-        let sources = lock(&self.ledger).sources();
-        self.answered(HostCall::SourcesList(sources.iter().map(|source| source.id.clone()).collect()));
-        sources
+    fn sources(&self) -> Result<Vec<Source>, HostStop> {
+        let all = || lock(&self.ledger).sources();
+        let fits = |recorded| match recorded {
+            HostCall::SourcesList(ids) => {
+                let known = all();
+                // The ledger holds by now what came later, too.
+                let listed = ids.iter().map(|id| known.iter().find(|source| source.id == *id).cloned());
+                listed.collect::<Option<Vec<Source>>>().ok_or(HostCall::SourcesList(ids))
+            }
+            other => Err(other),
+        };
+        let live = || {
+            let sources = all();
+            let ids = sources.iter().map(|source| source.id.clone()).collect();
+            (sources, HostCall::SourcesList(ids))
+        };
+        self.small("sources.list", fits, live)
     }
 
-    fn read_source(&self, id: &str, start_bytes: usize, max_bytes: usize) -> Option<String> {
-        let text = lock(&self.ledger).read(id, start_bytes, max_bytes);
-        self.answered(HostCall::SourcesRead(text.as_ref().map(|text| ContentHash::of(text.as_bytes()))));
-        text
+    fn read_source(&self, id: &str, start_bytes: usize, max_bytes: usize) -> Result<Option<String>, HostStop> {
+        let read = || {
+            let text = lock(&self.ledger).read(id, start_bytes, max_bytes);
+            let hash = text.as_ref().map(|text| ContentHash::of(text.as_bytes()));
+            (text, HostCall::SourcesRead(hash))
+        };
+        let fits = |recorded| match recorded {
+            // It may be there by now.
+            HostCall::SourcesRead(None) => Ok(None),
+            recorded => {
+                let (text, now) = read();
+                same(recorded, now, text)
+            }
+        };
+        self.small("sources.read", fits, read)
     }
 
-    fn check(&self, citations: &[Citation]) -> Vec<bool> {
-        let checked = self.checked(citations);
-        let mut verdicts: Vec<bool> = checked.iter().map(|citation| citation.verified).collect();
-        verdicts.resize(citations.len(), false);
-        self.answered(HostCall::SourcesCheck(checked));
-        verdicts
+    fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
+        let verdicts = |checked: &[CheckedCitation]| {
+            let mut verdicts: Vec<bool> = checked.iter().map(|citation| citation.verified).collect();
+            verdicts.resize(citations.len(), false);
+            verdicts
+        };
+        let fits = |recorded| match recorded {
+            HostCall::SourcesCheck(checked) if are_of(&checked, citations) => Ok(verdicts(&checked)),
+            other => Err(other),
+        };
+        let live = || {
+            let checked = self.checked(citations);
+            (verdicts(&checked), HostCall::SourcesCheck(checked))
+        };
+        self.small("sources.check", fits, live)
     }
 
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async move {
+            let fits = |recorded| match recorded {
+                RecordedCall::Step(before) if before == message => Ok(()),
+                other => Err(other),
+            };
+            if self.recorded(|| format!("steps.report({message:?})"), fits)?.is_some() {
+                return Ok(());
+            }
             self.log.record(EventBody::Step { message });
             self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))
         }
@@ -358,23 +353,58 @@ impl ModeHost for RunHost {
     }
 
     fn wall_clock(&self) -> u64 {
-        let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
-        self.answered(HostCall::WallClock(now));
-        now
+        let fits = |recorded| match recorded {
+            HostCall::WallClock(now) => Ok(now),
+            other => Err(other),
+        };
+        let live = || {
+            let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+            (now, HostCall::WallClock(now))
+        };
+        self.small(host_call(&HostCall::WallClock(0)), fits, live).unwrap_or_default()
     }
 
     fn monotonic_clock(&self) -> u64 {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.answered(HostCall::MonotonicClock(now));
-        now
+        let fits = |recorded| match recorded {
+            HostCall::MonotonicClock(now) => Ok(now),
+            other => Err(other),
+        };
+        let live = || {
+            let now = self.since_start();
+            (now, HostCall::MonotonicClock(now))
+        };
+        self.small(host_call(&HostCall::MonotonicClock(0)), fits, live).unwrap_or_default()
     }
 
     fn random(&self, bytes: &mut [u8]) {
-        rand::fill(bytes);
-        self.answered(HostCall::Random(hex::encode(&*bytes)));
+        let length = bytes.len();
+        let fits = |recorded| match recorded {
+            HostCall::Random(hex) => {
+                hex::decode(&hex).ok().filter(|bytes| bytes.len() == length).ok_or(HostCall::Random(hex))
+            }
+            other => Err(other),
+        };
+        let live = || {
+            let mut dice = vec![0; length];
+            rand::fill(&mut dice[..]);
+            let call = HostCall::Random(hex::encode(&dice));
+            (dice, call)
+        };
+        if let Ok(dice) = self.small(host_call(&HostCall::Random(String::new())), fits, live) {
+            bytes.copy_from_slice(&dice);
+        }
     }
 }
 
-fn millis(since: Instant) -> u64 {
+/// Whether these verdicts are of these citations.
+fn are_of(checked: &[CheckedCitation], citations: &[Citation]) -> bool {
+    let pairs = checked.iter().zip(citations);
+    checked.len() <= citations.len()
+        && pairs
+            .into_iter()
+            .all(|(checked, asked)| checked.source_id == asked.source_id && checked.quote == asked.quote)
+}
+
+pub(crate) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

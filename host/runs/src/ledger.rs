@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     entries: Vec<Arc<Entry>>,
     by_content: HashMap<(String, ContentHash), usize>,
     total_bytes: usize,
+    /// The number in the newest id. A run that was taken up again may lack sources that were never recorded.
+    last_number: usize,
 }
 
 /// What came of adding a document.
@@ -60,7 +62,7 @@ impl Ledger {
         cut(&mut title, MAX_TITLE_BYTES);
         cut(&mut media_type, MAX_MEDIA_TYPE_BYTES);
         let source = Source {
-            id: format!("s{}", self.entries.len() + 1),
+            id: format!("s{}", self.last_number + 1),
             title,
             location: key.0.clone(),
             media_type,
@@ -69,11 +71,23 @@ impl Ledger {
             length_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
             tool: tool.to_owned(),
         };
+        self.last_number += 1;
+        Added::New(self.put(source, text.into()))
+    }
+
+    /// Puts a source back that the run's log tells of.
+    pub(crate) fn restore(&mut self, source: Source, text: Arc<str>) {
+        let number = source.id.strip_prefix('s').and_then(|number| number.parse().ok());
+        self.last_number = self.last_number.max(number.unwrap_or(0));
+        self.put(source, text);
+    }
+
+    fn put(&mut self, source: Source, text: Arc<str>) -> Arc<Entry> {
         self.total_bytes += text.len();
-        self.by_content.insert(key, self.entries.len());
-        let entry = Arc::new(Entry { source, text: text.into(), folded: OnceLock::new() });
+        self.by_content.insert((source.location.clone(), source.content_hash), self.entries.len());
+        let entry = Arc::new(Entry { source, text, folded: OnceLock::new() });
         self.entries.push(Arc::clone(&entry));
-        Added::New(entry)
+        entry
     }
 
     pub(crate) fn sources(&self) -> Vec<Source> {
@@ -174,6 +188,19 @@ mod tests {
         assert!(matches!(ledger.add("web_fetch", document("https://example.com/", "new text")), Added::New(_)));
         assert!(matches!(ledger.add("web_fetch", document("https://example.org/", "text")), Added::New(_)));
         assert_eq!(ledger.sources().len(), 3);
+    }
+
+    #[test]
+    fn a_source_that_is_put_back_keeps_its_id_and_is_known_again() {
+        let mut before = ledger_of("one");
+        assert!(matches!(before.add("web_fetch", document("https://example.com/", "two")), Added::New(_)));
+        let second = before.entry("s2").unwrap();
+        let mut ledger = Ledger::default();
+        ledger.restore(second.source.clone(), Arc::clone(&second.text));
+        assert!(matches!(ledger.add("web_fetch", document("https://example.com/", "two")), Added::Known(_)));
+        assert!(matches!(ledger.add("web_fetch", document("https://example.com/", "one")), Added::New(_)));
+        let ids: Vec<String> = ledger.sources().into_iter().map(|source| source.id).collect();
+        assert_eq!(ids, ["s2", "s3"]);
     }
 
     #[test]

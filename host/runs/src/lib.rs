@@ -1,32 +1,46 @@
 //! A run's life: it is accepted, waits for its turn, steps through its mode's host calls, and ends. Every answer that the
-//! host gives to a mode goes into the run's log first; the log is the journal, and readers follow it by number. This crate
-//! knows no HTTP.
+//! host gives to a mode goes into the run's log first; the log is the journal: a run that the host left is taken up again and
+//! gets the same answers until they end, and readers follow it by number. This crate knows no HTTP.
 
 mod accept;
 mod approvals;
+mod calls;
 mod contexts;
 mod conversations;
+mod cursor;
 mod execute;
 mod expiry;
+mod found;
 mod history;
 mod host;
+mod journal;
 mod ledger;
 mod lists;
 mod log;
 mod queue;
+mod reader;
+mod recover;
 mod request;
 mod service;
 mod sessions;
 mod structured;
+mod table;
 mod tenants;
 mod tools;
+mod waiting;
+mod waits;
 
 pub use approvals::Decision;
 pub use contexts::Contexts;
 pub use conversations::{MAX_TITLE_CHARS, NewSession, SessionError};
+pub use cursor::{Cursor, NoCursor};
 pub use expiry::{DeletionError, Removed, Retention};
-pub use log::{Item, LoggedEvent, Reader};
+pub use log::LoggedEvent;
+pub use reader::{Item, Reader};
+pub use recover::RecoveryReport;
 pub use request::{Attachment, Idempotency, RunRequest, StartError, Started, Webhook};
-pub use service::{RecoveryReport, Runs, RunsConfig};
+pub use service::{Runs, RunsConfig};
+pub use table::Payer;
 pub use tenants::{ClosedTenant, TenantError};
 pub use tools::{ToolInfo, ToolTrial, TrialError};
+pub use waiting::{Cancelled, Decided};

@@ -5,7 +5,8 @@
 //! of their own: whatever the guest does with them becomes visible through a later flush, which carries them along.
 //! Tokens are not part of the log; they are shown in their place between the events, as they come.
 //!
-//! Readers take what is visible by position, so a slow one holds up nobody, and one that leaves is not noticed.
+//! Readers take what is visible by position, so a slow one holds up nobody, and one that leaves is not noticed. What was
+//! recorded before the run was taken up again is in the store alone.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +16,6 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use vivarium_domain::{Event, EventBody, RunId, TenantId, Timestamp};
 use vivarium_store::{Batch, Store, StoreError, Write};
-
-/// How many events a reader of a stored log takes from the store at a time.
-const PAGE: usize = 256;
 
 /// A model that has said nothing for so long thinks: what was recorded before it was asked goes to disk meanwhile.
 const THINKS: Duration = Duration::from_millis(10);
@@ -31,22 +29,38 @@ pub struct LoggedEvent {
     pub json: Bytes,
 }
 
-/// What a reader of a run's log sees, in order.
+/// What a log shows, in order.
 #[derive(Debug, Clone)]
-pub enum Item {
+pub(crate) enum Shown {
     /// An event that is on disk.
     Event(Arc<LoggedEvent>),
-    /// A piece of the answer's text, as the model writes it. Not in the log: `model.completed` and `run.completed` hold
-    /// the whole.
+    /// A piece of the answer's text, as the model writes it. The pieces of one answer follow each other, with no event
+    /// between them.
     Token(Arc<str>),
+}
+
+/// What comes next of what a log shows.
+pub(crate) enum Next {
+    /// This.
+    Shown(Shown),
+    /// Nothing yet.
+    Wait,
+    /// Nothing more: the run has ended.
+    Ended,
+    /// Nothing more here: nobody works on the run now.
+    Left,
+    /// Nothing more: the store failed.
+    Broken(String),
 }
 
 pub(crate) struct RunLog {
     tenant: TenantId,
     run: RunId,
     store: Arc<dyn Store>,
+    /// The last event before this log's first one: those up to it are in the store.
+    base: u64,
     state: Mutex<State>,
-    changed: Notify,
+    pub(crate) changed: Notify,
     flush_wanted: Notify,
 }
 
@@ -56,22 +70,35 @@ struct State {
     /// Recorded, and not yet given to the store; the last one's number is `last_seq`.
     buffered: Vec<Bytes>,
     /// Recorded, and not yet on disk; tokens wait behind the events that came before them.
-    waiting: VecDeque<Item>,
-    visible: Vec<Item>,
+    waiting: VecDeque<Shown>,
+    visible: Vec<Shown>,
     ended: bool,
+    /// Nobody works on the run now: it waits, or the host stops.
+    left: bool,
     /// The store failed: readers must not wait for what will not come.
     broken: Option<String>,
 }
 
 impl State {
+    fn record(&mut self, body: EventBody) -> u64 {
+        let seq = self.last_seq + 1;
+        let event = Event { seq, at: Timestamp::now(), body };
+        // Our own types serialise without fail: their maps have text keys and they hold no foreign Serialize.
+        let json = serde_json::to_vec(&event).map(Bytes::from).unwrap_or_default();
+        self.last_seq = seq;
+        self.buffered.push(json.clone());
+        self.waiting.push_back(Shown::Event(Arc::new(LoggedEvent { event, json })));
+        seq
+    }
+
     /// Shows everything up to `durable`, and the tokens behind it.
     fn show(&mut self, durable: u64) {
         while let Some(item) = self.waiting.front() {
-            if matches!(item, Item::Event(logged) if logged.event.seq > durable) {
+            if matches!(item, Shown::Event(logged) if logged.event.seq > durable) {
                 break;
             }
             if let Some(item) = self.waiting.pop_front() {
-                self.ended |= matches!(&item, Item::Event(logged) if logged.event.body.is_terminal());
+                self.ended |= matches!(&item, Shown::Event(logged) if logged.event.body.is_terminal());
                 self.visible.push(item);
             }
         }
@@ -79,9 +106,42 @@ impl State {
 }
 
 impl RunLog {
-    pub(crate) fn new(tenant: TenantId, run: RunId, store: Arc<dyn Store>) -> Self {
-        let state = Mutex::default();
-        Self { tenant, run, store, state, changed: Notify::new(), flush_wanted: Notify::new() }
+    /// The log of a run whose last event so far is number `base`.
+    pub(crate) fn new(tenant: TenantId, run: RunId, store: Arc<dyn Store>, base: u64) -> Self {
+        let state = Mutex::new(State { last_seq: base, ..State::default() });
+        Self { tenant, run, store, base, state, changed: Notify::new(), flush_wanted: Notify::new() }
+    }
+
+    /// The last event that is in the store alone.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// What is at this position of what the log shows.
+    pub(crate) fn at(&self, position: usize) -> Next {
+        let state = self.lock();
+        if let Some(shown) = state.visible.get(position) {
+            return Next::Shown(shown.clone());
+        }
+        match &state.broken {
+            _ if state.ended => Next::Ended,
+            _ if state.left => Next::Left,
+            Some(error) => Next::Broken(error.clone()),
+            None => Next::Wait,
+        }
+    }
+
+    /// Where what comes after event `seq` begins in what the log shows.
+    pub(crate) fn position_after(&self, seq: u64) -> usize {
+        let state = self.lock();
+        let seen = |shown: &Shown| matches!(shown, Shown::Event(logged) if logged.event.seq <= seq);
+        state.visible.iter().rposition(seen).map_or(0, |last| last + 1)
+    }
+
+    /// Nobody works on the run from now on; its readers look elsewhere.
+    pub(crate) fn leave(&self) {
+        self.lock().left = true;
+        self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,21 +151,20 @@ impl RunLog {
 
     /// Writes an event down; the next flush takes it to disk. Gives its number.
     pub(crate) fn record(&self, body: EventBody) -> u64 {
-        let at = Timestamp::now();
+        self.lock().record(body)
+    }
+
+    /// Writes events down that one flush takes to disk, all or none.
+    pub(crate) fn record_all(&self, bodies: Vec<EventBody>) {
         let mut state = self.lock();
-        let seq = state.last_seq + 1;
-        let event = Event { seq, at, body };
-        // Our own types serialise without fail: their maps have text keys and they hold no foreign Serialize.
-        let json = serde_json::to_vec(&event).map(Bytes::from).unwrap_or_default();
-        state.last_seq = seq;
-        state.buffered.push(json.clone());
-        state.waiting.push_back(Item::Event(Arc::new(LoggedEvent { event, json })));
-        seq
+        for body in bodies {
+            state.record(body);
+        }
     }
 
     /// Shows a piece of the answer, behind the events that were recorded before it.
     pub(crate) fn token(&self, text: &str) {
-        let token = Item::Token(text.into());
+        let token = Shown::Token(text.into());
         let mut state = self.lock();
         if state.waiting.is_empty() {
             state.visible.push(token);
@@ -172,95 +231,5 @@ impl RunLog {
     /// The number of the last event that was recorded.
     pub(crate) fn last_seq(&self) -> u64 {
         self.lock().last_seq
-    }
-}
-
-/// Follows one run's log: from the store, then live. Ends after the run's last event.
-pub struct Reader(Source);
-
-enum Source {
-    Live { log: Arc<RunLog>, position: usize, after: u64 },
-    Stored(StoredLog),
-}
-
-struct StoredLog {
-    store: Arc<dyn Store>,
-    tenant: TenantId,
-    run: RunId,
-    after: u64,
-    page: VecDeque<(u64, Bytes)>,
-    ended: bool,
-}
-
-impl Reader {
-    pub(crate) fn live(log: Arc<RunLog>, after: u64) -> Self {
-        Self(Source::Live { log, position: 0, after })
-    }
-
-    pub(crate) fn stored(store: Arc<dyn Store>, tenant: TenantId, run: RunId, after: u64) -> Self {
-        Self(Source::Stored(StoredLog { store, tenant, run, after, page: VecDeque::new(), ended: false }))
-    }
-
-    /// The next item; none after the run's last event. Cancel-safe.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn next(&mut self) -> Result<Option<Item>, StoreError> {
-        match &mut self.0 {
-            Source::Live { log, position, after } => next_live(log, position, *after).await,
-            Source::Stored(stored) => stored.next().await,
-        }
-    }
-}
-
-async fn next_live(log: &RunLog, position: &mut usize, after: u64) -> Result<Option<Item>, StoreError> {
-    loop {
-        let changed = log.changed.notified();
-        tokio::pin!(changed);
-        // From here on a change wakes us, so none is missed between the look and the wait.
-        changed.as_mut().enable();
-        {
-            let state = log.lock();
-            while let Some(item) = state.visible.get(*position) {
-                *position += 1;
-                let seen = match item {
-                    Item::Event(logged) => logged.event.seq <= after,
-                    // Tokens in front of the cursor were seen, or are part of an answer that the log tells whole.
-                    Item::Token(_) => state.visible.get(*position..).is_some_and(|rest| {
-                        rest.iter().any(|item| matches!(item, Item::Event(logged) if logged.event.seq <= after))
-                    }),
-                };
-                if !seen {
-                    return Ok(Some(item.clone()));
-                }
-            }
-            if state.ended {
-                return Ok(None);
-            }
-            if let Some(error) = &state.broken {
-                return Err(StoreError::Unavailable(error.clone()));
-            }
-        }
-        changed.await;
-    }
-}
-
-impl StoredLog {
-    async fn next(&mut self) -> Result<Option<Item>, StoreError> {
-        if self.ended {
-            return Ok(None);
-        }
-        if self.page.is_empty() {
-            self.page = self.store.events(&self.tenant, self.run, self.after, PAGE).await?.into();
-        }
-        let Some((seq, json)) = self.page.pop_front() else {
-            self.ended = true;
-            return Ok(None);
-        };
-        self.after = seq;
-        let event: Event = serde_json::from_slice(&json)
-            .map_err(|error| StoreError::Corrupt(format!("event {seq} of run {}: {error}", self.run)))?;
-        self.ended = event.body.is_terminal();
-        Ok(Some(Item::Event(Arc::new(LoggedEvent { event, json }))))
     }
 }

@@ -1,10 +1,14 @@
 //! What is asked of this crate, and what it answers at once.
 
+use std::sync::Arc;
+
 use vivarium_domain::{
     Agent, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, Message, ModelName, OutputFormat,
     RunId, SessionId, WebhookForm,
 };
 use vivarium_store::StoreError;
+
+use crate::table::Payer;
 
 /// A file that comes with the input, as a model can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,9 @@ pub struct RunRequest {
     pub webhook: Option<Webhook>,
     /// Makes the request safe to repeat.
     pub idempotency: Option<Idempotency>,
+    /// Who is charged for what the run has used, when it ends. A run that is taken up by another process charges nobody: what a
+    /// key may do in a minute is over by then.
+    pub payer: Option<Arc<dyn Payer>>,
 }
 
 impl RunRequest {
@@ -104,6 +111,7 @@ impl RunRequest {
             metadata: serde_json::Map::new(),
             webhook: None,
             idempotency: None,
+            payer: None,
         }
     }
 

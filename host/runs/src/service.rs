@@ -1,25 +1,24 @@
 //! The door of this crate: accepts runs, and lets others look at them, follow them and end them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use vivarium_domain::{
-    EventBody, FailureCode, Run, RunFailure, RunId, RunStatus, SessionId, TenantId, Timestamp, Usage,
-};
+use vivarium_domain::{Run, RunId, SessionId, TenantId};
 use vivarium_models::Models;
-use vivarium_registry::{Registry, RegistryError};
-use vivarium_store::{Batch, Store, StoreError, Write};
+use vivarium_registry::{Catalog, Registry, RegistryError};
+use vivarium_store::{Store, StoreError};
 
-use crate::approvals::{Approvals, Decision};
 use crate::contexts::Contexts;
 use crate::conversations::SessionError;
-use crate::execute::{Control, Ending};
-use crate::log::{Reader, RunLog};
+use crate::cursor::Cursor;
+use crate::execute::Ending;
+use crate::found::KnownDefinitions;
 use crate::queue::{FairQueue, Place, QueueLimits};
+use crate::reader::Reader;
 use crate::sessions::{Closed, SessionLines};
+use crate::table::{Table, Where};
 use crate::tenants::Leaving;
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
 
@@ -47,6 +46,10 @@ pub struct RunsConfig {
     pub max_cycles: u32,
     /// For how long each message keeps a session that has no time of its own, in seconds; none: for ever.
     pub session_ttl_seconds: Option<u64>,
+    /// Runs that wait for a person. They hold hardly any memory.
+    pub max_waiting: usize,
+    /// How long a person may take to decide about a tool call, before it is refused.
+    pub approval_patience: Duration,
 }
 
 impl RunsConfig {
@@ -66,29 +69,15 @@ impl Default for RunsConfig {
             tool_call_patience: Duration::from_secs(10),
             max_cycles: 100,
             session_ttl_seconds: None,
+            max_waiting: 100_000,
+            approval_patience: Duration::from_secs(7 * 24 * 3600),
         }
     }
-}
-
-/// What start-up did with the runs of the process before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RecoveryReport {
-    /// Runs that had not ended and were ended as interrupted.
-    pub interrupted: usize,
 }
 
 /// All runs of the host. Cheap to clone.
 #[derive(Clone)]
 pub struct Runs(pub(crate) Arc<Shared>);
-
-pub(crate) type RunKey = (TenantId, RunId);
-
-pub(crate) struct Active {
-    pub(crate) run: Run,
-    pub(crate) log: Arc<RunLog>,
-    pub(crate) control: Arc<Control>,
-    pub(crate) approvals: Arc<Approvals>,
-}
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
@@ -96,15 +85,16 @@ pub(crate) struct Shared {
     pub(crate) contexts: Arc<dyn Contexts>,
     pub(crate) models: Arc<Models>,
     pub(crate) config: RunsConfig,
-    active: Mutex<HashMap<RunKey, Active>>,
-    /// How many runs of each tenant are active.
-    active_of: Mutex<HashMap<TenantId, usize>>,
+    table: Mutex<Table>,
+    /// A run has ended, or waits.
+    pub(crate) changed: Notify,
+    /// A run has begun to wait. For who refuses what nobody decides about.
+    pub(crate) waiting_changed: Notify,
     pub(crate) sessions: Arc<SessionLines>,
     pub(crate) leaving: Leaving,
+    pub(crate) known_definitions: KnownDefinitions,
     places: Arc<FairQueue>,
-    pub(crate) accepted: AtomicUsize,
-    pub(crate) closing: AtomicBool,
-    ended: Notify,
+    closing: AtomicBool,
     on_webhook: OnceLock<WebhookAsked>,
 }
 
@@ -123,38 +113,71 @@ impl Shared {
         self.places.place(tenant, LONGEST_WAIT).await.ok()
     }
 
-    /// A run has ended.
+    /// Nobody drives a run any more.
     pub(crate) fn forget(&self, tenant: &TenantId, run: RunId) {
-        let forgotten = self.active().remove(&(tenant.clone(), run));
-        if forgotten.is_some() {
-            self.accepted.fetch_sub(1, Ordering::Relaxed);
-            self.leave(tenant);
-            self.ended.notify_waiters();
+        if self.table().forget(&(tenant.clone(), run)) {
+            self.changed.notify_waiters();
         }
     }
 
-    /// Counts a run of a tenant's, if it may have one more.
-    pub(crate) fn enter(&self, tenant: &TenantId, most: usize) -> bool {
-        let mut active_of = self.active_of.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = active_of.entry(tenant.clone()).or_default();
-        let may = *count < most;
-        *count += usize::from(may);
-        may
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that is done under it panics; each step leaves a table that can be used.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self, tenant: &TenantId) {
-        let mut active_of = self.active_of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = active_of.get_mut(tenant) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                active_of.remove(tenant);
+    /// Takes no new runs any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Until this is so.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Table) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on a change wakes us, so none is missed between the look and the wait.
+            changed.as_mut().enable();
+            if is_so(&self.table()) {
+                return;
             }
+            changed.await;
         }
     }
 
-    pub(crate) fn active(&self) -> std::sync::MutexGuard<'_, HashMap<RunKey, Active>> {
-        // Only whole entries go in and out.
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One run's record as it is now.
+    pub(crate) async fn run_now(&self, tenant: &TenantId, run: RunId) -> Result<Option<Run>, StoreError> {
+        let Some(stored) = self.store.run(tenant, run).await? else { return Ok(None) };
+        if let Some(now) = self.as_it_is(tenant, stored) {
+            return Ok(Some(now));
+        }
+        // It has ended meanwhile, and its end is on disk.
+        self.store.run(tenant, run).await
+    }
+
+    /// A record that was read from the store, as the run is now. None: it is to be read again.
+    fn as_it_is(&self, tenant: &TenantId, stored: Run) -> Option<Run> {
+        if stored.status.is_terminal() {
+            return Some(stored);
+        }
+        let (key, table) = ((tenant.clone(), stored.id), self.table());
+        match table.active(&key) {
+            // Who has seen a run's end must not be told that it goes on.
+            Some(active) => (!active.log.has_ended()).then(|| active.now(stored)),
+            None => table.waiting(&key).is_some().then_some(stored),
+        }
+    }
+
+    /// The catalog with documents to search.
+    pub(crate) fn with_contexts(
+        &self,
+        tenant: &TenantId,
+        contexts: &[vivarium_domain::DocumentId],
+        catalog: Arc<Catalog>,
+    ) -> Arc<Catalog> {
+        if contexts.is_empty() {
+            return catalog;
+        }
+        Arc::new(catalog.searching(&self.contexts.view(tenant, contexts)))
     }
 }
 
@@ -186,53 +209,17 @@ impl Runs {
             toolbox,
             models,
             contexts,
-            active: Mutex::default(),
-            active_of: Mutex::default(),
+            table: Mutex::default(),
+            changed: Notify::new(),
+            waiting_changed: Notify::new(),
             sessions: Arc::default(),
             leaving: Leaving::default(),
+            known_definitions: KnownDefinitions::default(),
             places: FairQueue::new(running),
-            accepted: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
-            ended: Notify::new(),
             on_webhook: OnceLock::new(),
             config,
         }))
-    }
-
-    /// Takes care of the runs that a process before this one left unfinished: none stays `running` for ever.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn recover(&self) -> Result<RecoveryReport, StoreError> {
-        let unfinished = self.0.store.unfinished_runs().await?;
-        let report = RecoveryReport { interrupted: unfinished.len() };
-        for (tenant, run) in unfinished {
-            self.end_interrupted(&tenant, run).await?;
-        }
-        Ok(report)
-    }
-
-    async fn end_interrupted(&self, tenant: &TenantId, mut run: Run) -> Result<(), StoreError> {
-        let mut last_seq = 0;
-        loop {
-            let page = self.0.store.events(tenant, run.id, last_seq, 1000).await?;
-            let Some((seq, _)) = page.last() else { break };
-            last_seq = *seq;
-        }
-        let failure = RunFailure {
-            code: FailureCode::Interrupted,
-            message: "the host was stopped while the run was under way; send the request again".to_owned(),
-        };
-        let body = EventBody::RunFailed { failure: failure.clone(), usage: Usage::default() };
-        let event = vivarium_domain::Event { seq: last_seq + 1, at: Timestamp::now(), body };
-        run.status = RunStatus::Failed;
-        run.failure = Some(failure);
-        run.ended_at = Some(event.at);
-        run.last_seq = event.seq;
-        let json = serde_json::to_vec(&event).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let append = Write::AppendEvents { run: run.id, first_seq: event.seq, events: vec![json.into()] };
-        let batch = Batch { conditions: Vec::new(), writes: vec![append, Write::PutRun(Box::new(run))] };
-        self.0.store.commit(tenant, batch).await
     }
 
     /// Sets who is told of each run whose end somebody wants to be told of, when it is accepted. The first one counts.
@@ -261,32 +248,15 @@ impl Runs {
         arguments_json: &str,
         session: Option<SessionId>,
     ) -> Result<ToolTrial, TrialError> {
-        if self.0.closing.load(Ordering::Acquire) {
+        if self.0.is_closing() {
             return Err(TrialError::ShuttingDown);
         }
         self.0.toolbox.try_out(tenant, name, arguments_json, session).await
     }
 
-    /// Decides about a tool call that waits for a person. None: there is no such run in this tenant, or it has ended;
-    /// false: no call of this id waits in it.
-    #[must_use]
-    pub fn decide(&self, tenant: &TenantId, run: RunId, call_id: &str, decision: Decision) -> Option<bool> {
-        let approvals = self.0.active().get(&(tenant.clone(), run)).map(|active| Arc::clone(&active.approvals));
-        approvals.map(|approvals| approvals.decide(call_id, decision))
-    }
-
     /// For how long each message keeps a session whose own time is this.
     pub(crate) fn session_ttl_seconds(&self, own: Option<u64>) -> Option<u64> {
         own.or(self.0.config.session_ttl_seconds)
-    }
-
-    /// A session's runs, and what ends them.
-    pub(crate) fn controls_of(&self, tenant: &TenantId, session: &SessionId) -> Vec<(RunId, Arc<Control>)> {
-        let active = self.0.active();
-        let of_session = |(key, active): (&RunKey, &Active)| {
-            (key.0 == *tenant && active.run.session_id == *session).then(|| (key.1, Arc::clone(&active.control)))
-        };
-        active.iter().filter_map(of_session).collect()
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -301,11 +271,7 @@ impl Runs {
     /// answer is dropped.
     pub(crate) async fn quieten(&self, tenant: &TenantId, session: &SessionId) -> Result<Closed, SessionError> {
         let closed = self.0.sessions.close(tenant, session).ok_or(SessionError::Busy)?;
-        let end_all = || {
-            for (_, control) in self.controls_of(tenant, session) {
-                control.end(Ending::Cancelled("its session is being deleted".to_owned()));
-            }
-        };
+        let end_all = || self.end_session(tenant, session, |_| true, "its session is being deleted");
         let quiet = tokio::time::timeout(STOP_PATIENCE, closed.quiet(end_all)).await;
         quiet.map(|()| closed).map_err(|_| SessionError::Busy)
     }
@@ -315,91 +281,83 @@ impl Runs {
     /// # Errors
     /// When the store fails.
     pub async fn get(&self, tenant: &TenantId, run: RunId) -> Result<Option<Run>, StoreError> {
-        match self.under_way_as(tenant, run) {
-            Some(run) => Ok(Some(run)),
-            None => self.0.store.run(tenant, run).await,
+        self.0.run_now(tenant, run).await
+    }
+
+    /// Tells the runs of a session to end that are chosen.
+    pub(crate) fn end_session(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        chosen: impl Fn(RunId) -> bool,
+        reason: &str,
+    ) {
+        let runs = self.0.table().of_session(tenant, session);
+        for run in runs.into_iter().filter(|run| chosen(*run)) {
+            self.tell_to_end(&(tenant.clone(), run), reason);
         }
     }
 
-    /// The record of a run that is under way, as it is now.
-    fn under_way_as(&self, tenant: &TenantId, run: RunId) -> Option<Run> {
-        let all = self.0.active();
-        // Who has seen a run's end must not be told that it goes on.
-        let active = all.get(&(tenant.clone(), run)).filter(|active| !active.log.has_ended())?;
-        let last_seq = active.log.last_seq();
-        // Its first event is the start of its mode.
-        let status = match last_seq {
-            0 => RunStatus::Queued,
-            _ if active.approvals.any() => RunStatus::Waiting,
-            _ => RunStatus::Running,
-        };
-        Some(Run { status, last_seq, ..active.run.clone() })
+    /// A run of this session has not ended.
+    pub(crate) fn is_busy(&self, tenant: &TenantId, session: &SessionId) -> bool {
+        !self.0.table().of_session(tenant, session).is_empty()
     }
 
-    /// Follows a run's events with numbers above `after`. None: no such run in this tenant.
+    /// Follows a run from behind this cursor. None: no such run in this tenant.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn follow(&self, tenant: &TenantId, run: RunId, after: u64) -> Result<Option<Reader>, StoreError> {
-        let live = self.0.active().get(&(tenant.clone(), run)).map(|active| Arc::clone(&active.log));
-        if let Some(log) = live {
-            return Ok(Some(Reader::live(log, after)));
+    pub async fn follow(&self, tenant: &TenantId, run: RunId, cursor: Cursor) -> Result<Option<Reader>, StoreError> {
+        let place = self.0.table().whereabouts(tenant, run);
+        if matches!(place, Where::Nowhere) && self.0.store.run(tenant, run).await?.is_none() {
+            return Ok(None);
         }
-        let stored = self.0.store.run(tenant, run).await?;
-        Ok(stored.map(|_| Reader::stored(Arc::clone(&self.0.store), tenant.clone(), run, after)))
+        Ok(Some(Reader::new(Arc::clone(&self.0), tenant.clone(), run, cursor)))
     }
 
-    /// Ends a run. False: there is no such run in this tenant, or it has ended.
-    #[must_use]
-    pub fn cancel(&self, tenant: &TenantId, run: RunId, reason: &str) -> bool {
-        let control = self.0.active().get(&(tenant.clone(), run)).map(|active| Arc::clone(&active.control));
-        match control {
-            Some(control) => {
-                control.end(Ending::Cancelled(reason.to_owned()));
-                true
-            }
-            None => false,
-        }
+    /// The same from the first event, for who has to know the whole to tell the rest: what is in front of the cursor comes as
+    /// [`Item::Seen`](crate::Item::Seen).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow_whole(
+        &self,
+        tenant: &TenantId,
+        run: RunId,
+        cursor: Cursor,
+    ) -> Result<Option<Reader>, StoreError> {
+        Ok(self.follow(tenant, run, cursor).await?.map(Reader::giving_seen))
     }
 
-    /// How many runs are accepted and have not ended.
+    /// How many runs are under way or wait for their turn.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.0.accepted.load(Ordering::Relaxed)
+        self.0.table().under_way()
     }
 
-    /// Takes no new runs, waits up to `grace` for those under way, then ends the rest as interrupted.
+    /// How many runs wait for a person.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.table().waiting_count()
+    }
+
+    /// Takes no new runs, waits up to `grace` for those under way, and leaves the rest to the next start, which takes them up
+    /// where they are.
     pub async fn drain(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         if tokio::time::timeout(grace, self.all_ended()).await.is_ok() {
             return;
         }
-        for active in self.0.active().values() {
-            active.control.end(Ending::Interrupted);
-        }
+        self.0.table().end_all(&Ending::Left);
         if tokio::time::timeout(STOP_PATIENCE, self.all_ended()).await.is_err() {
             tracing::warn!(
                 under_way = self.under_way(),
-                "some runs did not stop in time; the next start takes care of them"
+                "some runs did not stop in time; the next start takes them up"
             );
         }
     }
 
     async fn all_ended(&self) {
-        self.wait_until(HashMap::is_empty).await;
-    }
-
-    /// Waits until the active runs are as they should be: they are looked at now, and whenever one has ended.
-    pub(crate) async fn wait_until(&self, are_so: impl Fn(&HashMap<RunKey, Active>) -> bool) {
-        loop {
-            let ended = self.0.ended.notified();
-            tokio::pin!(ended);
-            // From here on an end wakes us, so none is missed between the look and the wait.
-            ended.as_mut().enable();
-            if are_so(&self.0.active()) {
-                return;
-            }
-            ended.await;
-        }
+        self.0.until(|table| table.under_way() == 0).await;
     }
 }

@@ -80,20 +80,29 @@ impl SessionLines {
         if lines.closed.contains(&key) {
             return Err(NoTurn::Closed);
         }
-        let line =
-            lines.busy.entry(key.clone()).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), members: 0 });
-        if line.members > 0 && policy == BusyPolicy::Reject {
+        let members = lines.busy.get(&key).map_or(0, |line| line.members);
+        if members > 0 && policy == BusyPolicy::Reject {
             return Err(NoTurn::Busy);
         }
-        if line.members > MAX_WAITING {
+        if members > MAX_WAITING {
             return Err(NoTurn::TooLong);
         }
+        Ok(self.enter(&mut lines, key))
+    }
+
+    /// Takes a place for a run that had one before.
+    pub(crate) fn join_again(self: &Arc<Self>, tenant: &TenantId, session: &SessionId) -> Place {
+        self.enter(&mut self.lock(), (tenant.clone(), session.clone()))
+    }
+
+    fn enter(self: &Arc<Self>, lines: &mut Lines, key: Key) -> Place {
+        let new = || Line { turn: Arc::new(Semaphore::new(1)), members: 0 };
+        let line = lines.busy.entry(key.clone()).or_insert_with(new);
         line.members += 1;
         let turn = Arc::clone(&line.turn);
         // Taken at once where the session is free, so that the order is the order of joining.
         let permit = Arc::clone(&turn).try_acquire_owned().ok();
-        drop(lines);
-        Ok(Place { lines: Arc::clone(self), key, turn, permit })
+        Place { lines: Arc::clone(self), key, turn, permit }
     }
 }
 

@@ -8,7 +8,6 @@ use vivarium_domain::TenantId;
 use vivarium_registry::RegistryError;
 use vivarium_store::StoreError;
 
-use crate::execute::Ending;
 use crate::service::{Runs, STOP_PATIENCE};
 
 /// Why a tenant was not deleted.
@@ -57,14 +56,11 @@ impl Runs {
 
     /// Cancels a tenant's runs, and waits until they have ended.
     async fn end_runs_of(&self, tenant: &TenantId) {
-        self.wait_until(|active| {
-            let of_tenant = active.iter().filter(|((owner, _), _)| owner == tenant);
-            let ended = of_tenant.map(|(_, active)| {
-                active.control.end(Ending::Cancelled("its tenant is being deleted".to_owned()));
-            });
-            ended.count() == 0
-        })
-        .await;
+        let runs = self.0.table().of_tenant(tenant);
+        for run in runs {
+            self.tell_to_end(&(tenant.clone(), run), "its tenant is being deleted");
+        }
+        self.0.until(|table| table.of_tenant(tenant).is_empty()).await;
     }
 
     pub(crate) fn leaving(&self) -> std::sync::MutexGuard<'_, HashSet<TenantId>> {

@@ -111,6 +111,10 @@ pub struct Config {
     pub max_running: usize,
     /// Runs that wait for their turn.
     pub max_queued: usize,
+    /// Runs that wait for a person.
+    pub max_waiting: usize,
+    /// How long a person may take to decide about a tool call before it is refused, in seconds.
+    pub approval_patience_seconds: u64,
     /// Of running and waiting runs and of tool calls, the share that one tenant may have, in percent.
     pub tenant_share_percent: usize,
     /// Tool calls at one time.
@@ -177,6 +181,8 @@ impl Default for Config {
             max_connections: 10_000,
             max_running: 1024,
             max_queued: 4096,
+            max_waiting: 100_000,
+            approval_patience_seconds: 7 * 24 * 3600,
             tenant_share_percent: 75,
             max_tool_calls: 256,
             tool_call_patience_seconds: 10,
@@ -279,7 +285,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 32] = [
+    pub const KEYS: [&str; 34] = [
         "listen",
         "data",
         "corpus",
@@ -290,6 +296,8 @@ impl Config {
         "max_connections",
         "max_running",
         "max_queued",
+        "max_waiting",
+        "approval_patience_seconds",
         "tenant_share_percent",
         "max_tool_calls",
         "tool_call_patience_seconds",
@@ -364,6 +372,9 @@ impl Config {
             max_connections: reader.take_positive("max_connections", default.max_connections),
             max_running: reader.take_positive("max_running", default.max_running),
             max_queued: reader.take("max_queued", default.max_queued),
+            max_waiting: reader.take("max_waiting", default.max_waiting),
+            approval_patience_seconds: reader
+                .take_positive("approval_patience_seconds", default.approval_patience_seconds),
             tenant_share_percent: reader.take_positive("tenant_share_percent", default.tenant_share_percent).min(100),
             max_tool_calls: reader.take_positive("max_tool_calls", default.max_tool_calls),
             tool_call_patience_seconds: reader.take("tool_call_patience_seconds", default.tool_call_patience_seconds),
@@ -518,6 +529,8 @@ mod tests {
         max_connections = 10000
         max_running = 1024
         max_queued = 4096
+        max_waiting = 100000
+        approval_patience_seconds = 604800
         tenant_share_percent = 75
         max_tool_calls = 256
         tool_call_patience_seconds = 10

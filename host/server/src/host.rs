@@ -14,7 +14,7 @@ use vivarium_domain::{IdError, ModelInfo, ModelName, TenantId};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
-use vivarium_runs::{Runs, RunsConfig};
+use vivarium_runs::{RecoveryReport, Runs, RunsConfig};
 use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_store::{SledStore, Store, StoreError};
 
@@ -147,11 +147,9 @@ impl Host {
         let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
         let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
         let recovered = runs.recover().await?;
-        if recovered.interrupted > 0 {
-            tracing::warn!(
-                runs = recovered.interrupted,
-                "runs that the last process left unfinished were ended as interrupted"
-            );
+        if !recovered.is_empty() {
+            let RecoveryReport { resumed, queued, waiting, .. } = recovered;
+            tracing::info!(resumed, queued, waiting, "runs that the last process left are taken up");
         }
         // Last, so that a start that fails does not leave a key behind that nobody was shown.
         let keys = Keys::new(Arc::clone(&store));
@@ -168,6 +166,8 @@ impl Host {
         );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
         tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), shutdown.clone()));
+        let (asking, stop) = (runs.clone(), shutdown.clone());
+        tokio::spawn(async move { asking.expire_approvals(stop).await });
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
@@ -266,6 +266,8 @@ fn runs_config(config: &Config) -> RunsConfig {
         tenant_share_percent: config.tenant_share_percent,
         max_tool_calls: config.max_tool_calls,
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
+        max_waiting: config.max_waiting,
+        approval_patience: Duration::from_secs(config.approval_patience_seconds),
         session_ttl_seconds: config.session_ttl_days.map(|days| u64::from(days.get()) * 24 * 3600),
         ..RunsConfig::default()
     }

@@ -93,6 +93,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         max_cycles: 3,
         settings: RunSettings::default(),
         created_at: Timestamp::now(),
+        waiting: None,
         ended_at: None,
         outcome: None,
         failure: None,

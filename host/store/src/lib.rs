@@ -490,6 +490,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(u64, Bytes)>, StoreError>>;
 
+    /// The number of a run's last event; 0: it has none.
+    fn last_event(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<u64, StoreError>>;
+
     /// One session.
     fn session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>>;
 

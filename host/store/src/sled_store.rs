@@ -365,6 +365,10 @@ impl Store for SledStore {
         self.list_events(tenant.clone(), run, after, limit).boxed()
     }
 
+    fn last_event(&self, tenant: &TenantId, run: RunId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(self.last_of_log(tenant, run)).boxed()
+    }
+
     fn session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
         ready(self.one_session(tenant, session)).boxed()
     }

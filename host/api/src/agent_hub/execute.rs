@@ -16,7 +16,7 @@ use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
 use super::message::{Awaited, Message};
 use super::stream::{StreamEvent, Telling};
 use crate::ApiState;
-use crate::attend::{Attended, Completed, attend};
+use crate::attend::{self, Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
@@ -122,7 +122,7 @@ async fn place(state: &ApiState, caller: &Caller, headers: &HeaderMap) -> Result
 /// Starts the run, if the caller may.
 async fn start(
     state: &ApiState,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     agent: &Agent,
     mut ask: Ask,
     place: Option<FilePlace>,
@@ -133,7 +133,7 @@ async fn start(
     let files = state.0.attachments.read_all(&caller.tenant, files).await?;
     let attachments = files.into_iter().map(attachment).collect();
     let request = RunRequest { attachments, idempotency, ..ask.request(agent) };
-    let started = state.0.runs.start(&caller.tenant, request).await.map_err(refused)?;
+    let started = attend::start(state, caller, request).await.map_err(refused)?;
     // What came is where it belongs.
     drop(place);
     Ok(started)

@@ -76,6 +76,11 @@ impl Telling {
         write_json_event(out, None, None, &StreamEvent::Done { message, session_id });
     }
 
+    fn token(&mut self, out: &mut Vec<u8>, text: &str) {
+        self.shown.push_str(text);
+        write_json_event(out, None, None, &StreamEvent::Token { value: text.to_owned() });
+    }
+
     fn error(&self, out: &mut Vec<u8>, error: &ApiError) {
         let error_details = ErrorDetails { message: error.message().to_owned(), code: error.agent_hub_code() };
         write_json_event(out, None, None, &StreamEvent::Error { error_details });
@@ -107,13 +112,20 @@ impl View for Telling {
         let mut out = Vec::new();
         let logged = match item {
             Item::Event(logged) => logged,
-            Item::Token(text) => {
+            Item::Token { text, .. } => {
                 if self.as_they_come {
-                    self.shown.push_str(&text);
-                    write_json_event(&mut out, None, None, &StreamEvent::Token { value: text.as_ref().to_owned() });
+                    self.token(&mut out, &text);
                 }
                 return out;
             }
+            Item::Void { .. } => {
+                // The document has no word for it: what comes is a paragraph of its own.
+                if self.as_they_come {
+                    self.token(&mut out, "\n\n");
+                }
+                return out;
+            }
+            Item::Reset(_) | Item::Seen(_) => return out,
         };
         match &logged.event.body {
             EventBody::RunCompleted { outcome, .. } => self.done(&mut out, outcome),

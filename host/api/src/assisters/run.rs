@@ -1,5 +1,7 @@
 //! `POST /v1/agent/run`: one run, answered when it has ended.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -9,7 +11,7 @@ use super::AssistersError;
 use super::answer::{Answer, RunIds};
 use super::ask::{Ask, Question};
 use crate::ApiState;
-use crate::attend::{Attended, Completed, attend};
+use crate::attend::{self, Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::json_bytes;
 use crate::error::ApiError;
@@ -48,9 +50,9 @@ pub(super) async fn run(
 }
 
 /// Starts a run, if the caller may.
-pub(super) async fn start(state: &ApiState, caller: &Caller, request: RunRequest) -> Result<Started, ApiError> {
+pub(super) async fn start(state: &ApiState, caller: &Arc<Caller>, request: RunRequest) -> Result<Started, ApiError> {
     caller.limits.take_request()?;
-    Ok(state.0.runs.start(&caller.tenant, request).await?)
+    Ok(attend::start(state, caller, request).await?)
 }
 
 /// Reads the run's log to its end.

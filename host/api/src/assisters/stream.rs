@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use vivarium_domain::{EventBody, RunId};
-use vivarium_runs::{Item, LoggedEvent};
+use vivarium_runs::{Cursor, Item, LoggedEvent};
 
 use super::AssistersError;
 use super::answer::{Answer, RunIds, SourceView, Step};
@@ -64,12 +64,13 @@ struct Telling {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Told<'a> {
     Token { text: &'a str },
+    Void {},
     Source(SourceView<'a>),
     Error { message: &'a str, code: &'a str, error_type: &'a str, run_id: RunId },
 }
 
 impl Telling {
-    fn error(&self, out: &mut Vec<u8>, seq: Option<u64>, error: &ApiError) {
+    fn error(&self, out: &mut Vec<u8>, seq: Option<Cursor>, error: &ApiError) {
         let (message, code, error_type) = (error.message(), error.code(), error.kind_name());
         write_json_event(out, seq, None, &Told::Error { message, code, error_type, run_id: self.ids.run });
         write_event(out, None, None, b"[DONE]");
@@ -81,12 +82,17 @@ impl View for Telling {
         let mut out = Vec::new();
         let logged = match item {
             Item::Event(logged) => logged,
-            Item::Token(text) => {
-                write_json_event(&mut out, None, None, &Told::Token { text: &text });
+            Item::Token { text, cursor } => {
+                write_json_event(&mut out, Some(cursor), None, &Told::Token { text: &text });
                 return out;
             }
+            Item::Void { after } => {
+                write_json_event(&mut out, Some(Cursor::after(after)), None, &Told::Void {});
+                return out;
+            }
+            Item::Reset(_) | Item::Seen(_) => return out,
         };
-        let seq = Some(logged.event.seq);
+        let seq = Some(Cursor::after(logged.event.seq));
         match &logged.event.body {
             EventBody::SourceAdded { source } => {
                 write_json_event(&mut out, seq, None, &Told::Source(SourceView::new(source, None)));
@@ -180,7 +186,7 @@ mod tests {
             tool(3, ToolOutcome::Output("found".into())),
             tool(4, ToolOutcome::Error("no".into())),
             event(5, EventBody::SourceAdded { source }),
-            Item::Token("Line".into()),
+            Item::Token { text: "Line".into(), cursor: "5.4.00000000".parse().unwrap() },
             event(6, EventBody::RunCompleted { outcome, usage: Usage { input_tokens: 3, output_tokens: 4 } }),
         ]), @r#"
         id: 1
@@ -198,6 +204,7 @@ mod tests {
         id: 5
         data: {"type":"source","id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 
+        id: 5.4.00000000
         data: {"type":"token","text":"Line"}
 
         id: 6

@@ -19,7 +19,7 @@ use super::config::{RunConfig, of_run_config};
 use super::connection::model_of;
 use super::team::team_of;
 use crate::ApiState;
-use crate::attend::{Attended, Completed, attend};
+use crate::attend::{self, Attended, Completed, attend};
 use crate::auth::Caller;
 use crate::body::{Object, json_bytes, json_of};
 use crate::callback::callback_url;
@@ -143,7 +143,7 @@ pub(super) async fn start(
         let body: RunBody = json_of(&body)?;
         let request = RunRequest { idempotency: once.of_run(), ..body.into_request(state, caller, agent).await? };
         caller.limits.take_request()?;
-        state.0.runs.start(&caller.tenant, request).await.map_err(of_start)
+        attend::start(state, caller, request).await.map_err(of_start)
     };
     let started = once.or(start).await?;
     let attended = attend(state, caller, &started).await?;

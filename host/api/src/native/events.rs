@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
-use vivarium_domain::{Event, RunId, Scope};
-use vivarium_runs::Item;
+use vivarium_domain::{Event, Run, RunId, Scope};
+use vivarium_runs::{Cursor, Item, NoCursor};
 
 use super::{NativeError, run_id};
 use crate::ApiState;
@@ -40,9 +40,9 @@ struct EventPage {
     get, path = "/v1/runs/{id}/events", operation_id = "listRunEvents", tag = "Native",
     params(
         ("id" = RunId, Path, description = "The run's id."),
-        ("after" = Option<u64>, Query, nullable = false, minimum = 0, description = "The number of the last event that is known."),
+        ("after" = Option<String>, Query, nullable = false, pattern = r"^[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "The number of the last event that is known; for a stream, or the id of a token."),
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "How many events a page holds; 100 if it does not say."),
-        ("Last-Event-ID" = Option<u64>, Header, nullable = false, minimum = 0, description = "The same as `after`, and goes before it."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = r"^[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "The same as `after`, and goes before it."),
     ),
     responses(
         (status = 200, description = "The log.", content(
@@ -64,7 +64,7 @@ pub(super) async fn events(
     let asked = Asked::new(uri.query().unwrap_or_default(), &headers)?;
     if !accepts_events(&headers) {
         // One more than asked for tells whether there is a next page.
-        let events = state.0.store.events(&caller.tenant, id, asked.after, asked.limit + 1).await?;
+        let events = state.0.store.events(&caller.tenant, id, asked.after.after, asked.limit + 1).await?;
         // Looked at last: a log that was there when it was read may be removed by now, but not the other way around.
         let run = state.0.runs.get(&caller.tenant, id).await?.ok_or_else(ApiError::run_not_found)?;
         return match run.log_removed_at {
@@ -74,12 +74,12 @@ pub(super) async fn events(
     }
     let reader = state.0.runs.follow(&caller.tenant, id, asked.after).await?.ok_or_else(ApiError::run_not_found)?;
     let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-    Ok(follow(Attended::new(reader, None), Log, ends))
+    Ok(follow(Attended::new(reader), Log, ends))
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
-    after: u64,
+    after: Cursor,
     limit: usize,
 }
 
@@ -95,9 +95,9 @@ impl Asked {
         }
         // A browser that reconnects sends the header, and repeats the query string that it began with.
         let last_seen = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
-        let after = after.map(|text| number("after", &text)).transpose()?;
-        let last_seen = last_seen.map(|text| number("Last-Event-ID", text)).transpose()?;
-        let after = last_seen.or(after).unwrap_or(0);
+        let after = after.map(|text| cursor("after", &text)).transpose()?;
+        let last_seen = last_seen.map(|text| cursor("Last-Event-ID", text)).transpose()?;
+        let after = last_seen.or(after).unwrap_or_default();
         let limit = limit.map(|text| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)));
         let limit = match limit {
             None => DEFAULT_PAGE,
@@ -108,8 +108,8 @@ impl Asked {
     }
 }
 
-fn number(param: &'static str, text: &str) -> Result<u64, ApiError> {
-    text.parse().map_err(|_| ApiError::invalid(param, "must be the number of an event, from 0 on"))
+fn cursor(param: &'static str, text: &str) -> Result<Cursor, ApiError> {
+    text.parse().map_err(|error: NoCursor| ApiError::invalid(param, error.to_string()))
 }
 
 /// `{"data":[…],"next":…}`, of events that are JSON already.
@@ -136,7 +136,16 @@ pub(super) struct Log;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 enum Live<'a> {
-    Token { text: &'a str },
+    Token {
+        text: &'a str,
+    },
+    #[serde(rename = "token.void")]
+    Void {
+        after: u64,
+    },
+    Reset {
+        run: &'a Run,
+    },
 }
 
 #[derive(Serialize)]
@@ -150,9 +159,18 @@ impl View for Log {
         let mut out = Vec::new();
         match item {
             Item::Event(logged) => {
-                write_event(&mut out, Some(logged.event.seq), Some(logged.event.body.type_name()), &logged.json);
+                let id = Some(Cursor::after(logged.event.seq));
+                write_event(&mut out, id, Some(logged.event.body.type_name()), &logged.json);
             }
-            Item::Token(text) => write_json_event(&mut out, None, Some("token"), &Live::Token { text: &text }),
+            Item::Token { text, cursor } => {
+                write_json_event(&mut out, Some(cursor), Some("token"), &Live::Token { text: &text });
+            }
+            Item::Void { after } => {
+                let id = Some(Cursor::after(after));
+                write_json_event(&mut out, id, Some("token.void"), &Live::Void { after });
+            }
+            Item::Reset(run) => write_json_event(&mut out, None, Some("reset"), &Live::Reset { run: &run }),
+            Item::Seen(_) => {}
         }
         out
     }
@@ -181,9 +199,10 @@ mod tests {
 
     #[test]
     fn where_to_go_on_is_read_from_the_header_before_the_query_string() {
-        assert_eq!(asked("", None).unwrap(), Asked { after: 0, limit: DEFAULT_PAGE });
-        assert_eq!(asked("after=3&limit=1000", None).unwrap(), Asked { after: 3, limit: 1000 });
-        assert_eq!(asked("after=3", Some("7")).unwrap().after, 7);
+        let after = |text: &str| text.parse::<Cursor>().unwrap();
+        assert_eq!(asked("", None).unwrap(), Asked { after: after("0"), limit: DEFAULT_PAGE });
+        assert_eq!(asked("after=3&limit=1000", None).unwrap(), Asked { after: after("3"), limit: 1000 });
+        assert_eq!(asked("after=3", Some("7.2.0badf00d")).unwrap().after, after("7.2.0badf00d"));
         for bad in ["after=-1", "after=x", "after=", "limit=0", "limit=1001", "limit=x", "after=1&after=2"] {
             assert_eq!(asked(bad, None).unwrap_err().code(), "invalid_parameter", "{bad}");
         }

@@ -1,6 +1,8 @@
 //! `POST /v1/runs`: a run of an agent or of a mode. What the request says goes over what the agent says. Answered when the
 //! run has ended, as it happens, or at once.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,7 +21,7 @@ use vivarium_runs::{Idempotency, RunRequest, Started, Webhook};
 use super::NativeError;
 use super::events::Log;
 use crate::ApiState;
-use crate::attend::{Attended, attend};
+use crate::attend::{self, Attended, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
@@ -314,13 +316,13 @@ pub(super) async fn create(
 
 async fn start(
     state: &ApiState,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     form: RunForm,
     idempotency: Option<Idempotency>,
 ) -> Result<Started, ApiError> {
     let request = RunRequest { idempotency, ..form.into_request(state, &caller.tenant).await? };
     caller.limits.take_request()?;
-    Ok(state.0.runs.start(&caller.tenant, request).await?)
+    Ok(attend::start(state, caller, request).await?)
 }
 
 fn name_run(response: &mut Response, run: RunId) {

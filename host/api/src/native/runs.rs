@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use vivarium_domain::{Run, RunId, Scope};
-use vivarium_runs::Decision;
+use vivarium_runs::{Cancelled, Cursor, Decided, Decision};
 
 use super::list::Parameters;
 use super::{NativeError, run_id};
@@ -55,8 +55,8 @@ pub(super) async fn one(
     if wait.is_zero() || run.status.is_terminal() {
         return Ok(Json(run));
     }
-    let followed = state.0.runs.follow(&caller.tenant, run.id, run.last_seq).await?;
-    let mut attended = Attended::new(followed.ok_or_else(ApiError::run_not_found)?, None);
+    let followed = state.0.runs.follow(&caller.tenant, run.id, Cursor::after(run.last_seq)).await?;
+    let mut attended = Attended::new(followed.ok_or_else(ApiError::run_not_found)?);
     let ended = async {
         while attended.next_event(&state).await?.is_some() {}
         Ok::<_, ApiError>(())
@@ -104,7 +104,7 @@ pub(super) async fn delete(
     post, path = "/v1/runs/{id}/cancel", operation_id = "cancelRun", tag = "Native",
     params(("id" = RunId, Path, description = "The run's id.")),
     responses(
-        (status = 200, description = "It is being ended: its record.", body = Run),
+        (status = 200, description = "It has ended, or does within moments: its record.", body = Run),
         (status = 409, description = "It had ended."),
     )
 )]
@@ -114,7 +114,7 @@ pub(super) async fn cancel(
     Segment(id): Segment<String>,
 ) -> Result<Json<Run>, NativeError> {
     let run = find(&state, &caller, &id).await?;
-    if !state.0.runs.cancel(&caller.tenant, run.id, "a client asked for it") {
+    if state.0.runs.cancel(&caller.tenant, run.id, "a client asked for it").await == Cancelled::NoRun {
         let message = "the run has ended; there is nothing to cancel";
         return Err(ApiError::new(Kind::RunHasEnded, message).into());
     }
@@ -169,12 +169,12 @@ pub(super) async fn approve(
     let reason = reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect());
     let run = find(&state, &caller, &id).await?;
     let decision = Decision { approved: matches!(decision, Verdict::Approve), reason };
-    match state.0.runs.decide(&caller.tenant, run.id, &call_id, decision) {
-        Some(true) => Ok(Json(find(&state, &caller, &id).await?)),
-        Some(false) => {
+    match state.0.runs.decide(&caller.tenant, run.id, &call_id, decision).await? {
+        Decided::Taken => Ok(Json(find(&state, &caller, &id).await?)),
+        Decided::NotWaiting => {
             let message = "no call of this id waits for approval in this run";
             Err(ApiError::new(Kind::NotWaiting, message).about("callId").into())
         }
-        None => Err(ApiError::new(Kind::RunHasEnded, "the run has ended; nothing waits in it").into()),
+        Decided::NoRun => Err(ApiError::new(Kind::RunHasEnded, "the run has ended; nothing waits in it").into()),
     }
 }

@@ -14,6 +14,9 @@ use crate::server::Server;
 /// Not a key of anybody.
 pub(crate) const KEY: &str = "sk-test-0123456789abcdef";
 
+/// What every attempt of a call carries.
+pub(crate) const CALL: &str = "run-m1";
+
 /// A provider that talks to the scripted server, with waits that a test can wait for.
 pub(crate) fn config(kind: ProviderKind, server: &Server) -> ProviderConfig {
     ProviderConfig {
@@ -33,7 +36,7 @@ pub(crate) async fn ask(
 ) -> (Result<GenerateResponse, ModelError>, Vec<String>) {
     let mut shown = Vec::new();
     let mut on_token = |piece: &str| shown.push(piece.to_owned());
-    let answer = provider.generate(Call { model, request, on_token: &mut on_token }).await;
+    let answer = provider.generate(Call { model, request, on_token: &mut on_token, idempotency_key: Some(CALL) }).await;
     (answer, shown)
 }
 

@@ -9,7 +9,7 @@ use vivarium_models::{
     Anthropic, Call, Google, Limits, OpenAi, Provider, ProviderConfig, ProviderKind, Retries, Timeouts,
 };
 
-use crate::conversation::{KEY, ask, config, question};
+use crate::conversation::{CALL, KEY, ask, config, question};
 use crate::server::{Play, Server};
 use crate::{anthropic, google, openai};
 
@@ -73,7 +73,10 @@ async fn what_may_pass_is_tried_again() {
         let (answer, shown, server) = ask_with(kind, model, plays, |_| {}).await;
         assert!(answer.unwrap().text.starts_with("Hello"));
         assert_eq!(shown.len(), 2, "{kind:?}");
-        assert_eq!(server.asked().len(), 4);
+        let asked = server.asked();
+        assert_eq!(asked.len(), 4);
+        let keys: Vec<Option<&str>> = asked.iter().map(|asked| asked.header("idempotency-key")).collect();
+        assert_eq!(keys, [Some(CALL); 4], "{kind:?}: every attempt of a call carries the same key");
     }
 }
 
@@ -274,7 +277,7 @@ async fn a_dropped_call_closes_its_connection() {
         let (first, mut came) = tokio::sync::mpsc::unbounded_channel();
         let request = question();
         let mut on_token = |piece: &str| first.send(piece.to_owned()).unwrap();
-        let call = provider.generate(Call { model, request: &request, on_token: &mut on_token });
+        let call = provider.generate(Call { model, request: &request, on_token: &mut on_token, idempotency_key: None });
         tokio::select! {
             answer = call => panic!("{answer:?}"),
             piece = came.recv() => assert!(piece.unwrap().starts_with("Hel")),

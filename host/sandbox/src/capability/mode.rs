@@ -18,7 +18,7 @@ const MAX_PARALLEL_CALLS: usize = 32;
 /// The longest message of a step.
 const MAX_STEP_BYTES: usize = 500;
 
-/// Why the host can not go on with a run: its store failed. Ends the guest's call. Not a `std::error::Error`, so that it
+/// Why the host can not go on with a run: its store failed, or the mode does not do again what its journal says. Ends the guest's call. Not a `std::error::Error`, so that it
 /// can turn into the trap that the guest ends with.
 #[derive(Debug, Clone)]
 pub struct HostStop(pub String);
@@ -47,27 +47,28 @@ pub struct ToolResult {
 /// A run, as its mode sees it. Each answer is in the run's journal before it is given.
 pub trait ModeHost: Send + Sync + 'static {
     /// The model of this run.
-    fn describe(&self) -> ModelInfo;
+    fn describe(&self) -> Result<ModelInfo, HostStop>;
     /// Asks the model.
     fn generate(
         self: Arc<Self>,
         request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>>;
     /// The tools of this run.
-    fn tools(&self) -> Vec<ToolDefinition>;
+    fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop>;
     /// Calls tools in parallel; answers in the order of the calls.
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>>;
     /// Adds to the session's history, if and when the run completes.
-    fn append(&self, messages: Vec<Message>);
+    fn append(&self, messages: Vec<Message>) -> Result<(), HostStop>;
     /// The run's ledger.
-    fn sources(&self) -> Vec<Source>;
+    fn sources(&self) -> Result<Vec<Source>, HostStop>;
     /// A part of a source's stored text.
-    fn read_source(&self, id: &str, start_bytes: usize, max_bytes: usize) -> Option<String>;
+    fn read_source(&self, id: &str, start_bytes: usize, max_bytes: usize) -> Result<Option<String>, HostStop>;
     /// Whether each quote stands in its source.
-    fn check(&self, citations: &[Citation]) -> Vec<bool>;
+    fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop>;
     /// Shows a step to the client.
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>>;
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since 1970. WASI's clocks and dice can not fail: where the host can not go on, the next call of another
+    /// kind says so, and what these three give means nothing.
     fn wall_clock(&self) -> u64;
     /// Nanoseconds since the run's start.
     fn monotonic_clock(&self) -> u64;
@@ -79,7 +80,7 @@ impl types::Host for Guest {}
 
 impl model::Host for Guest {
     async fn describe(&mut self) -> wasmtime::Result<model::ModelInfo> {
-        let info = self.mode("model.describe")?.describe();
+        let info = self.mode("model.describe")?.describe()?;
         Ok(model::ModelInfo {
             name: info.name.to_string(),
             abilities: abilities(info.abilities),
@@ -104,7 +105,7 @@ impl model::Host for Guest {
 
 impl tools::Host for Guest {
     async fn list(&mut self) -> wasmtime::Result<Vec<types::ToolDefinition>> {
-        let definitions = self.mode("tools.list")?.tools();
+        let definitions = self.mode("tools.list")?.tools()?;
         Ok(definitions.into_iter().map(Into::into).collect())
     }
 
@@ -123,26 +124,25 @@ impl tools::Host for Guest {
 impl session::Host for Guest {
     async fn append(&mut self, messages: Vec<model::Message>) -> wasmtime::Result<()> {
         let host = self.mode("session.append")?;
-        host.append(messages.into_iter().map(Into::into).collect());
-        Ok(())
+        Ok(host.append(messages.into_iter().map(Into::into).collect())?)
     }
 }
 
 impl sources::Host for Guest {
     async fn list(&mut self) -> wasmtime::Result<Vec<types::Source>> {
-        let sources = self.mode("sources.list")?.sources();
+        let sources = self.mode("sources.list")?.sources()?;
         Ok(sources.into_iter().map(Into::into).collect())
     }
 
     async fn read(&mut self, id: String, start_bytes: u32, max_bytes: u32) -> wasmtime::Result<Option<String>> {
         let host = self.mode("sources.read")?;
-        Ok(host.read_source(&id, start_bytes as usize, max_bytes as usize))
+        Ok(host.read_source(&id, start_bytes as usize, max_bytes as usize)?)
     }
 
     async fn check(&mut self, citations: Vec<model::Citation>) -> wasmtime::Result<Vec<bool>> {
         let host = self.mode("sources.check")?;
         let citations: Vec<Citation> = citations.into_iter().map(Into::into).collect();
-        Ok(host.check(&citations))
+        Ok(host.check(&citations)?)
     }
 }
 

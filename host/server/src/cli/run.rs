@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use vivarium::config::Flags;
 use vivarium::{Host, default_tenant};
 use vivarium_domain::{EventBody, Outcome, RunId, TenantId, ToolOutcome};
-use vivarium_runs::{Item, LoggedEvent, RunRequest, StartError, Started};
+use vivarium_runs::{Cursor, Item, LoggedEvent, RunRequest, StartError, Started};
 
 use super::{Failure, Place, compile, result, say};
 
@@ -80,7 +80,7 @@ async fn follow(
     run: RunId,
     progress: &Progress,
 ) -> Result<Vec<Arc<LoggedEvent>>, Failure> {
-    let reader = host.runs.follow(tenant, run, 0).await.map_err(Failure::failed)?;
+    let reader = host.runs.follow(tenant, run, Cursor::default()).await.map_err(Failure::failed)?;
     let mut reader = reader.ok_or_else(|| Failure::Failed("the run is gone".to_owned()))?;
     let mut log = Vec::new();
     while let Some(item) = reader.next().await.map_err(Failure::failed)? {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use vivarium_domain::{Run, RunId, RunStatus, TenantId, Timestamp};
 
 use super::{id_at_end, run_of, tenant_of};
+use crate::batch::list_of;
 use crate::places::number_of;
 use crate::remove::next_tenant;
 use crate::sled_store::{SledStore, Walk};
@@ -201,6 +202,15 @@ impl SledStore {
     fn has_whole_log(&self, tenant: &TenantId, run: RunId) -> Result<bool, StoreError> {
         let run: Option<Run> = self.record(Table::Runs, Key::of(tenant).run(run).as_slice())?;
         run.map_or(Ok(false), |run| Ok(run.log_removed_at.is_none() && !self.is_removed(tenant, &run)?))
+    }
+
+    /// The number of a log's last event.
+    pub(crate) fn last_of_log(&self, tenant: &TenantId, run: RunId) -> Result<u64, StoreError> {
+        let log = Key::of(tenant).run(run);
+        let stored = self.view.walk(Table::Events, &Range::prefix(log.as_slice()), Direction::Backward, 1)?.pop();
+        let Some((key, payload)) = stored else { return Ok(0) };
+        let (first, events) = list_of(Table::Events, &key, &payload)?;
+        Ok(first.saturating_add(events.len() as u64).saturating_sub(1))
     }
 
     /// Whether it is a log without a run: no session's removal takes it away. Where it has gone together with its run, or is

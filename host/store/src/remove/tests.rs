@@ -38,6 +38,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         max_cycles: 3,
         settings: RunSettings::default(),
         created_at: Timestamp::UNIX_EPOCH,
+        waiting: None,
         ended_at: None,
         outcome: None,
         failure: None,

@@ -43,6 +43,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         max_cycles: 3,
         settings: RunSettings::default(),
         created_at: at(0),
+        waiting: None,
         ended_at: None,
         outcome: None,
         failure: None,

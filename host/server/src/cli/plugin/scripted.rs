@@ -194,10 +194,10 @@ impl Script {
 }
 
 impl ModeHost for Script {
-    fn describe(&self) -> ModelInfo {
+    fn describe(&self) -> Result<ModelInfo, HostStop> {
         let abilities =
             Abilities { free_text: true, tool_calls: true, json_schema: true, images: true, passages: false };
-        ModelInfo { name: self.name.clone(), abilities, context_tokens: 100_000, hint: None }
+        Ok(ModelInfo { name: self.name.clone(), abilities, context_tokens: 100_000, hint: None })
     }
 
     fn generate(
@@ -207,14 +207,14 @@ impl ModeHost for Script {
         futures::future::ready(Ok(self.answer(&request))).boxed()
     }
 
-    fn tools(&self) -> Vec<ToolDefinition> {
+    fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
         let definition = |tool: &ScriptedTool| ToolDefinition {
             name: tool.name.clone(),
             description: tool.description.clone(),
             input_schema: serde_json::json!({"type": "object"}),
             read_only: true,
         };
-        self.tools.iter().map(definition).collect()
+        Ok(self.tools.iter().map(definition).collect())
     }
 
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>> {
@@ -222,18 +222,20 @@ impl ModeHost for Script {
         futures::future::ready(Ok(results)).boxed()
     }
 
-    fn append(&self, _messages: Vec<Message>) {}
-
-    fn sources(&self) -> Vec<Source> {
-        Vec::new()
+    fn append(&self, _messages: Vec<Message>) -> Result<(), HostStop> {
+        Ok(())
     }
 
-    fn read_source(&self, _id: &str, _start_bytes: usize, _max_bytes: usize) -> Option<String> {
-        None
+    fn sources(&self) -> Result<Vec<Source>, HostStop> {
+        Ok(Vec::new())
     }
 
-    fn check(&self, citations: &[Citation]) -> Vec<bool> {
-        citations.iter().map(|_| false).collect()
+    fn read_source(&self, _id: &str, _start_bytes: usize, _max_bytes: usize) -> Result<Option<String>, HostStop> {
+        Ok(None)
+    }
+
+    fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
+        Ok(citations.iter().map(|_| false).collect())
     }
 
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {

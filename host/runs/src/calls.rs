@@ -1,0 +1,270 @@
+//! The tool calls of a run: what is called is on disk before it is called; what a person must allow is asked for; what was
+//! called before the host was stopped is not called a second time, unless that does no harm.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::task::JoinSet;
+use vivarium_domain::{Approval, Document, EventBody, Source, Timestamp, ToolCall, ToolOutcome};
+use vivarium_registry::ToolEntry;
+use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
+
+use crate::approvals::Decision;
+use crate::host::{RunHost, lock, stopped};
+use crate::journal::{RecordedCall, RecordedTool, tool_call};
+use crate::ledger::{Added, Entry};
+use crate::tools::{IntoTool, failed};
+
+/// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
+const MAX_ARGUMENT_BYTES: usize = 256 << 10;
+
+/// The answer to a call that may have been at work when the host was stopped.
+const INTERRUPTED: &str = "interrupted: the host was stopped while this call was at work. It may have done its work, all or a \
+                           part of it, or nothing; it is not called again by itself";
+
+/// A call whose intent is recorded.
+struct IntendedCall {
+    call: ToolCall,
+    /// Its id in the log.
+    id: String,
+    entry: Result<ToolEntry, String>,
+    idempotency_key: String,
+    /// What the log tells of it, where it was intended before the host was stopped or the run waited.
+    before: Option<Box<RecordedTool>>,
+}
+
+impl RunHost {
+    pub(crate) async fn call_all(self: Arc<Self>, calls: Vec<ToolCall>) -> Result<Vec<ToolResult>, HostStop> {
+        let calls = self.intend_all(calls)?;
+        // The intent is on disk before anything is called.
+        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        let mut results: Vec<(usize, ToolResult)> = Vec::with_capacity(calls.len());
+        let mut tasks = JoinSet::new();
+        for (index, mut call) in calls.into_iter().enumerate() {
+            if let Some((outcome, sources)) = call.before.as_mut().and_then(|before| before.completed.take()) {
+                results.push((index, self.result(call.call, outcome, self.known(&sources)?)));
+                continue;
+            }
+            let host = Arc::clone(&self);
+            tasks.spawn(async move { (index, host.call_one(call).await) });
+        }
+        while !tasks.is_empty() {
+            let done = tokio::select! {
+                biased;
+                done = tasks.join_next() => done,
+                () = self.waits.changed() => {
+                    if self.waits.count() == tasks.len() {
+                        self.waits.all_wait();
+                    }
+                    continue;
+                }
+            };
+            let Some(done) = done else { break };
+            // A panic of the host's own code: the run fails, the process goes on.
+            let (index, result) = done.map_err(|error| HostStop(format!("a tool call broke off: {error}")))?;
+            results.push((index, result?));
+            if !tasks.is_empty() && self.waits.count() == tasks.len() {
+                self.waits.all_wait();
+            }
+        }
+        results.sort_by_key(|(index, _)| *index);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+
+    /// Records that calls will be made, in one piece: all of them or none are on disk.
+    fn intend_all(&self, calls: Vec<ToolCall>) -> Result<Vec<IntendedCall>, HostStop> {
+        let mut events = Vec::with_capacity(calls.len());
+        let intended = calls.into_iter().map(|call| self.intend(call, &mut events)).collect();
+        self.log.record_all(events);
+        intended
+    }
+
+    fn intend(&self, mut call: ToolCall, events: &mut Vec<EventBody>) -> Result<IntendedCall, HostStop> {
+        let number = self.tool_calls.fetch_add(1, Relaxed) + 1;
+        let entry = self.tool(&call.name);
+        let too_long = call.arguments_json.len() > MAX_ARGUMENT_BYTES;
+        if too_long {
+            call.arguments_json.clear();
+        }
+        let id = self.own_id(&call.id);
+        let before = self.recorded(
+            || tool_call(&call.name, &call.arguments_json),
+            |recorded| match recorded {
+                RecordedCall::Tool(tool) if tool.is(&id, &call) => Ok(tool),
+                other => Err(other),
+            },
+        )?;
+        let idempotency_key = format!("{}-{number}", self.run);
+        let entry = match entry {
+            Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
+            Some(entry) => Ok(entry),
+            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
+        };
+        if before.is_none() {
+            events.push(EventBody::ToolStarted {
+                call_id: id.clone(),
+                tool: call.name.clone(),
+                arguments_json: call.arguments_json.clone(),
+                plugin: entry.as_ref().ok().map(|entry| entry.plugin.plugin.digest()),
+                idempotency_key: idempotency_key.clone(),
+            });
+            if entry.as_ref().is_ok_and(|entry| entry.approval == Approval::Ask) {
+                events.push(self.question(&id, &call));
+            }
+        }
+        Ok(IntendedCall { call, id, entry, idempotency_key, before })
+    }
+
+    /// The call's id in the log: the model's own, unless the model has used it in this run before. A decision about one call
+    /// must never be one about another.
+    fn own_id(&self, id: &str) -> String {
+        let mut taken = lock(&self.call_ids);
+        let numbered = (2..).map(|number: u32| format!("{id}#{number}"));
+        let mut free = std::iter::once(id.to_owned()).chain(numbered).skip_while(|id| taken.contains(id));
+        // There is always a next number.
+        let own = free.next().unwrap_or_default();
+        taken.insert(own.clone());
+        own
+    }
+
+    /// Asks a person about a call.
+    fn question(&self, id: &str, call: &ToolCall) -> EventBody {
+        let expires_at = Timestamp::now().checked_add(self.approval_patience).ok();
+        self.approvals.ask(id, expires_at, None);
+        EventBody::ApprovalRequested {
+            call_id: id.to_owned(),
+            tool: call.name.clone(),
+            arguments_json: call.arguments_json.clone(),
+            expires_at,
+        }
+    }
+
+    async fn call_one(&self, intended: IntendedCall) -> Result<ToolResult, HostStop> {
+        let report = match &intended.entry {
+            Ok(entry) => self.call_allowed(entry, &intended).await?,
+            Err(message) => failed(message.clone()),
+        };
+        let IntendedCall { call, id, .. } = intended;
+        let (outcome, documents) = match report.result {
+            Ok(output) => (ToolOutcome::Output(output.content), output.documents),
+            Err(message) => (ToolOutcome::Error(message), Vec::new()),
+        };
+        let sources = self.keep(&call.name, documents).await?;
+        self.log.record(EventBody::ToolCompleted {
+            call_id: id.clone(),
+            tool: call.name.clone(),
+            outcome: outcome.clone(),
+            sources: sources.iter().map(|source| source.id.clone()).collect(),
+            usage: report.usage,
+        });
+        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        self.approvals.close(&id);
+        Ok(self.result(call, outcome, sources))
+    }
+
+    fn result(&self, call: ToolCall, outcome: ToolOutcome, sources: Vec<Source>) -> ToolResult {
+        let (content, is_error) = match outcome {
+            ToolOutcome::Output(content) => (content, false),
+            ToolOutcome::Error(message) => (message, true),
+        };
+        ToolResult { id: call.id, name: call.name, content, is_error, sources }
+    }
+
+    /// The sources of a call that was completed before.
+    fn known(&self, ids: &[String]) -> Result<Vec<Source>, HostStop> {
+        let ledger = lock(&self.ledger);
+        let known = ids.iter().map(|id| ledger.entry(id).map(|entry| entry.source.clone()));
+        known.collect::<Option<_>>().ok_or_else(|| HostStop("the run's log names a source that it has not".to_owned()))
+    }
+
+    /// Calls a tool, once a person has allowed it where one must, and unless it may have done its work before.
+    async fn call_allowed(&self, entry: &ToolEntry, intended: &IntendedCall) -> Result<ToolReport, HostStop> {
+        let IntendedCall { id, before, .. } = intended;
+        let recorded = before.as_deref();
+        let asked = match recorded {
+            // Whether it was asked about was decided when it was intended.
+            Some(before) => before.approval.map(|expires_at| (expires_at, before.decision.clone())),
+            None => (entry.approval == Approval::Ask).then_some((None, None)),
+        };
+        if let Some((expires_at, decision)) = &asked {
+            self.approvals.ask(id, *expires_at, decision.clone());
+            let waiting = self.waits.begin();
+            let Decision { approved, reason } = self.approvals.decision(id).await;
+            drop(waiting);
+            if !approved {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                return Ok(failed(format!("denied: a person refused this call{reason}")));
+            }
+        }
+        let attempts = recorded.map_or(0, |before| before.attempts + u32::from(before.approval.is_none()));
+        if recorded.is_some_and(RecordedTool::may_have_worked)
+            && !(entry.manifest.read_only || entry.manifest.idempotent)
+        {
+            return Ok(failed(INTERRUPTED.to_owned()));
+        }
+        if asked.is_some() || attempts > 0 {
+            self.log.record(EventBody::ToolAttempted { call_id: id.clone(), attempt: attempts + 1 });
+            self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        }
+        Ok(self.run_tool(entry, intended).await)
+    }
+
+    async fn run_tool(&self, entry: &ToolEntry, intended: &IntendedCall) -> ToolReport {
+        let plugin = entry.plugin.name();
+        let run = self.run.to_string();
+        let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
+        let idempotency_key = intended.idempotency_key.clone();
+        let into = IntoTool {
+            tenant: &self.tenant,
+            entry,
+            arguments_json: &intended.call.arguments_json,
+            context: ToolCallContext { run_id: run, idempotency_key, ..ToolCallContext::default() },
+            session: &self.session,
+            log,
+        };
+        let report = match self.toolbox.call(into).await {
+            Ok(report) => report,
+            Err(no_place) => failed(format!("unavailable: {no_place}")),
+        };
+        for denial in &report.denials {
+            self.log.record(EventBody::GrantDenied {
+                call_id: intended.id.clone(),
+                plugin: plugin.clone(),
+                capability: denial.capability.to_owned(),
+                message: denial.message.clone(),
+            });
+        }
+        report
+    }
+
+    /// Puts documents into the ledger and their texts into the store.
+    async fn keep(&self, tool: &str, documents: Vec<Document>) -> Result<Vec<Source>, HostStop> {
+        let mut sources = Vec::with_capacity(documents.len());
+        for document in documents {
+            let added = lock(&self.ledger).add(tool, document);
+            match added {
+                Added::Known(entry) => sources.push(entry.source.clone()),
+                Added::New(entry) => sources.push(self.keep_text(&entry).await?),
+                Added::Full => {
+                    tracing::warn!(run = %self.run, tool, "the run's ledger is full; a document was dropped");
+                    break;
+                }
+            }
+        }
+        Ok(sources)
+    }
+
+    async fn keep_text(&self, entry: &Entry) -> Result<Source, HostStop> {
+        let text = bytes::Bytes::copy_from_slice(entry.text.as_bytes());
+        self.store.put_blob(&self.tenant, text).await.map_err(|error| stopped(&error))?;
+        self.log.record(EventBody::SourceAdded { source: entry.source.clone() });
+        Ok(entry.source.clone())
+    }
+}
+
+impl RecordedTool {
+    /// It is this call.
+    fn is(&self, id: &str, call: &ToolCall) -> bool {
+        self.call_id == id && self.tool == call.name && self.arguments_json == call.arguments_json
+    }
+}

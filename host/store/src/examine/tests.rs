@@ -42,6 +42,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         max_cycles: 3,
         settings: RunSettings::default(),
         created_at: AT,
+        waiting: None,
         ended_at: Some(AT),
         outcome: None,
         failure: None,

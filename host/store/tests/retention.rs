@@ -14,8 +14,9 @@ use futures::future::join_all;
 use proptest::prelude::*;
 use support::*;
 use vivarium_domain::{
-    Agent, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
-    KeptAttachment, KeyId, Run, RunId, RunStatus, Scope, SessionMessage, Tenant, TenantId, Tier, WebhookForm,
+    Agent, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Event,
+    EventBody, FailureCode, KeptAttachment, KeyId, Outcome, Run, RunFailure, RunId, RunStatus, Scope, SessionMessage,
+    Tenant, TenantId, Tier, WebhookForm,
 };
 use vivarium_store::{
     AgentFilter, Condition, EndedFilter, RunFilter, SessionFilter, SledStore, Store, StoreError, Write,
@@ -421,6 +422,29 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..60)
 }
 
+/// Events as runs write them: three steps, and the end.
+fn steps(run: RunId) -> Write {
+    let step = |seq| told(seq, EventBody::Step { message: "Searching".to_owned() });
+    Write::AppendEvents { run, first_seq: 1, events: (1..=3).map(step).collect() }
+}
+
+fn end(run: &Run) -> Write {
+    let usage = run.usage;
+    let body = match run.status {
+        RunStatus::Completed => EventBody::RunCompleted { outcome: Outcome::default(), usage },
+        RunStatus::Cancelled => EventBody::RunCancelled { reason: "a client asked for it".to_owned(), usage },
+        _ => {
+            let failure = RunFailure { code: FailureCode::ModeFailed, message: "it failed".to_owned() };
+            EventBody::RunFailed { failure, usage }
+        }
+    };
+    Write::AppendEvents { run: run.id, first_seq: 4, events: vec![told(4, body)] }
+}
+
+fn told(seq: u64, body: EventBody) -> Bytes {
+    serde_json::to_vec(&Event { seq, at: at(0), body }).unwrap().into()
+}
+
 /// Does it to the store and to the list of runs that there should be.
 async fn act(store: &SledStore, runs: &mut Vec<Run>, of: &Agent, act: Act) {
     let acme = tenant("acme");
@@ -431,7 +455,7 @@ async fn act(store: &SledStore, runs: &mut Vec<Run>, of: &Agent, act: Act) {
         Act::Make { session, agent } => {
             let agent = agent.then_some(AgentRef { id: of.id, version: 1 });
             let one = Run { agent, ..run(&session.to_string(), RunStatus::Queued) };
-            let writes = [put(&one), ensure(&made(&session.to_string(), 0, None)), events(one.id, 1..=3)];
+            let writes = [put(&one), ensure(&made(&session.to_string(), 0, None)), steps(one.id)];
             store.commit(&acme, batch(writes)).await.unwrap();
             runs.push(one);
         }
@@ -439,8 +463,8 @@ async fn act(store: &SledStore, runs: &mut Vec<Run>, of: &Agent, act: Act) {
             let (place, second) = (run.index(runs.len()), i64::try_from(runs.len()).unwrap());
             let one = &mut runs[place];
             if !one.status.is_terminal() {
-                (one.status, one.ended_at) = (status, Some(at(second)));
-                store.commit(&acme, batch([put(one), events(one.id, 4..=4)])).await.unwrap();
+                (one.status, one.ended_at, one.last_seq) = (status, Some(at(second)), 4);
+                store.commit(&acme, batch([put(one), end(one)])).await.unwrap();
             }
         }
         Act::DeleteLogs(places) => {
@@ -505,6 +529,9 @@ async fn is_as(store: &SledStore, runs: &[Run], of: &Agent) {
         let log = store.events(&acme, run.id, 0, 10).await.unwrap().len();
         let expected = if run.log_removed_at.is_some() { 0 } else { 3 + usize::from(run.status.is_terminal()) };
         assert_eq!(log, expected);
+    }
+    for part in store.examine() {
+        assert!(part.errors.is_empty() && part.warnings.is_empty(), "{part:#?}");
     }
 }
 

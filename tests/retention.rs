@@ -250,6 +250,15 @@ async fn logs_and_runs_are_kept_for_as_many_days_as_the_operator_says() {
     );
     let (status, told) = get(&host, &format!("/v1/runs/{}/events", old.id)).await;
     assert_eq!((status, &told["error"]["code"]), (410, &json!("log_removed")), "{told}");
+    // A stream tells what is left, wherever it begins.
+    for after in [0, 1] {
+        let path = format!("/v1/runs/{}/events?after={after}", old.id);
+        let request = host.request(Method::GET, &path).header("accept", "text/event-stream");
+        let told = soon("the end of the stream", SseStream::new(host.send(request).await).rest()).await;
+        let names: Vec<_> = told.iter().filter_map(|event| event.event.as_deref()).collect();
+        assert_eq!(names, ["reset", "run.failed"], "{told:?}");
+        assert_eq!(told[0].json()["run"]["logRemovedAt"], left["logRemovedAt"], "{told:?}");
+    }
     let (status, whole) = get(&host, &format!("/v1/runs/{}", new.id)).await;
     assert_eq!((status, &whole["logRemovedAt"]), (200, &Value::Null));
     let (status, log) = get(&host, &format!("/v1/runs/{}/events", new.id)).await;
@@ -258,6 +267,35 @@ async fn logs_and_runs_are_kept_for_as_many_days_as_the_operator_says() {
     let (_, interrupted) = get(&host, &format!("/v1/runs/{}?wait=60", under_way.id)).await;
     assert_eq!(interrupted["failure"]["code"], "interrupted", "{interrupted}");
     assert_eq!(ids(&get(&host, "/v1/runs").await.1).len(), 3);
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_from_the_record_when_the_log_is_gone() {
+    let model = ScriptedModel::start().await;
+    model.always(Answer::text("An answer."));
+    let host = Host::builder().model(&model).start().await;
+    let send = async |host: &Host, path: &str, body: Value| -> Value {
+        let request = host.request(Method::POST, path).header("idempotency-key", path).json(&body);
+        let response = host.send(request).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    };
+    let both = async |host: &Host| {
+        let native = send(host, "/v1/runs", json!({"input": "go"})).await;
+        (native, send(host, "/v1/agent/run", json!({"query": "go", "mode": "chat"})).await)
+    };
+    let (native, assisters) = both(&host).await;
+    let runs: Vec<RunId> = ids(&get(&host, "/v1/runs").await.1).iter().map(|id| id.parse().unwrap()).collect();
+    let (_, data) = host.stop().await;
+    let store = store_of(data.path());
+    assert_eq!(store.delete_logs(&"default".parse().unwrap(), runs, Timestamp::now()).await.unwrap(), 2);
+    drop(store);
+
+    let host = Host::builder().model(&model).data(data).start().await;
+    let (native_again, assisters_again) = both(&host).await;
+    assert_eq!((&native_again["id"], &native_again["outcome"]), (&native["id"], &native["outcome"]));
+    assert_eq!(assisters_again, assisters);
+    assert_eq!(model.requests().len(), 2, "the model was not asked again");
 }
 
 #[tokio::test]

@@ -176,6 +176,11 @@ impl Reader {
             Some(run) if !run.status.is_terminal() => {
                 Err(StoreError::Unavailable("the host is stopping; the run goes on when it is back".to_owned()))
             }
+            // Removed before it was read, or meanwhile.
+            Some(run) if run.log_removed_at.is_some() => {
+                self.tell_record(run);
+                Ok(())
+            }
             _ => {
                 self.source = Source::Ended;
                 Ok(())
@@ -199,13 +204,21 @@ impl Reader {
         let go_on = if run.status.is_terminal() { last.saturating_sub(1) } else { last };
         self.text = AnswerText::new(Cursor::after(go_on));
         self.seen = None;
-        let end = last_word(&run).filter(|_| last == 0);
+        match last {
+            0 => self.tell_record(run),
+            _ => self.ready.push_back(Item::Reset(Box::new(run))),
+        }
+        Ok(())
+    }
+
+    /// Tells what is left of a run without a log: its record and, if it has ended, that.
+    fn tell_record(&mut self, run: Run) {
+        let end = last_word(&run);
         self.ready.push_back(Item::Reset(Box::new(run)));
         if let Some(end) = end {
             self.ready.push_back(Item::Event(Arc::new(end)));
             self.source = Source::Ended;
         }
-        Ok(())
     }
 
     fn stored(&mut self, seq: u64, json: Bytes) -> Result<(), StoreError> {

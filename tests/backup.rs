@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use vivarium_tests::{Answer, Cli, Host, ScriptedModel, soon};
+use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, soon};
 
 /// Asks a server for a backup, as an operator does.
 async fn back_up(host: &Host, file: &Path) -> Output {
@@ -105,6 +105,35 @@ async fn a_backup_of_a_running_server_brings_back_all_that_it_had() {
     }
     // The conversation goes on.
     ask(&back, runs[0]["sessionId"].as_str()).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_under_way_goes_on_where_the_backup_is_restored() {
+    let model = ScriptedModel::start().await;
+    model.then(Answer::Silence);
+    let host = Host::builder().model(&model).start().await;
+    let request = json!({"input": "What?", "mode": "chat", "background": true});
+    let (status, run) = host.json(Method::POST, "/v1/runs", Some(&request)).await;
+    assert_eq!(status, 202, "{run}");
+    model.received(1).await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("backup.tar");
+    done(&back_up(&host, &file).await);
+    drop(host);
+
+    model.always(Answer::text("Forty-two."));
+    let host = Host::builder().model(&model).data(restored(&file).await).start().await;
+    let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    let mut events = SseStream::new(
+        host.send(host.request(Method::GET, &format!("{path}/events")).header("accept", "text/event-stream")).await,
+    );
+    while soon("the run's end", events.next()).await.is_some() {}
+    let ended: Value = host.get(&path).await.json().await.unwrap();
+    assert_eq!(
+        (&ended["status"], &ended["outcome"]["answer"]),
+        (&json!("completed"), &json!("Forty-two.")),
+        "{ended:#}"
+    );
 }
 
 #[tokio::test]

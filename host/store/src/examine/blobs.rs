@@ -53,7 +53,10 @@ impl Examiner<'_> {
     fn references(&self, found: &mut Examined) -> References {
         let mut references = References::new();
         self.each::<Run>(Table::Runs, |tenant, key, run| {
-            for text in self.log(key).texts {
+            let log = self.log(key);
+            // Many runs share it, and nobody counts them.
+            references.extend(log.tools.map(|tools| ((tenant.clone(), tools), Some(format!("run {}", run.id)))));
+            for text in log.texts {
                 let used = self.has(Table::BlobUses, Key::of(tenant).hash(&text).run(run.id).as_slice());
                 found.expect(used, || {
                     format!("blob {text} of tenant {tenant} does not know that run {} uses it", run.id)

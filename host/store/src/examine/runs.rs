@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
-use vivarium_domain::{ContentHash, Delivery, DeliveryStatus, Event, Run, RunId, TenantId};
+use vivarium_domain::{ContentHash, Delivery, DeliveryStatus, Event, EventBody, Run, RunId, TenantId};
 
 use super::{Examined, Examiner};
 use crate::batch::{blob_of, ended_place, list_of};
@@ -21,6 +21,8 @@ pub(super) struct Log {
     end: Option<u64>,
     /// The texts that its sources refer to.
     pub(super) texts: Vec<ContentHash>,
+    /// The text with the definitions of its tools.
+    pub(super) tools: Option<ContentHash>,
     /// Where it is not as it must be.
     wrong: Option<String>,
 }
@@ -218,6 +220,9 @@ impl Log {
             }
             self.end = event.body.is_terminal().then_some(number);
             self.texts.extend(blob_of(&bytes));
+            if let EventBody::RunStarted { tools, .. } = event.body {
+                self.tools = tools;
+            }
             self.last = number;
         }
         Ok(())

@@ -36,5 +36,6 @@ mod plugins;
 mod research;
 mod retention;
 mod soak;
+mod subruns;
 mod warm;
 mod webhooks;

@@ -195,6 +195,7 @@ fn run_of(ago: Duration) -> Run {
         model: ModelName::new("embedded", "extractive").unwrap(),
         session_id: "s".parse().unwrap(),
         stateless: true,
+        parent: None,
         agent: None,
         input: "What is a tenant?".to_owned(),
         max_cycles: 3,

@@ -10,6 +10,8 @@ pub(crate) const MAX_NAME_CHARS: usize = 128;
 const MAX_DESCRIPTION_CHARS: usize = 4_000;
 const MAX_PROMPT_CHARS: usize = 200_000;
 const MAX_MODEL_CHARS: usize = 200;
+/// Agents that one agent's runs may start.
+const MAX_AGENTS: usize = 16;
 const MAX_TOOLS: usize = 200;
 const MAX_CONTEXTS: usize = 200;
 const MAX_HISTORY_TURNS: u32 = 1_000;
@@ -78,6 +80,9 @@ impl Agents {
         if before.is_none_or(|before| before.contexts != config.contexts) {
             self.contexts(tenant, config).await?;
         }
+        if before.is_none_or(|before| before.agents != config.agents) {
+            self.agents(tenant, config).await?;
+        }
         if before.is_none_or(|before| before.team != config.team) {
             self.team(tenant, config.team).await?;
         }
@@ -131,6 +136,24 @@ impl Agents {
                     "contexts",
                     format!("names the document {id}, and there is none of this id"),
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn agents(&self, tenant: &TenantId, config: &AgentConfig) -> Result<(), AgentError> {
+        if config.agents.len() > MAX_AGENTS {
+            let named = config.agents.len();
+            return Err(AgentError::invalid("agents", format!("may name {MAX_AGENTS} agents, not {named}")));
+        }
+        let mut seen = BTreeSet::new();
+        for id in &config.agents {
+            if !seen.insert(id) {
+                return Err(AgentError::invalid("agents", format!("names the agent {id} twice")));
+            }
+            if self.store.agent(tenant, *id).await?.is_none() {
+                let text = format!("names the agent {id}, and there is none of this id");
+                return Err(AgentError::invalid("agents", text));
             }
         }
         Ok(())

@@ -163,6 +163,10 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(max_items = 200)]
     pub contexts: Vec<DocumentId>,
+    /// Other agents that its runs may start, each as a tool that takes an `input` and gives the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub agents: Vec<AgentId>,
     /// What becomes of a message to a busy session.
     #[serde(default)]
     pub when_busy: BusyPolicy,
@@ -196,6 +200,7 @@ impl AgentConfig {
             timeout_seconds: None,
             output: OutputFormat::Text,
             contexts: Vec::new(),
+            agents: Vec::new(),
             when_busy: BusyPolicy::Enqueue,
             session_ttl_seconds: None,
             team: TeamId::default(),

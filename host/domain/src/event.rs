@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Timestamp;
-use crate::id::{ContentHash, SessionId};
+use crate::agent::AgentRef;
+use crate::id::{ContentHash, RunId, SessionId};
 use crate::manifest::PluginName;
 use crate::model::{GenerateResponse, ModelName, Usage};
 use crate::run::{CheckedCitation, Outcome, RunFailure};
@@ -50,6 +51,21 @@ pub struct ToolUsage {
     /// Calls of the host that it made.
     #[serde(default)]
     pub host_calls: u64,
+}
+
+/// What a person is asked to allow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalQuestion {
+    /// The call's id in its run: what a decision names.
+    pub call_id: String,
+    /// The tool's name.
+    pub tool: String,
+    /// The arguments that the decision is about.
+    pub arguments_json: String,
+    /// When nobody has decided by then, it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A host call whose answer is small and has no event of its own.
@@ -200,6 +216,41 @@ pub enum EventBody {
         /// What was wanted, and which grant would allow it.
         message: String,
     },
+    /// An agent that is called as a tool has its run.
+    #[serde(rename = "subrun.started", rename_all = "camelCase")]
+    SubrunStarted {
+        /// The tool call's id.
+        call_id: String,
+        /// The run.
+        run_id: RunId,
+        /// Its agent.
+        agent: AgentRef,
+    },
+    /// A run that was started as a tool, or one that it has started, shows a step.
+    #[serde(rename = "subrun.step", rename_all = "camelCase")]
+    SubrunStep {
+        /// The tool call's id.
+        call_id: String,
+        /// The run whose step it is.
+        run_id: RunId,
+        /// The number of the event in the log of the run that was started.
+        source_seq: u64,
+        /// A short sentence.
+        message: String,
+    },
+    /// A tool call of a run that was started as a tool, or of one that it has started, waits for a person's approval: the
+    /// decision is to be sent to that run.
+    #[serde(rename = "subrun.approval_requested", rename_all = "camelCase")]
+    SubrunApprovalRequested {
+        /// The tool call's id.
+        call_id: String,
+        /// The run that waits.
+        run_id: RunId,
+        /// The number of the event in the log of the run that was started.
+        source_seq: u64,
+        /// What is asked for.
+        approval: ApprovalQuestion,
+    },
     /// A tool has answered, or has failed.
     #[serde(rename = "tool.completed", rename_all = "camelCase")]
     ToolCompleted {
@@ -265,6 +316,9 @@ impl EventBody {
             Self::ApprovalRequested { .. } => "approval.requested",
             Self::ApprovalGiven { .. } => "approval.given",
             Self::GrantDenied { .. } => "grant.denied",
+            Self::SubrunStarted { .. } => "subrun.started",
+            Self::SubrunStep { .. } => "subrun.step",
+            Self::SubrunApprovalRequested { .. } => "subrun.approval_requested",
             Self::ToolCompleted { .. } => "tool.completed",
             Self::SourceAdded { .. } => "source.added",
             Self::HostAnswered(_) => "host.answered",

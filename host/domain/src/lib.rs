@@ -18,7 +18,7 @@ mod tenant;
 mod webhook;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
-pub use event::{Event, EventBody, HostCall, ToolOutcome, ToolUsage};
+pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolUsage};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{
     AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
@@ -32,7 +32,8 @@ pub use model::{
 pub use model_error::ModelError;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{
-    CheckedCitation, FailureCode, Outcome, PendingApproval, Run, RunFailure, RunSettings, RunStatus, Waiting,
+    AgentAsTool, CheckedCitation, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure, RunSettings,
+    RunStatus, Waiting,
 };
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::agent::{AgentRef, AgentTool, OutputFormat};
-use crate::id::{ContentHash, DocumentId, RunId, SessionId};
+use crate::id::{ContentHash, DocumentId, RunId, SessionId, ToolName};
 use crate::model::{Message, ModelName, Usage};
 use crate::session::KeptAttachment;
 
@@ -112,6 +112,9 @@ pub struct Waiting {
     /// The tool calls that wait for a person's decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<PendingApproval>,
+    /// The runs that it has started and that wait themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subruns: Vec<RunId>,
 }
 
 /// A tool call that waits for a person's decision. Its arguments are in the event `approval.requested`.
@@ -123,6 +126,28 @@ pub struct PendingApproval {
     /// When nobody has decided by then, it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+/// The run that has started another one, as a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRun {
+    /// The run.
+    pub run_id: RunId,
+    /// How many runs stand above the one that was started; at least 1.
+    pub depth: u32,
+    /// How many further runs the one that was started may start, all of theirs included.
+    pub subruns: u32,
+}
+
+/// An agent that a run may start, as a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentAsTool {
+    /// The name of the tool.
+    pub tool: ToolName,
+    /// The agent, in the version that it had when the run was accepted.
+    pub agent: AgentRef,
 }
 
 /// What a run was told besides its input: an agent's configuration and what the client said over it.
@@ -150,6 +175,9 @@ pub struct RunSettings {
     /// Documents that its corpus tools search, besides the host's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contexts: Vec<DocumentId>,
+    /// The agents that it may start, each as a tool.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentAsTool>,
     /// Turns that the client put in front of its input, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Message>,
@@ -191,6 +219,9 @@ pub struct Run {
     /// The agent that it is a run of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentRef>,
+    /// The run that has started it, as a tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
     /// What the client asked for.
     pub input: String,
     /// The bound on its cycles.

@@ -50,7 +50,18 @@ impl Runs {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(&self, tenant: &TenantId, mut request: RunRequest) -> Result<Started, StartError> {
+    pub async fn start(&self, tenant: &TenantId, request: RunRequest) -> Result<Started, StartError> {
+        // Large, and on the way of every request.
+        Box::pin(self.start_as(RunId::new(), tenant, request)).await
+    }
+
+    /// The same with an id that was chosen before.
+    pub(crate) async fn start_as(
+        &self,
+        id: RunId,
+        tenant: &TenantId,
+        mut request: RunRequest,
+    ) -> Result<Started, StartError> {
         request.session_ttl_seconds = self.session_ttl_seconds(request.session_ttl_seconds);
         let shared = &self.0;
         if let Some(idempotency) = &request.idempotency
@@ -61,14 +72,19 @@ impl Runs {
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
         let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
         let session = self.session_of(tenant, &request).await?;
+        let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
-        let prepared = self.prepare(tenant, &request, checked, &session, attachments)?;
+        let mut run = new_run(id, &request, &checked, session.id.clone(), attachments);
+        run.settings.agents = agents;
+        let prepared = self.prepare(tenant, &request, run, checked)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
         let committed = self.then_tell(tenant, started.run_id, request.webhook.is_some(), committed);
         // On a task of its own: a client that leaves now does not leave a run that nobody drives.
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
-        tokio::spawn(prepared.run_when(committed, accepted, request.idempotency.is_some()));
+        // The id of a run that another one starts is known before.
+        let on_disk_first = request.idempotency.is_some() || request.parent.is_some();
+        tokio::spawn(prepared.run_when(committed, accepted, on_disk_first));
         let result =
             acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
         match (result, &request.idempotency) {
@@ -162,17 +178,15 @@ impl Runs {
         Ok(Checked { found: Found { catalog, mode, provider, output_schema }, max_cycles, model })
     }
 
-    /// Makes the run and gives it its places.
+    /// Gives the run its places.
     fn prepare(
         &self,
         tenant: &TenantId,
         request: &RunRequest,
+        run: Run,
         checked: Checked,
-        session: &SessionOf,
-        attachments: Vec<KeptAttachment>,
     ) -> Result<Execution, StartError> {
         let shared = &self.0;
-        let run = new_run(request, &checked, session.id.clone(), attachments);
         let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
         let (log, control, approvals) = self.admit(tenant, &run)?;
         if request.when_busy == BusyPolicy::Interrupt {
@@ -201,6 +215,7 @@ impl Runs {
         let (log, control, approvals) = self.desk(&key, 0, Approvals::default());
         let active = Active {
             session: run.session_id.clone(),
+            parent: run.parent.map(|parent| parent.run_id),
             log: Arc::clone(&log),
             control: Arc::clone(&control),
             approvals: Arc::clone(&approvals),
@@ -294,9 +309,15 @@ fn session_writes(run: &Run, request: &RunRequest, session: &SessionOf) -> Vec<W
     writes
 }
 
-fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attachments: Vec<KeptAttachment>) -> Run {
+fn new_run(
+    id: RunId,
+    request: &RunRequest,
+    checked: &Checked,
+    session_id: SessionId,
+    attachments: Vec<KeptAttachment>,
+) -> Run {
     Run {
-        id: RunId::new(),
+        id,
         status: RunStatus::Queued,
         mode: request.mode.clone(),
         plugin: checked.found.mode.plugin.plugin.digest(),
@@ -304,6 +325,7 @@ fn new_run(request: &RunRequest, checked: &Checked, session_id: SessionId, attac
         session_id,
         stateless: request.stateless,
         agent: request.agent,
+        parent: request.parent,
         input: request.input.clone(),
         max_cycles: checked.max_cycles,
         settings: settings(request, attachments),
@@ -328,6 +350,7 @@ fn settings(request: &RunRequest, attachments: Vec<KeptAttachment>) -> RunSettin
         timeout_seconds: request.timeout_seconds,
         output: request.output.clone(),
         contexts: request.contexts.clone(),
+        agents: Vec::new(),
         earlier: request.earlier.clone(),
         attachments,
         metadata: request.metadata.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::task::JoinSet;
-use vivarium_domain::{Approval, Document, EventBody, Source, Timestamp, ToolCall, ToolOutcome};
+use vivarium_domain::{AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome};
 use vivarium_registry::ToolEntry;
 use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
 
@@ -14,6 +14,7 @@ use crate::host::{RunHost, lock, stopped};
 use crate::journal::{RecordedCall, RecordedTool, tool_call};
 use crate::ledger::{Added, Entry};
 use crate::tools::{IntoTool, failed};
+use crate::waits::WaitFor;
 
 /// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
 const MAX_ARGUMENT_BYTES: usize = 256 << 10;
@@ -23,14 +24,32 @@ const INTERRUPTED: &str = "interrupted: the host was stopped while this call was
                            part of it, or nothing; it is not called again by itself";
 
 /// A call whose intent is recorded.
-struct IntendedCall {
-    call: ToolCall,
+pub(crate) struct IntendedCall {
+    pub(crate) call: ToolCall,
     /// Its id in the log.
-    id: String,
-    entry: Result<ToolEntry, String>,
+    pub(crate) id: String,
+    target: Result<Target, String>,
     idempotency_key: String,
     /// What the log tells of it, where it was intended before the host was stopped or the run waited.
     before: Option<Box<RecordedTool>>,
+}
+
+/// What is called.
+enum Target {
+    /// A tool of a plugin.
+    Tool(Box<ToolEntry>),
+    /// An agent.
+    Agent(AgentRef, Subrun),
+}
+
+/// The run of an agent that is called as a tool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subrun {
+    pub(crate) run: RunId,
+    /// How many runs it may start in turn.
+    pub(crate) allowance: u32,
+    /// The last event of its log that was passed on.
+    pub(crate) seen: u64,
 }
 
 impl RunHost {
@@ -53,9 +72,7 @@ impl RunHost {
                 biased;
                 done = tasks.join_next() => done,
                 () = self.waits.changed() => {
-                    if self.waits.count() == tasks.len() {
-                        self.waits.all_wait();
-                    }
+                    self.rest(tasks.len());
                     continue;
                 }
             };
@@ -63,12 +80,35 @@ impl RunHost {
             // A panic of the host's own code: the run fails, the process goes on.
             let (index, result) = done.map_err(|error| HostStop(format!("a tool call broke off: {error}")))?;
             results.push((index, result?));
-            if !tasks.is_empty() && self.waits.count() == tasks.len() {
-                self.waits.all_wait();
-            }
+            self.rest(tasks.len());
         }
+        self.take_place().await?;
         results.sort_by_key(|(index, _)| *index);
         Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+
+    /// Looks whether all of so many calls wait: then the run gives up its place, and its instance, too, if they wait for
+    /// people.
+    fn rest(&self, calls: usize) {
+        if calls == 0 {
+            return;
+        }
+        if self.waits.are_all_for_people(calls) {
+            self.waits.all_wait();
+        } else if self.waits.are_all(calls) {
+            drop(lock(&self.place).take());
+        }
+    }
+
+    /// Waits for a place, if the run has given up its own.
+    async fn take_place(&self) -> Result<(), HostStop> {
+        if lock(&self.place).is_some() {
+            return Ok(());
+        }
+        let place = self.shared.place(&self.tenant).await;
+        let place = place.ok_or_else(|| HostStop("the host had no place for the run to go on in time".to_owned()))?;
+        *lock(&self.place) = Some(place);
+        Ok(())
     }
 
     /// Records that calls will be made, in one piece: all of them or none are on disk.
@@ -81,7 +121,6 @@ impl RunHost {
 
     fn intend(&self, mut call: ToolCall, events: &mut Vec<EventBody>) -> Result<IntendedCall, HostStop> {
         let number = self.tool_calls.fetch_add(1, Relaxed) + 1;
-        let entry = self.tool(&call.name);
         let too_long = call.arguments_json.len() > MAX_ARGUMENT_BYTES;
         if too_long {
             call.arguments_json.clear();
@@ -95,24 +134,48 @@ impl RunHost {
             },
         )?;
         let idempotency_key = format!("{}-{number}", self.run);
-        let entry = match entry {
-            Some(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
-            Some(entry) => Ok(entry),
-            None => Err(format!("there is no tool {:?}; there are: {}", call.name, self.tool_names())),
+        let target = match self.target(&call.name, before.as_deref()) {
+            Ok(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
+            target => target,
         };
         if before.is_none() {
+            let plugin = match &target {
+                Ok(Target::Tool(entry)) => Some(entry.plugin.plugin.digest()),
+                _ => None,
+            };
             events.push(EventBody::ToolStarted {
                 call_id: id.clone(),
                 tool: call.name.clone(),
                 arguments_json: call.arguments_json.clone(),
-                plugin: entry.as_ref().ok().map(|entry| entry.plugin.plugin.digest()),
+                plugin,
                 idempotency_key: idempotency_key.clone(),
             });
-            if entry.as_ref().is_ok_and(|entry| entry.approval == Approval::Ask) {
-                events.push(self.question(&id, &call));
+            match &target {
+                Ok(Target::Tool(entry)) if entry.approval == Approval::Ask => events.push(self.question(&id, &call)),
+                Ok(Target::Agent(agent, subrun)) => {
+                    events.push(EventBody::SubrunStarted { call_id: id.clone(), run_id: subrun.run, agent: *agent });
+                }
+                _ => {}
             }
         }
-        Ok(IntendedCall { call, id, entry, idempotency_key, before })
+        Ok(IntendedCall { call, id, target, idempotency_key, before })
+    }
+
+    /// What stands behind a tool's name.
+    fn target(&self, name: &str, before: Option<&RecordedTool>) -> Result<Target, String> {
+        if let Some(entry) = self.tool(name) {
+            return Ok(Target::Tool(Box::new(entry)));
+        }
+        let Some(agent) = self.agents.get(name) else {
+            return Err(format!("there is no tool {name:?}; there are: {}", self.tool_names()));
+        };
+        // What it leaves to itself and what it gives is the same each time.
+        let share = |left: u32| left.checked_sub(1).map(|rest| rest - rest / 2);
+        let left = self.subruns_left.fetch_update(Relaxed, Relaxed, share);
+        let left = left.map_err(|_| "this run has started as many runs as it may".to_owned())?;
+        let run = before.and_then(|before| before.subrun).unwrap_or_else(RunId::new);
+        let seen = before.map_or(0, |before| before.subrun_seen);
+        Ok(Target::Agent(*agent, Subrun { run, allowance: (left - 1) / 2, seen }))
     }
 
     /// The call's id in the log: the model's own, unless the model has used it in this run before. A decision about one call
@@ -140,8 +203,9 @@ impl RunHost {
     }
 
     async fn call_one(&self, intended: IntendedCall) -> Result<ToolResult, HostStop> {
-        let report = match &intended.entry {
-            Ok(entry) => self.call_allowed(entry, &intended).await?,
+        let report = match &intended.target {
+            Ok(Target::Tool(entry)) => self.call_allowed(entry, &intended).await?,
+            Ok(Target::Agent(agent, subrun)) => self.call_agent(*agent, subrun, &intended).await?,
             Err(message) => failed(message.clone()),
         };
         let IntendedCall { call, id, .. } = intended;
@@ -188,7 +252,7 @@ impl RunHost {
         };
         if let Some((expires_at, decision)) = &asked {
             self.approvals.ask(id, *expires_at, decision.clone());
-            let waiting = self.waits.begin();
+            let waiting = self.waits.begin(WaitFor::Person);
             let Decision { approved, reason } = self.approvals.decision(id).await;
             drop(waiting);
             if !approved {
@@ -256,7 +320,7 @@ impl RunHost {
 
     async fn keep_text(&self, entry: &Entry) -> Result<Source, HostStop> {
         let text = bytes::Bytes::copy_from_slice(entry.text.as_bytes());
-        self.store.put_blob(&self.tenant, text).await.map_err(|error| stopped(&error))?;
+        self.shared.store.put_blob(&self.tenant, text).await.map_err(|error| stopped(&error))?;
         self.log.record(EventBody::SourceAdded { source: entry.source.clone() });
         Ok(entry.source.clone())
     }

@@ -22,8 +22,10 @@ use crate::host::RunHost;
 use crate::journal::{Journal, RecordedStart};
 use crate::ledger::Ledger;
 use crate::log::RunLog;
-use crate::service::Shared;
+use crate::queue;
+use crate::service::{Runs, Shared};
 use crate::sessions::Place;
+use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
 
 /// So often a run is taken up again that comes to nothing new: one that brings the host down must not do so for ever.
@@ -111,15 +113,15 @@ type HostSlot = OnceLock<Arc<RunHost>>;
 
 impl Execution {
     /// Says when the run is on disk, and drives it. Its work begins while it is still on its way there, unless it may turn
-    /// out that another request has made this run already: what the work writes stands in line behind its record, and
+    /// out that another request has made this run already, or somebody knows its id before: what the work writes stands in line behind its record, and
     /// nobody is told of it before.
     pub(crate) async fn run_when(
         self,
         committed: BoxFuture<'static, Result<(), StoreError>>,
         accepted: oneshot::Sender<Result<(), StoreError>>,
-        may_be_another: bool,
+        on_disk_first: bool,
     ) {
-        if may_be_another {
+        if on_disk_first {
             let result = committed.await;
             let go = result.is_ok();
             if !go {
@@ -170,7 +172,7 @@ impl Execution {
                     self.seat.log.leave();
                     return self.shared.forget(&self.tenant, self.run.id);
                 }
-                Ended::Waits => match self.wait(usage.unwrap_or_default()).await {
+                Ended::Waits => match self.wait(host_slot.get()).await {
                     Waited::Waiting => return,
                     Waited::Again(again) => self = again,
                     Waited::NoRoom(execution, message) => {
@@ -186,7 +188,7 @@ impl Execution {
     async fn attempt(&mut self, host_slot: &HostSlot) -> Result<Ended, StoreError> {
         // A run that stands in its session's line holds no place that another session could have.
         self.seat.place.turn().await;
-        let Some(_place) = self.shared.place(&self.tenant).await else {
+        let Some(place) = self.shared.place(&self.tenant).await else {
             return Ok(Ended::failed(FailureCode::Interrupted, "the host had no place for the run in time; try again"));
         };
         let journal = self.journal().await?;
@@ -209,7 +211,7 @@ impl Execution {
             Err(failure) => return Ok(Ended::Failed(failure)),
         };
         let worked = journal.worked;
-        let host = Arc::new(self.host(&found, journal, offered).await?);
+        let host = Arc::new(self.host(&found, journal, offered, place).await?);
         // This is the only place that sets it.
         let _ = host_slot.set(Arc::clone(&host));
         let (mode, all_wait) = (Arc::clone(&host), Arc::clone(&host.waits));
@@ -246,7 +248,11 @@ impl Execution {
         let history_json = serde_json::to_vec(history).unwrap_or_default();
         let history_hash = Some(ContentHash::of(&history_json));
         let Some(before) = journal.started else {
-            let offered = found.offered(&self.run.settings);
+            let mut offered = found.offered(&self.run.settings);
+            let agents = self.shared.agent_definitions(&self.tenant, &self.run.settings.agents).await?;
+            if !agents.is_empty() {
+                offered = offered.iter().cloned().chain(agents).collect();
+            }
             let tools = Some(self.shared.keep_definitions(&self.tenant, &offered).await?);
             self.seat.log.record(EventBody::RunStarted {
                 mode: self.run.mode.clone(),
@@ -299,6 +305,7 @@ impl Execution {
         found: &Found,
         mut journal: Journal,
         offered: Arc<[ToolDefinition]>,
+        place: queue::Place,
     ) -> Result<RunHost, StoreError> {
         let mut ledger = Ledger::default();
         for source in std::mem::take(&mut journal.sources) {
@@ -313,10 +320,15 @@ impl Execution {
             run: self.run.id,
             tenant: self.tenant.clone(),
             log: Arc::clone(&self.seat.log),
-            store: Arc::clone(&self.shared.store),
+            shared: Arc::clone(&self.shared),
             session: self.run.session_id.clone(),
             catalog: Arc::clone(&found.catalog),
             allowed: tools.map(|tools| tools.iter().map(|tool| (tool.name.clone(), tool.approval)).collect()),
+            agents: settings.agents.iter().map(|one| (one.tool.to_string(), one.agent)).collect(),
+            depth: self.run.parent.map_or(0, |parent| parent.depth),
+            subruns_left: self.run.parent.map_or(MAX_SUBRUNS, |parent| parent.subruns).into(),
+            payer: self.seat.payer.clone(),
+            place: Some(place).into(),
             offered,
             max_output_tokens: settings.max_output_tokens,
             approval_patience: self.shared.config.approval_patience,
@@ -425,9 +437,12 @@ enum Waited {
 
 impl Execution {
     /// Lets the run wait: its record says so, and nothing of it stays in memory but what wakes it.
-    async fn wait(mut self, usage: Usage) -> Waited {
+    async fn wait(mut self, host: Option<&Arc<RunHost>>) -> Waited {
+        let usage = host.map(|host| host.usage()).unwrap_or_default();
+        let subruns = host.map(|host| host.waits.waiting_runs()).unwrap_or_default();
         let pending = self.seat.approvals.pending();
-        let waits = vivarium_domain::Waiting { since: Timestamp::now(), approvals: pending.clone() };
+        let waits =
+            vivarium_domain::Waiting { since: Timestamp::now(), approvals: pending.clone(), subruns: subruns.clone() };
         let last_seq = self.seat.log.last_seq();
         let record = Run { status: RunStatus::Waiting, waiting: Some(waits), usage, last_seq, ..self.run.clone() };
         if let Err(error) = self.seat.log.flush(vec![Write::PutRun(Box::new(record))]).await {
@@ -437,13 +452,23 @@ impl Execution {
         let key = (self.tenant.clone(), self.run.id);
         let mut table = shared.table();
         // Decisions and cancellations are taken under this lock.
-        if self.seat.approvals.any_decided() || self.seat.control.is_ending() {
+        let all_wait = subruns.iter().all(|run| table.waiting(&(key.0.clone(), *run)).is_some());
+        if !all_wait || self.seat.approvals.any_decided() || self.seat.control.is_ending() {
             drop(table);
             return Waited::Again(self);
         }
         let Seat { log, control, approvals, place, payer } = self.seat;
         let session = self.run.session_id.clone();
-        let waiting = Box::new(table::Waiting { session, place, pending, last_seq, payer, woken: Arc::default() });
+        let waiting = Box::new(table::Waiting {
+            session,
+            place,
+            parent: self.run.parent.map(|parent| parent.run_id),
+            pending,
+            subruns,
+            last_seq,
+            payer,
+            woken: Arc::default(),
+        });
         let (room, share) = (shared.config.max_waiting, shared.config.share_of(shared.config.max_waiting));
         match table.wait(&key, waiting, room, share) {
             Ok(()) => {
@@ -511,6 +536,7 @@ impl Execution {
             self.clear_away().await;
         }
         self.shared.forget(&self.tenant, self.run.id);
+        Runs(self.shared).ended(&self.tenant, &self.run);
     }
 
     /// What a stateless run leaves behind: nothing but its record and its log.

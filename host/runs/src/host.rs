@@ -10,19 +10,22 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    Abilities, Approval, CheckedCitation, Citation, ContentHash, EventBody, GenerateRequest, GenerateResponse,
-    HostCall, Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall,
-    ToolDefinition, ToolName, Usage, Visibility,
+    Abilities, AgentRef, Approval, CheckedCitation, Citation, ContentHash, EventBody, GenerateRequest,
+    GenerateResponse, HostCall, Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId,
+    Timestamp, ToolCall, ToolDefinition, ToolName, Usage, Visibility,
 };
 use vivarium_models::{Call, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
 use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
-use vivarium_store::{Store, StoreError};
+use vivarium_store::StoreError;
 
 use crate::approvals::Approvals;
 use crate::journal::{Journal, RecordedCall, host_call, short};
 use crate::ledger::Ledger;
 use crate::log::RunLog;
+use crate::queue::Place;
+use crate::service::Shared;
+use crate::table::Payer;
 use crate::tools::Toolbox;
 use crate::waits::Waits;
 
@@ -34,11 +37,20 @@ pub(crate) struct RunHost {
     pub(crate) run: RunId,
     pub(crate) tenant: TenantId,
     pub(crate) log: Arc<RunLog>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) session: SessionId,
     pub(crate) catalog: Arc<Catalog>,
     /// The tools that this run may use; none: all of the catalog.
     pub(crate) allowed: Option<BTreeMap<ToolName, Approval>>,
+    /// The agents that it may start, by the names of their tools.
+    pub(crate) agents: BTreeMap<String, AgentRef>,
+    /// How many runs stand above it.
+    pub(crate) depth: u32,
+    /// How many runs it may still start.
+    pub(crate) subruns_left: AtomicU32,
+    pub(crate) payer: Option<Arc<dyn Payer>>,
+    /// Its place among the runs that work. It is given up while all that the run does is wait.
+    pub(crate) place: Mutex<Option<Place>>,
     /// The tools that the mode is offered.
     pub(crate) offered: Arc<[ToolDefinition]>,
     /// A bound on each answer of the model.
@@ -113,11 +125,9 @@ impl RunHost {
 
     /// The names of this run's tools, for a sentence.
     pub(crate) fn tool_names(&self) -> String {
-        if self.allowed.is_none() {
-            return self.catalog.tool_names();
-        }
         let named = self.catalog.tools().map(|entry| entry.manifest.name.as_str());
-        let names: Vec<&str> = named.filter(|name| self.tool(name).is_some()).collect();
+        let names = named.filter(|name| self.tool(name).is_some()).chain(self.agents.keys().map(String::as_str));
+        let names: Vec<&str> = names.collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 

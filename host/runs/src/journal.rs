@@ -82,6 +82,10 @@ pub(crate) struct RecordedTool {
     /// It needs a person's approval. The inner one: until when it is waited for.
     pub(crate) approval: Option<Option<Timestamp>>,
     pub(crate) decision: Option<Decision>,
+    /// The run that it has started.
+    pub(crate) subrun: Option<RunId>,
+    /// The last event of that run's log that was passed on.
+    pub(crate) subrun_seen: u64,
     /// What came of it, and the ids of the sources that it added.
     pub(crate) completed: Option<(ToolOutcome, Vec<String>)>,
 }
@@ -226,6 +230,13 @@ impl JournalReader {
             }
             EventBody::ApprovalGiven { call_id, approved, reason } => {
                 self.tool(&call_id, |tool| tool.decision = Some(Decision { approved, reason }));
+            }
+            EventBody::SubrunStarted { call_id, run_id, .. } => {
+                self.tool(&call_id, |tool| tool.subrun = Some(run_id));
+            }
+            EventBody::SubrunStep { call_id, source_seq, .. }
+            | EventBody::SubrunApprovalRequested { call_id, source_seq, .. } => {
+                self.tool(&call_id, |tool| tool.subrun_seen = source_seq);
             }
             EventBody::ToolCompleted { call_id, outcome, sources, .. } => {
                 self.tool(&call_id, |tool| tool.completed = Some((outcome, sources)));

@@ -24,6 +24,7 @@ mod request;
 mod service;
 mod sessions;
 mod structured;
+mod subruns;
 mod table;
 mod tenants;
 mod tools;

@@ -48,6 +48,11 @@ impl Runs {
         for (tenant, run, last_seq) in unfinished {
             self.take_up(tenant, run, last_seq, &mut report);
         }
+        // A run that it waits for may have ended, or gone on, when nobody could tell it any more.
+        let with_news = self.0.table().with_news();
+        for key in with_news {
+            self.wake_if(&key, |_| true);
+        }
         Ok(report)
     }
 
@@ -59,7 +64,9 @@ impl Runs {
             let waiting = Waiting {
                 session: run.session_id.clone(),
                 place,
+                parent: run.parent.map(|parent| parent.run_id),
                 pending: waits.approvals.clone(),
+                subruns: waits.subruns.clone(),
                 last_seq,
                 payer: None,
                 woken: Arc::default(),
@@ -71,6 +78,7 @@ impl Runs {
         let (log, control, approvals) = self.desk(&key, last_seq, Approvals::default());
         let active = Active {
             session: run.session_id,
+            parent: run.parent.map(|parent| parent.run_id),
             log: Arc::clone(&log),
             control: Arc::clone(&control),
             approvals: Arc::clone(&approvals),

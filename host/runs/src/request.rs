@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vivarium_domain::{
-    Agent, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, Message, ModelName, OutputFormat,
-    RunId, SessionId, WebhookForm,
+    Agent, AgentId, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, Message, ModelName,
+    OutputFormat, ParentRun, RunId, SessionId, WebhookForm,
 };
 use vivarium_store::StoreError;
 
@@ -63,6 +63,10 @@ pub struct RunRequest {
     pub attachments: Vec<Attachment>,
     /// Documents that its corpus tools search, besides the host's own.
     pub contexts: Vec<DocumentId>,
+    /// Agents that it may start, each as a tool.
+    pub agents: Vec<AgentId>,
+    /// The run that starts it.
+    pub parent: Option<ParentRun>,
     /// The bound on cycles, from 1; none: the mode's default.
     pub max_cycles: Option<u32>,
     /// The most tokens that the model writes in one answer.
@@ -103,6 +107,8 @@ impl RunRequest {
             earlier: Vec::new(),
             attachments: Vec::new(),
             contexts: Vec::new(),
+            agents: Vec::new(),
+            parent: None,
             max_cycles: None,
             max_output_tokens: None,
             timeout_seconds: None,
@@ -127,6 +133,7 @@ impl RunRequest {
             session_ttl_seconds: config.session_ttl_seconds,
             history_turns: config.history_turns,
             contexts: config.contexts.clone(),
+            agents: config.agents.clone(),
             max_cycles: config.max_cycles,
             max_output_tokens: config.max_output_tokens,
             timeout_seconds: config.timeout_seconds,

@@ -24,6 +24,8 @@ pub(crate) type RunKey = (TenantId, RunId);
 /// A run that is under way, or waits for its turn.
 pub(crate) struct Active {
     pub(crate) session: SessionId,
+    /// The run that has started it.
+    pub(crate) parent: Option<RunId>,
     pub(crate) log: Arc<RunLog>,
     pub(crate) control: Arc<Control>,
     pub(crate) approvals: Arc<Approvals>,
@@ -34,7 +36,11 @@ pub(crate) struct Waiting {
     pub(crate) session: SessionId,
     /// Its turn in its session: later messages wait until it has ended.
     pub(crate) place: Place,
+    /// The run that has started it.
+    pub(crate) parent: Option<RunId>,
     pub(crate) pending: Vec<PendingApproval>,
+    /// The runs that it has started and that wait themselves.
+    pub(crate) subruns: Vec<RunId>,
     pub(crate) last_seq: u64,
     pub(crate) payer: Option<Arc<dyn Payer>>,
     /// Told when it no longer waits.
@@ -163,10 +169,24 @@ impl Table {
         active.map(|(key, _)| key.1).chain(waiting.map(|(key, _)| key.1)).collect()
     }
 
+    /// The runs that a run has started and that have not ended.
+    pub(crate) fn started_by(&self, tenant: &TenantId, run: RunId) -> Vec<RunId> {
+        let active = self.active.iter().filter(|(key, active)| active.parent == Some(run) && key.0 == *tenant);
+        let waiting = self.waiting.iter().filter(|(key, waiting)| waiting.parent == Some(run) && key.0 == *tenant);
+        active.map(|(key, _)| key.1).chain(waiting.map(|(key, _)| key.1)).collect()
+    }
+
     /// A tenant's runs that have not ended.
     pub(crate) fn of_tenant(&self, tenant: &TenantId) -> Vec<RunId> {
         let all = self.active.keys().chain(self.waiting.keys());
         all.filter(|(owner, _)| owner == tenant).map(|(_, run)| *run).collect()
+    }
+
+    /// The runs that wait for one that does not wait.
+    pub(crate) fn with_news(&self) -> Vec<RunKey> {
+        let waits = |tenant: &TenantId, run: &RunId| self.waiting.contains_key(&(tenant.clone(), *run));
+        let has_news = |(key, waiting): &(&RunKey, &Waiting)| waiting.subruns.iter().any(|run| !waits(&key.0, run));
+        self.waiting.iter().filter(has_news).map(|(key, _)| key.clone()).collect()
     }
 
     /// How many runs are under way.

@@ -105,10 +105,20 @@ impl Runs {
         let woken = table.wake(key, |waiting| {
             let (log, control, approvals) = self.desk(key, waiting.last_seq, Approvals::waiting_for(&waiting.pending));
             seat = Some((Arc::clone(&log), Arc::clone(&control), Arc::clone(&approvals)));
-            Active { session: waiting.session.clone(), log, control, approvals }
+            Active { session: waiting.session.clone(), parent: waiting.parent, log, control, approvals }
         });
         let (Some(Waiting { place, payer, .. }), Some((log, control, approvals))) = (woken, seat) else { return };
         self.go_on(key.clone(), Seat { log, control, approvals, place, payer }, false);
+        // Whoever has started it may be seeing to it that it waits.
+        self.0.changed.notify_waiters();
+    }
+
+    /// Wakes a run that waits if this is so of it.
+    pub(crate) fn wake_if(&self, key: &RunKey, is_so: impl FnOnce(&Waiting) -> bool) {
+        let mut table = self.0.table();
+        if table.waiting(key).is_some_and(is_so) {
+            self.wake(&mut table, key);
+        }
     }
 
     /// What a run works at whose last event so far is number `last_seq`.

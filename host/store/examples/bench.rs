@@ -88,6 +88,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         model: ModelName::new("openai", "gpt-5").unwrap(),
         session_id: session.clone(),
         stateless: false,
+        parent: None,
         agent: None,
         input: "What does the borrow checker do, and why?".to_owned(),
         max_cycles: 3,

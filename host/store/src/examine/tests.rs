@@ -37,6 +37,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         model: ModelName::new("embedded", "extractive").unwrap(),
         session_id: session.clone(),
         stateless: false,
+        parent: None,
         agent: Some(AgentRef { id: agent, version: 1 }),
         input: "What?".to_owned(),
         max_cycles: 3,

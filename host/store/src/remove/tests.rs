@@ -33,6 +33,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         model: ModelName::new("embedded", "extractive").unwrap(),
         session_id: session.clone(),
         stateless: false,
+        parent: None,
         agent: Some(AgentRef { id: AgentId::from_bytes([1; 16]), version: 1 }),
         input: text.to_owned(),
         max_cycles: 3,

@@ -38,6 +38,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         model: ModelName::new("embedded", "extractive").unwrap(),
         session_id: session(session_id),
         stateless: false,
+        parent: None,
         agent: None,
         input: "What is a tenant?".to_owned(),
         max_cycles: 3,

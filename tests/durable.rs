@@ -1,9 +1,12 @@
 //! A run's log is its journal: a host that dies at any moment loses nothing, and the next one takes every run up where it was.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use vivarium_domain::RunId;
+use vivarium_store::{Batch, SledStore, Store as _, Write};
 use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use vivarium_tests::{Answer, Host, ScriptedModel, SseEvent, SseStream, soon};
 
@@ -262,6 +265,49 @@ async fn a_decision_is_about_one_call_even_where_the_model_repeats_an_id() {
     assert_eq!(second["callId"], "call_1#2");
     let (status, told) = decide(&host, &run, "approve").await;
     assert_eq!(status, 409, "a click that comes twice does not allow what nobody has seen: {told}");
+}
+
+/// The store of a data folder that no server has open.
+fn store_of(data: &Path) -> SledStore {
+    SledStore::open(data.join("store")).unwrap().0
+}
+
+#[tokio::test]
+async fn a_mode_that_does_not_do_again_what_its_log_says_ends_with_the_event_that_it_differs_at() {
+    let model = ScriptedModel::start().await;
+    model.then(Answer::Silence);
+    let host = Host::builder().model(&model).start().await;
+    let run = begun(&host, chat("Hello?")).await;
+    until(&mut events(&host, &run, None).await, "model.started").await;
+    let data = host.kill().await;
+    // The same run once more, with a log in which its mode has asked for something else.
+    let other = {
+        let (store, tenant) = (store_of(data.path()), "default".parse().unwrap());
+        let run: RunId = run.parse().unwrap();
+        let mut record = store.run(&tenant, run).await.unwrap().unwrap();
+        (record.id, record.session_id) = (RunId::new(), "another".parse().unwrap());
+        let log = store.events(&tenant, run, 0, 100).await.unwrap();
+        let changed = log.iter().map(|(_, json)| {
+            String::from_utf8(json.to_vec()).unwrap().replace("\"toolsList\"", "\"sourcesList\"").into_bytes().into()
+        });
+        let append = Write::AppendEvents { run: record.id, first_seq: 1, events: changed.collect() };
+        let other = record.id.to_string();
+        let writes = vec![Write::PutRun(Box::new(record)), append];
+        store.commit(&tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
+        other
+    };
+    model.always(Answer::text("Here I am."));
+    let host = Host::builder().model(&model).data(data).start().await;
+    assert_eq!(ended(&host, &run).await.last().unwrap()["outcome"]["answer"], "Here I am.");
+    let log = ended(&host, &other).await;
+    let failure = &log.last().unwrap()["failure"];
+    assert_eq!(failure["code"], "nondeterminism", "{log:#?}");
+    let at = log.iter().find(|event| event["call"] == "sourcesList").unwrap()["seq"].as_u64().unwrap();
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.ends_with(&format!("at event {at} it asked for sources.list before, and asks for tools.list now")),
+        "{message}"
+    );
 }
 
 #[tokio::test]

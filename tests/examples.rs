@@ -300,6 +300,28 @@ async fn a_mode_of_somebody_else_answers_runs() {
     assert_eq!(model.requests().len(), 4);
 }
 
+#[tokio::test]
+async fn a_run_goes_on_with_the_component_that_it_began_with_whatever_becomes_of_its_plugin() {
+    let model = ScriptedModel::start().await;
+    model.then(Answer::text("It is fast.")).then(Answer::Silence);
+    let Some(host) = installed("rust-debate", Host::builder().model(&model)).await else { return };
+    let question = json!({"input": "Should we rewrite it?", "mode": "debate", "background": true});
+    let (status, run) = host.json(Method::POST, "/v1/runs", Some(&question)).await;
+    assert_eq!(status, 202, "{run}");
+    model.received(2).await;
+    let listed: Value = host.get("/v1/plugins").await.json().await.unwrap();
+    let names = listed["data"].as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap());
+    let name = names.into_iter().find(|name| name.ends_with("/debate")).unwrap().to_owned();
+    assert_eq!(host.json(Method::DELETE, &format!("/v1/plugins/{name}"), None).await.0, 204);
+    model.then(Answer::text("It takes time.")).then(Answer::text("Do it."));
+    let data = host.kill().await;
+    let host = Host::builder().model(&model).data(data).start().await;
+    let path = format!("/v1/runs/{}?wait=60", run["id"].as_str().unwrap());
+    let ended: Value = host.get(&path).await.json().await.unwrap();
+    assert_eq!(ended["outcome"]["answer"], "Do it.", "{ended}");
+    assert_eq!(host.json(Method::POST, "/v1/runs", Some(&question)).await.0, 400, "a new run finds no such mode");
+}
+
 /// The interfaces that a component imports, without their versions.
 fn imports(component: &[u8]) -> BTreeSet<String> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component).unwrap() else {

@@ -208,9 +208,20 @@ impl Registry {
     }
 
     /// Removes components that nothing of this tenant names any more, and the compiled forms that no tenant needs. What
-    /// can not be removed now is litter, not harm.
+    /// can not be removed now is litter, not harm. One that a run began with which has not ended stays: the run may have to be
+    /// taken up again.
     pub(crate) async fn forget_components(&self, tenant: &TenantId, digests: Vec<ContentHash>) {
-        for digest in digests {
+        if digests.is_empty() {
+            return;
+        }
+        let pinned: BTreeSet<ContentHash> = match self.0.store.unfinished_runs().await {
+            Ok(unfinished) => unfinished.into_iter().map(|(_, run)| run.plugin).collect(),
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "components are left on the disk: whether runs need them is not known");
+                return;
+            }
+        };
+        for digest in digests.into_iter().filter(|digest| !pinned.contains(digest)) {
             let forgotten = async {
                 self.0.store.delete_blob(tenant, digest).await?;
                 if !self.is_anybodys(digest).await? {

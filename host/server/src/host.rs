@@ -1,5 +1,6 @@
 //! The wiring: each room is made once, and given what it may know.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, Readiness};
 use vivarium_attachments::Attachments;
-use vivarium_domain::{IdError, ModelInfo, ModelName, TenantId};
+use vivarium_domain::{ContentHash, IdError, ModelInfo, ModelName, TenantId};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
@@ -20,6 +21,7 @@ use vivarium_store::{SledStore, Store, StoreError};
 
 use crate::archive::ArchiveError;
 use crate::backup::backups;
+use crate::components::{self, OurModes};
 use crate::config::Config;
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
@@ -146,6 +148,7 @@ impl Host {
             StoredContexts::new(Arc::clone(&store), corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>));
         let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
         let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
+        keep_components(components_folder(config), shared.modes, &*store).await?;
         let recovered = runs.recover().await?;
         if !recovered.is_empty() {
             let RecoveryReport { resumed, queued, waiting, .. } = recovered;
@@ -279,9 +282,26 @@ fn exceptions(config: &Config) -> Result<Vec<HostPort>, StartError> {
     Ok(places.collect::<Result<_, _>>()?)
 }
 
+/// Keeps the components of our modes for runs that outlive this binary. Start-up does not wait for it, and goes on without it.
+async fn keep_components(folder: PathBuf, ours: OurModes, store: &dyn Store) -> Result<(), StoreError> {
+    let unfinished = store.unfinished_runs().await?;
+    let pinned: BTreeSet<ContentHash> = unfinished.into_iter().map(|(_, run)| run.plugin).collect();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = components::keep(&folder, &ours, &pinned) {
+            tracing::warn!(folder = %folder.display(), %error, "the components of the modes can not be kept: runs under way would not outlive an upgrade");
+        }
+    });
+    Ok(())
+}
+
+fn components_folder(config: &Config) -> PathBuf {
+    config.data.join("components")
+}
+
 fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig {
         workspaces: workspaces(config),
+        components: components_folder(config),
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,
         max_versions: MAX_VERSIONS,

@@ -3,6 +3,7 @@
 
 mod archive;
 mod backup;
+mod components;
 mod contexts;
 mod corpus;
 mod deliveries;

@@ -13,6 +13,7 @@ use vivarium_egress::{AllowedHost, HostPort, Injection};
 use vivarium_registry::{OperatorGift, OperatorSecret, SharedPlugin};
 use vivarium_sandbox::{Plugin, Sandbox};
 
+use crate::components::OurModes;
 use crate::config::{Config, PluginConfig};
 use crate::host::StartError;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) plugins: Vec<SharedPlugin>,
     /// What others get that the operator installs while the host runs.
     pub(crate) gifts: BTreeMap<PluginName, OperatorGift>,
+    /// The components among them that came with the binary and provide modes.
+    pub(crate) modes: OurModes,
     /// The host's own reader of documents; none where this build holds none.
     pub(crate) documents: Option<Arc<Plugin>>,
 }
@@ -53,7 +56,7 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
     });
     let mut gifts = gifts(config)?;
     let mut plugins = Vec::new();
-    let mut documents = None;
+    let (mut documents, mut modes) = (None, Vec::new());
     for (component, loaded) in components.iter().zip(loaded) {
         let failed = |reason: String| StartError::Plugin { name: component.name.clone(), reason };
         let plugin = loaded.map_err(|_| failed("loading it panicked".to_owned()))?;
@@ -74,12 +77,15 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
             }
         }
         check_provided(manifest, &plugins).map_err(failed)?;
+        if component.ours && !manifest.modes.is_empty() {
+            modes.push((plugin.digest(), component.bytes.to_vec()));
+        }
         plugins.push(SharedPlugin { plugin: Arc::new(plugin), bytes: component.bytes.len() as u64, gift });
     }
     for name in gifts.keys() {
         tracing::info!(plugin = %name, "the configuration gives this plugin something, and it is not among those of this start");
     }
-    Ok(Shared { plugins, gifts, documents })
+    Ok(Shared { plugins, gifts, modes: OurModes(modes), documents })
 }
 
 fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {

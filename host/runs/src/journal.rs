@@ -33,6 +33,8 @@ pub(crate) struct Journal {
     /// Tokens of its model calls.
     pub(crate) usage: Usage,
     last_at: Option<Timestamp>,
+    /// The last event asks a person.
+    asks: bool,
 }
 
 /// How a mode was started.
@@ -280,7 +282,11 @@ impl JournalReader {
 
     /// Adds the time since the event before, unless nobody worked on the run in it.
     fn count_time(&mut self, at: Timestamp, body: &EventBody) {
-        let idle = matches!(body, EventBody::RunResumed {} | EventBody::ApprovalGiven { .. });
+        let idle = self.journal.asks || matches!(body, EventBody::RunResumed {} | EventBody::ApprovalGiven { .. });
+        let asks = |body: &EventBody| {
+            matches!(body, EventBody::ApprovalRequested { .. } | EventBody::SubrunApprovalRequested { .. })
+        };
+        self.journal.asks = asks(body);
         if let Some(before) = self.journal.last_at.filter(|_| !idle) {
             self.journal.worked += Duration::try_from(at.duration_since(before)).unwrap_or_default();
         }
@@ -351,6 +357,8 @@ mod tests {
             event(4, 1001, EventBody::Step { message: "on".to_owned() }),
             event(5, 5000, EventBody::RunResumed {}),
             event(6, 5003, EventBody::Step { message: "on".to_owned() }),
+            event(7, 5003, asked("b")),
+            event(8, 9000, EventBody::ToolAttempted { call_id: "b".to_owned(), attempt: 1 }),
         ];
         assert_eq!(Journal::of(story).worked, Duration::from_secs(2 + 1 + 3));
     }

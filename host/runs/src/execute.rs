@@ -270,19 +270,18 @@ impl Execution {
         if std::mem::take(&mut self.after_a_stop) {
             self.seat.log.record(EventBody::RunResumed {});
         }
-        let failed = |message: &str| RunFailure { code: FailureCode::Nondeterminism, message: message.to_owned() };
+        let lost = |what: &str| {
+            let message = format!("the run can not be taken up again: {what}");
+            RunFailure { code: FailureCode::Interrupted, message }
+        };
         let RecordedStart { history_hash: Some(history_before), tools: Some(tools) } = before else {
-            return Ok(Err(failed(
-                "the run was begun by an earlier version of the host, whose logs can not be replayed",
-            )));
+            return Ok(Err(lost("it was begun by an earlier version of the host, whose logs do not tell enough")));
         };
         if Some(history_before) != history_hash {
-            return Ok(Err(failed(
-                "the run's session is not what it was when the run began, so it can not be replayed",
-            )));
+            return Ok(Err(lost("its session is not what it was when the run began")));
         }
         let definitions = self.shared.definitions(&self.tenant, tools).await?;
-        Ok(definitions.ok_or_else(|| failed("the definitions of the run's tools are gone, so it can not be replayed")))
+        Ok(definitions.ok_or_else(|| lost("the definitions of its tools are gone")))
     }
 
     /// The conversation so far, what the client put in front of its input, and the files that came with it.

@@ -52,6 +52,13 @@ impl KnownDefinitions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).all.contains(key)
     }
 
+    /// Nothing of this tenant's is on disk any more.
+    pub(crate) fn forget(&self, tenant: &TenantId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.all.retain(|(owner, _)| owner != tenant);
+        known.oldest_first.retain(|(owner, _)| owner != tenant);
+    }
+
     fn add(&self, key: (TenantId, ContentHash)) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.all.insert(key.clone()) {

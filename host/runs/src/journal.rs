@@ -283,10 +283,8 @@ impl JournalReader {
     /// Adds the time since the event before, unless nobody worked on the run in it.
     fn count_time(&mut self, at: Timestamp, body: &EventBody) {
         let idle = self.journal.asks || matches!(body, EventBody::RunResumed {} | EventBody::ApprovalGiven { .. });
-        let asks = |body: &EventBody| {
-            matches!(body, EventBody::ApprovalRequested { .. } | EventBody::SubrunApprovalRequested { .. })
-        };
-        self.journal.asks = asks(body);
+        self.journal.asks =
+            matches!(body, EventBody::ApprovalRequested { .. } | EventBody::SubrunApprovalRequested { .. });
         if let Some(before) = self.journal.last_at.filter(|_| !idle) {
             self.journal.worked += Duration::try_from(at.duration_since(before)).unwrap_or_default();
         }

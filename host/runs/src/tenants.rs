@@ -79,6 +79,7 @@ impl ClosedTenant {
         if store.closed_tenants().await?.contains(&self.tenant) {
             self.runs.registry().remove_tenant(&self.tenant).await?;
             store.delete_closed_tenant(&self.tenant).await?;
+            self.runs.0.known_definitions.forget(&self.tenant);
         }
         Ok(())
     }

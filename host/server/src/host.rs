@@ -118,7 +118,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the store, loads the plugins, finds the models, takes care of what the last process left unfinished. The
+    /// Opens the store, loads the plugins, finds the models. The
     /// corpus is opened meanwhile and may take longer: `progress` is told of it.
     ///
     /// # Errors
@@ -149,11 +149,6 @@ impl Host {
         let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
         let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
         keep_components(components_folder(config), shared.modes, &*store).await?;
-        let recovered = runs.recover().await?;
-        if !recovered.is_empty() {
-            let RecoveryReport { resumed, queued, waiting, .. } = recovered;
-            tracing::info!(resumed, queued, waiting, "runs that the last process left are taken up");
-        }
         // Last, so that a start that fails does not leave a key behind that nobody was shown.
         let keys = Keys::new(Arc::clone(&store));
         let first_key = keys.first(config.admin_key.as_ref()).await?;
@@ -169,8 +164,6 @@ impl Host {
         );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
         tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), shutdown.clone()));
-        let (asking, stop) = (runs.clone(), shutdown.clone());
-        tokio::spawn(async move { asking.expire_approvals(stop).await });
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
@@ -221,6 +214,22 @@ impl Host {
     /// All routes.
     pub fn router(&self) -> axum::Router {
         vivarium_api::router(self.api.clone())
+    }
+
+    /// Takes up the runs that the last process left, which go on from here. For a host that will serve, and before it does: one
+    /// that ends soon would only leave them again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take_up_runs(&self) -> Result<(), StartError> {
+        let recovered = self.runs.recover().await?;
+        if !recovered.is_empty() {
+            let RecoveryReport { resumed, queued, waiting, .. } = recovered;
+            tracing::info!(resumed, queued, waiting, "runs that the last process left are taken up");
+        }
+        let (runs, stop) = (self.runs.clone(), self.shutdown.clone());
+        tokio::spawn(async move { runs.expire_approvals(stop).await });
+        Ok(())
     }
 
     /// Begins to tell clients' servers of runs' ends.

@@ -47,6 +47,7 @@ impl Serve {
             host = Host::build(&config, Box::new(|line| tracing::info!("corpus: {line}"))) => host?,
             () = stop.first() => return Ok(()),
         };
+        host.take_up_runs().await?;
         announce(&host, &server, &config);
         match server.serve(&host, stop.first()).await {
             Stopped::Cleanly => tracing::info!("stopped"),

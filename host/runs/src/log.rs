@@ -131,11 +131,14 @@ impl RunLog {
         }
     }
 
-    /// Where what comes after event `seq` begins in what the log shows.
-    pub(crate) fn position_after(&self, seq: u64) -> usize {
-        let state = self.lock();
-        let seen = |shown: &Shown| matches!(shown, Shown::Event(logged) if logged.event.seq <= seq);
-        state.visible.iter().rposition(seen).map_or(0, |last| last + 1)
+    /// Where what comes after event `seq` begins in what the log shows. None: the event is not shown yet, though it may be in
+    /// the store.
+    pub(crate) fn position_after(&self, seq: u64) -> Option<usize> {
+        if seq <= self.base {
+            return Some(0);
+        }
+        let is_it = |shown: &Shown| matches!(shown, Shown::Event(logged) if logged.event.seq == seq);
+        self.lock().visible.iter().rposition(is_it).map(|at| at + 1)
     }
 
     /// Nobody works on the run from now on; its readers look elsewhere.

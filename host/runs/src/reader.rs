@@ -145,8 +145,19 @@ impl Reader {
         let after = self.text.at().after;
         match place {
             Where::Active(log) if log.base() <= after => {
-                let position = log.position_after(after);
-                self.source = Source::Live { log, position };
+                let changed = log.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(position) = log.position_after(after) {
+                    self.source = Source::Live { log: Arc::clone(&log), position };
+                    return Ok(());
+                }
+                // What was read in the store is about to be shown: what comes before it must not be taken for what comes after.
+                match log.at(usize::MAX) {
+                    Next::Broken(error) => return Err(StoreError::Unavailable(error)),
+                    Next::Wait => changed.await,
+                    Next::Shown(_) | Next::Ended | Next::Left => tokio::task::yield_now().await,
+                }
             }
             Where::Waiting { last_seq, woken } if last_seq <= after => {
                 let woken_up = woken.notified();

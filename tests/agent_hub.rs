@@ -544,7 +544,7 @@ async fn a_stream_has_the_documents_events_and_the_answer_once() {
         {"type":"token","value":"key "}
         {"type":"token","value":"points..."}
     "#);
-    assert!(events.iter().all(|event| event.id.is_none() && event.event.is_none()), "{events:?}");
+    assert!(events.iter().all(|event| event.id.is_some() && event.event.is_none()), "{events:?}");
     assert_snapshot!(plain(&events.last().unwrap().json()), @r#"
         {
           "message": {

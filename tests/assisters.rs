@@ -165,8 +165,9 @@ async fn a_stream_numbers_its_events_and_ends_with_one_done_and_the_mark() {
     assert!(events.iter().all(|event| event.event.is_none()), "the document's events have no names: {events:?}");
     let number = |part: &str| part.parse::<u64>().unwrap();
     let ids = events.iter().filter_map(|event| event.id.as_ref());
-    // Of a token's id, the number of the event before it and how much of the answer was seen.
-    let ids: Vec<Vec<u64>> = ids.map(|id| id.split('.').take(2).map(number).collect()).collect();
+    // Behind the run's id: of a token's, the number of the event before it and how much of the answer was seen.
+    let place = |id: &String| id.split_once(':').unwrap().1.split('.').take(2).map(number).collect();
+    let ids: Vec<Vec<u64>> = ids.map(place).collect();
     assert!(ids.is_sorted_by(|a, b| a < b) && !ids.is_empty(), "{ids:?}");
     let done = events[events.len() - 2].json();
     assert_eq!(done["answer"], "An answer.");

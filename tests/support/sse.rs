@@ -36,6 +36,7 @@ pub struct SseStream {
     chunks: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     pending: String,
     ready: VecDeque<SseEvent>,
+    last_id: Option<String>,
 }
 
 impl SseStream {
@@ -48,17 +49,29 @@ impl SseStream {
         let media_type =
             response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         assert!(media_type.starts_with("text/event-stream"), "{} {media_type:?} is no stream", response.status());
-        Self { chunks: response.bytes_stream().boxed(), pending: String::new(), ready: VecDeque::new() }
+        Self { chunks: response.bytes_stream().boxed(), pending: String::new(), ready: VecDeque::new(), last_id: None }
     }
 
-    /// The next event; none at the end of the stream.
+    /// What a client sends as `Last-Event-ID` that comes back now.
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// The next event; none at the end of the stream. An id without data is no event, and remembered all the same, as browsers
+    /// have it.
     ///
     /// # Panics
     /// When the stream breaks, stands still, or ends within an event.
     pub async fn next(&mut self) -> Option<SseEvent> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            while let Some(event) = self.ready.pop_front() {
+                if event.id.is_some() {
+                    self.last_id.clone_from(&event.id);
+                }
+                if event.comment.is_some() || !event.data.is_empty() {
+                    return Some(event);
+                }
             }
             let Some(chunk) = soon("the next piece of the stream", self.chunks.next()).await else {
                 assert!(self.pending.is_empty(), "the stream ends within an event: {:?}", self.pending);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _};
+use vivarium_domain::RunId;
 use vivarium_domain::{EventBody, Outcome, Timestamp, Usage};
-use vivarium_runs::{Cursor, Item, LoggedEvent, Payer, Reader, RunRequest, StartError, Started};
-use vivarium_store::StoreError;
+use vivarium_runs::{Cursor, FollowError, Item, LoggedEvent, Payer, Reader, RunRequest, StartError, Started};
 
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::sse::Items;
 
 /// A key pays for its runs' tokens when they end, whether or not anybody still listens.
 impl Payer for Caller {
@@ -26,8 +28,19 @@ impl Attended {
     }
 
     /// The next item; none after the run's last event. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Item>, FollowError> {
         self.0.next().await
+    }
+
+    /// All items that are left, and none after an error.
+    pub(crate) fn items(self) -> Items {
+        let items = stream::unfold(Some(self.0), async |reader| {
+            let mut reader = reader?;
+            let item = reader.next().await.transpose()?;
+            let rest = item.is_ok().then_some(reader);
+            Some((item, rest))
+        });
+        items.boxed()
     }
 }
 
@@ -89,10 +102,19 @@ pub(crate) async fn start(
     state.0.runs.start(&caller.tenant, request).await
 }
 
-/// Follows a run that was just started for a caller, from its first event.
-pub(crate) async fn attend(state: &ApiState, caller: &Caller, started: &Started) -> Result<Attended, ApiError> {
-    let run = started.run_id;
+/// Follows a run for a caller, from its first event.
+pub(crate) async fn attend(state: &ApiState, caller: &Caller, run: RunId) -> Result<Attended, ApiError> {
+    attend_from(state, caller, run, Cursor::default()).await
+}
+
+/// The same from the first event that the caller has not seen; those before it come as [`Item::Seen`].
+pub(crate) async fn attend_from(
+    state: &ApiState,
+    caller: &Caller,
+    run: RunId,
+    seen: Cursor,
+) -> Result<Attended, ApiError> {
     tracing::Span::current().record("run", tracing::field::display(run));
-    let reader = state.0.runs.follow(&caller.tenant, run, Cursor::default()).await?;
-    Ok(Attended::new(reader.ok_or_else(ApiError::internal)?))
+    let reader = state.0.runs.follow_whole(&caller.tenant, run, seen).await?;
+    Ok(Attended::new(reader.ok_or_else(ApiError::run_not_found)?))
 }

@@ -11,7 +11,7 @@ use vivarium_agents::AgentError;
 use vivarium_attachments::AttachmentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId, Timestamp};
 use vivarium_registry::{LoadError, RegistryError};
-use vivarium_runs::{DeletionError, SessionError, StartError, TenantError, TrialError};
+use vivarium_runs::{DeletionError, FollowError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::{Condition, StoreError};
 
 use crate::idempotency::HEADER;
@@ -234,6 +234,16 @@ impl From<StoreError> for ApiError {
         // The store's own words may hold paths: they are the operator's to read.
         tracing::error!(%error, "the store failed a request");
         told
+    }
+}
+
+impl From<FollowError> for ApiError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Store(error) => error.into(),
+            FollowError::Stopping => Self::shutting_down(),
+            FollowError::Deleted => Self::run_not_found(),
+        }
     }
 }
 

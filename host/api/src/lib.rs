@@ -22,6 +22,7 @@ mod openapi;
 mod outer;
 mod paging;
 mod query;
+mod resume;
 mod scope;
 mod segment;
 mod sse;

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod run;
 mod scenario;
+mod step_id;
 mod stream;
 mod team;
 mod view;

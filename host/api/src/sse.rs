@@ -2,6 +2,7 @@
 //! that is always said, whoever brings it about.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -9,12 +10,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use vivarium_runs::{Cursor, Item};
+use vivarium_runs::{FollowError, Item};
 
+use crate::ApiState;
 use crate::attend::Attended;
+use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// Proxies and clients give a silent connection up after 30 s and more.
@@ -22,12 +26,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How a dialect shows a run's items.
 pub(crate) trait View: Send + 'static {
+    /// What the client is told before anything has happened.
+    fn open(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Looks up what must be known before the item is shown.
     fn prepare(&mut self, _item: &Item) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// What the client sees of an item; nothing: an empty text.
+    /// What the client sees of an item; nothing: an empty text. Of what the client has seen before it came back, the view is
+    /// told as of all else, and what it makes of that is not sent; no item is an [`Item::Seen`].
     fn show(&mut self, item: Item) -> Vec<u8>;
 
     /// What the client sees when the stream ends before its run does.
@@ -52,14 +62,16 @@ pub(crate) struct Ends {
     pub(crate) revoked: CancellationToken,
 }
 
+impl Ends {
+    /// Of a caller's stream.
+    pub(crate) fn of(state: &ApiState, caller: &Caller) -> Self {
+        Self { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() }
+    }
+}
+
 /// The answer that follows a run until its end.
 pub(crate) fn follow<V: View>(run: Attended, view: V, ends: Ends) -> Response {
-    let open = Open { run, view, ends };
-    let pieces = stream::unfold(Some(open), async |open| {
-        let (piece, open) = open?.next_piece().await?;
-        Some((Ok::<_, Infallible>(piece), open))
-    });
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(Body::from_stream(pieces(run.items(), view, ends).map(Ok::<_, Infallible>)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -67,10 +79,24 @@ pub(crate) fn follow<V: View>(run: Attended, view: V, ends: Ends) -> Response {
     response
 }
 
+/// The body's pieces. None is made before the one before it was taken: a client that does not read holds up its own stream
+/// and nothing else.
+fn pieces<V: View>(items: Items, view: V, ends: Ends) -> impl futures::Stream<Item = Bytes> + Send {
+    let opening = Some(Bytes::from(view.open())).filter(|opening| !opening.is_empty());
+    let open = Open { items, view, ends, said_at: Instant::now() };
+    let rest = stream::unfold(Some(open), async |open| open?.next_piece().await);
+    stream::iter(opening).chain(rest)
+}
+
+/// A run's items, as its reader gives them.
+pub(crate) type Items = BoxStream<'static, Result<Item, FollowError>>;
+
 struct Open<V> {
-    run: Attended,
+    items: Items,
     view: V,
     ends: Ends,
+    /// When the client was last told something. Much may happen of which a dialect has nothing to tell.
+    said_at: Instant,
 }
 
 enum Next {
@@ -85,28 +111,40 @@ impl<V: View> Open<V> {
     async fn next_piece(mut self) -> Option<(Bytes, Option<Self>)> {
         loop {
             match self.next().await {
+                Next::Item(Item::Seen(item)) => {
+                    let _seen = self.show(*item).await;
+                }
                 Next::Item(item) => {
-                    self.view.prepare(&item).await;
-                    let piece = self.view.show(item);
+                    let piece = self.show(item).await;
                     if !piece.is_empty() {
-                        return Some((piece.into(), Some(self)));
+                        return Some(self.said(piece.into()));
                     }
                 }
-                Next::Silence => return Some((Bytes::from_static(b": keep-alive\n\n"), Some(self))),
+                Next::Silence => return Some(self.said(Bytes::from_static(b": keep-alive\n\n"))),
                 Next::CutShort(error) => return Some((self.view.cut_short(error).into(), None)),
                 Next::End => return None,
             }
         }
     }
 
+    async fn show(&mut self, item: Item) -> Vec<u8> {
+        self.view.prepare(&item).await;
+        self.view.show(item)
+    }
+
+    fn said(mut self, piece: Bytes) -> (Bytes, Option<Self>) {
+        self.said_at = Instant::now();
+        (piece, Some(self))
+    }
+
     async fn next(&mut self) -> Next {
         tokio::select! {
             biased;
-            item = tokio::time::timeout(KEEP_ALIVE, self.run.next()) => match item {
+            item = timeout_at(self.said_at + KEEP_ALIVE, self.items.next()) => match item {
                 Err(_) => Next::Silence,
-                Ok(Ok(Some(item))) => Next::Item(item),
-                Ok(Ok(None)) => Next::End,
-                Ok(Err(error)) => Next::CutShort(error.into()),
+                Ok(Some(Ok(item))) => Next::Item(item),
+                Ok(None) => Next::End,
+                Ok(Some(Err(error))) => Next::CutShort(error.into()),
             },
             () = self.ends.revoked.cancelled() => Next::CutShort(ApiError::key_revoked()),
             () = self.ends.shutdown.cancelled() => Next::CutShort(ApiError::shutting_down()),
@@ -115,7 +153,7 @@ impl<V: View> Open<V> {
 }
 
 /// Writes one event. `json` is on one line: JSON escapes what would break it.
-pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Option<&str>, json: &[u8]) {
+pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<&dyn Display>, name: Option<&str>, json: &[u8]) {
     // Writing to a vector does not fail.
     if let Some(id) = id {
         let _written = writeln!(out, "id: {id}");
@@ -129,7 +167,12 @@ pub(crate) fn write_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Option<&s
 }
 
 /// Writes one event whose data is `value` as JSON.
-pub(crate) fn write_json_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Option<&str>, value: &impl Serialize) {
+pub(crate) fn write_json_event(
+    out: &mut Vec<u8>,
+    id: Option<&dyn Display>,
+    name: Option<&str>,
+    value: &impl Serialize,
+) {
     match serde_json::to_vec(value) {
         Ok(json) => write_event(out, id, name, &json),
         // The views are plain structs of texts and numbers; if one ever is not, its event is missing and this says so.
@@ -140,6 +183,77 @@ pub(crate) fn write_json_event(out: &mut Vec<u8>, id: Option<Cursor>, name: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vivarium_runs::Cursor;
+
+    /// Shows tokens that are not empty, and counts all items.
+    #[derive(Default)]
+    struct Tokens(usize);
+
+    impl View for Tokens {
+        fn show(&mut self, item: Item) -> Vec<u8> {
+            self.0 += 1;
+            match item {
+                Item::Token { text, .. } if !text.is_empty() => format!("{} {text}", self.0).into_bytes(),
+                _ => Vec::new(),
+            }
+        }
+
+        fn cut_short(&mut self, error: ApiError) -> Vec<u8> {
+            error.code().as_bytes().to_vec()
+        }
+    }
+
+    fn token(text: &str) -> Item {
+        Item::Token { text: text.into(), cursor: Cursor::default() }
+    }
+
+    fn ends() -> Ends {
+        Ends { shutdown: CancellationToken::new(), revoked: CancellationToken::new() }
+    }
+
+    /// These items, a second before each, and then nothing more for ever.
+    fn every_second(items: Vec<Item>) -> Items {
+        let timed = stream::iter(items).then(async |item| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(item)
+        });
+        timed.chain(stream::pending()).boxed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hears_something_every_15_seconds_also_while_much_happens_of_which_it_is_told_nothing() {
+        let mut items = vec![token("a")];
+        items.extend(vec![token(""); 20]);
+        let begun = Instant::now();
+        let pieces = pieces(every_second(items), Tokens::default(), ends());
+        let timed = pieces.take(3).map(|piece| (piece, begun.elapsed().as_secs()));
+        let told: Vec<(Bytes, u64)> = timed.collect().await;
+        let silence = || Bytes::from_static(b": keep-alive\n\n");
+        assert_eq!(told, [("1 a".into(), 1), (silence(), 16), (silence(), 31)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_is_known_to_the_view_and_not_sent() {
+        let seen = Item::Seen(Box::new(token("seen")));
+        let told: Vec<Bytes> =
+            pieces(every_second(vec![seen, token("new")]), Tokens::default(), ends()).take(1).collect().await;
+        assert_eq!(told, ["2 new"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_cuts_a_stream_short_is_its_one_last_word() {
+        let told = async |items: Items, ends| pieces(items, Tokens::default(), ends).collect::<Vec<Bytes>>().await;
+        let stopped = ends();
+        stopped.shutdown.cancel();
+        assert_eq!(told(stream::pending().boxed(), stopped).await, ["shutting_down"]);
+        let revoked = ends();
+        revoked.revoked.cancel();
+        assert_eq!(told(stream::pending().boxed(), revoked).await, ["api_key_revoked"]);
+        for (error, code) in [(FollowError::Stopping, "shutting_down"), (FollowError::Deleted, "not_found")] {
+            let items = stream::iter([Ok(token("a")), Err(error)]).chain(stream::pending()).boxed();
+            assert_eq!(told(items, ends()).await, ["1 a", code]);
+        }
+    }
 
     #[test]
     fn a_stream_is_for_who_asks_for_one() {

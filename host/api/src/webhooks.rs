@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use vivarium_domain::{Delivery, RunId, TenantId, WebhookForm};
-use vivarium_runs::{Cursor, Item, LoggedEvent, Runs};
+use vivarium_runs::{Cursor, FollowError, Item, LoggedEvent, Runs};
 use vivarium_store::{Store, StoreError};
 use vivarium_webhooks::RunEnds;
 
@@ -55,10 +55,14 @@ impl RunEnds for RunStories {
 async fn log(runs: &Runs, tenant: &TenantId, run: RunId) -> Result<Vec<Arc<LoggedEvent>>, StoreError> {
     let mut log = Vec::new();
     let Some(mut reader) = runs.follow(tenant, run, Cursor::default()).await? else { return Ok(log) };
-    while let Some(item) = reader.next().await? {
-        if let Item::Event(logged) = item {
-            log.push(logged);
+    loop {
+        match reader.next().await {
+            Ok(Some(Item::Event(logged))) => log.push(logged),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(log),
+            Err(FollowError::Deleted) => return Ok(Vec::new()),
+            Err(FollowError::Store(error)) => return Err(error),
+            Err(error @ FollowError::Stopping) => return Err(StoreError::Unavailable(error.to_string())),
         }
     }
-    Ok(log)
 }

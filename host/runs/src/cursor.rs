@@ -43,6 +43,12 @@ impl Cursor {
     pub fn after(seq: u64) -> Self {
         Self { after: seq, seen: Seen::default() }
     }
+
+    /// Behind this text, which was shown after this event.
+    #[must_use]
+    pub fn behind(seq: u64, text: &str) -> Self {
+        Self { after: seq, seen: Seen::of(text) }
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -175,10 +181,6 @@ mod tests {
         })
     }
 
-    fn cursor_behind(after: u64, text: &str) -> Cursor {
-        Cursor { after, seen: Seen::of(text) }
-    }
-
     #[test]
     fn a_cursor_is_read_as_it_is_written() {
         for text in ["0", "7", "7.132.9ae3f1c2"] {
@@ -191,12 +193,12 @@ mod tests {
 
     #[test]
     fn who_comes_back_to_another_answer_is_told_that_what_was_shown_is_void() {
-        let mut text = AnswerText::new(cursor_behind(3, "Hello wor"));
+        let mut text = AnswerText::new(Cursor::behind(3, "Hello wor"));
         assert_eq!(
             text.token(&"Good morning".into()),
-            [Piece::Void, Piece::Text("Good morning".into(), cursor_behind(3, "Good morning"))]
+            [Piece::Void, Piece::Text("Good morning".into(), Cursor::behind(3, "Good morning"))]
         );
-        let mut shorter = AnswerText::new(cursor_behind(3, "Hello world"));
+        let mut shorter = AnswerText::new(Cursor::behind(3, "Hello world"));
         assert_eq!(strung("Hello world", shorter.whole("Hello")), "Hello");
     }
 
@@ -210,7 +212,7 @@ mod tests {
             answer in "\\PC{1,60}", left_at in 0_usize..100, pieces in proptest::collection::vec(0_usize..100, 0..5), live in any::<bool>()
         ) {
             let (seen, _) = answer.split_at(cut(&answer, left_at));
-            let mut text = AnswerText::new(cursor_behind(1, seen));
+            let mut text = AnswerText::new(Cursor::behind(1, seen));
             let mut has = seen.to_owned();
             if live {
                 // The whole again, in pieces of any kind, or a part of it.

@@ -37,7 +37,7 @@ pub use conversations::{MAX_TITLE_CHARS, NewSession, SessionError};
 pub use cursor::{Cursor, NoCursor};
 pub use expiry::{DeletionError, Removed, Retention};
 pub use log::LoggedEvent;
-pub use reader::{Item, Reader};
+pub use reader::{FollowError, Item, Reader};
 pub use recover::RecoveryReport;
 pub use request::{Attachment, Idempotency, RunRequest, StartError, Started, Webhook};
 pub use service::{Runs, RunsConfig};

@@ -38,8 +38,22 @@ pub enum Item {
     /// What the reader has seen before it came here, for who has to know it all the same to tell the rest.
     Seen(Box<Item>),
     /// The log does not reach back to the reader's cursor, or not up to it: this is the run as it is now, and what follows
-    /// is what comes after it; at least the end.
+    /// is what comes after it; at least the end. Who must know the whole gets it from the first event on.
     Reset(Box<Run>),
+}
+
+/// Why a run can not be followed any further.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The host stops, and leaves the run to the next start.
+    #[error("the host is stopping; the run goes on when it is back")]
+    Stopping,
+    /// The run was deleted.
+    #[error("the run was deleted")]
+    Deleted,
 }
 
 /// Follows one run's log to its last event.
@@ -57,6 +71,8 @@ pub struct Reader {
     seen: Option<Cursor>,
     /// What was seen is given, too.
     gives_seen: bool,
+    /// It was told that its cursor leads nowhere.
+    was_reset: bool,
 }
 
 enum Source {
@@ -83,6 +99,7 @@ impl Reader {
             checked: cursor.after == 0,
             seen: None,
             gives_seen: false,
+            was_reset: false,
         }
     }
 
@@ -99,8 +116,8 @@ impl Reader {
     /// The next item; none after the run's last event. Cancel-safe.
     ///
     /// # Errors
-    /// When the store fails, or the host stops while the run is under way.
-    pub async fn next(&mut self) -> Result<Option<Item>, StoreError> {
+    /// When the store fails, the run is deleted, or the host stops while it is under way.
+    pub async fn next(&mut self) -> Result<Option<Item>, FollowError> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
@@ -126,7 +143,7 @@ impl Reader {
                         Next::Wait => changed.await,
                         Next::Ended => self.source = Source::Ended,
                         Next::Left => self.source = Source::Unknown,
-                        Next::Broken(error) => return Err(StoreError::Unavailable(error)),
+                        Next::Broken(error) => return Err(StoreError::Unavailable(error).into()),
                     }
                 }
             }
@@ -134,7 +151,7 @@ impl Reader {
     }
 
     /// Looks where the log goes on.
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn look(&mut self) -> Result<(), FollowError> {
         let place = self.shared.table().whereabouts(&self.tenant, self.run);
         if !self.checked {
             self.check_cursor(&place).await?;
@@ -154,7 +171,7 @@ impl Reader {
                 }
                 // What was read in the store is about to be shown: what comes before it must not be taken for what comes after.
                 match log.at(usize::MAX) {
-                    Next::Broken(error) => return Err(StoreError::Unavailable(error)),
+                    Next::Broken(error) => return Err(StoreError::Unavailable(error).into()),
                     Next::Wait => changed.await,
                     Next::Shown(_) | Next::Ended | Next::Left => tokio::task::yield_now().await,
                 }
@@ -180,23 +197,19 @@ impl Reader {
         Ok(())
     }
 
-    /// There is nothing more in the store of a run that nobody works on.
-    async fn end(&mut self) -> Result<(), StoreError> {
-        let run = self.shared.store.run(&self.tenant, self.run).await?;
-        match run {
-            Some(run) if !run.status.is_terminal() => {
-                Err(StoreError::Unavailable("the host is stopping; the run goes on when it is back".to_owned()))
+    /// There is nothing more in the store of a run that nobody works on. Who has not seen its end, because its log was removed,
+    /// is told it all the same.
+    async fn end(&mut self) -> Result<(), FollowError> {
+        let run = self.shared.store.run(&self.tenant, self.run).await?.ok_or(FollowError::Deleted)?;
+        let end = last_word(&run).ok_or(FollowError::Stopping)?;
+        if self.text.at().after < run.last_seq {
+            if !self.was_reset {
+                self.ready.push_back(Item::Reset(Box::new(run)));
             }
-            // Removed before it was read, or meanwhile.
-            Some(run) if run.log_removed_at.is_some() => {
-                self.tell_record(run);
-                Ok(())
-            }
-            _ => {
-                self.source = Source::Ended;
-                Ok(())
-            }
+            self.ready.push_back(Item::Event(Arc::new(end)));
         }
+        self.source = Source::Ended;
+        Ok(())
     }
 
     /// A cursor that the log can not have given is told so, and gets what there is.
@@ -211,25 +224,17 @@ impl Reader {
             return Ok(());
         }
         let Some(run) = self.shared.run_now(&self.tenant, self.run).await? else { return Ok(()) };
-        // The last event of a run that has ended is told again: a stream has an end always.
-        let go_on = if run.status.is_terminal() { last.saturating_sub(1) } else { last };
+        let go_on = match run.status.is_terminal() {
+            _ if self.gives_seen => 0,
+            // The last event of a run that has ended is told again: a stream has an end always.
+            true => last.saturating_sub(1),
+            false => last,
+        };
         self.text = AnswerText::new(Cursor::after(go_on));
         self.seen = None;
-        match last {
-            0 => self.tell_record(run),
-            _ => self.ready.push_back(Item::Reset(Box::new(run))),
-        }
-        Ok(())
-    }
-
-    /// Tells what is left of a run without a log: its record and, if it has ended, that.
-    fn tell_record(&mut self, run: Run) {
-        let end = last_word(&run);
+        self.was_reset = true;
         self.ready.push_back(Item::Reset(Box::new(run)));
-        if let Some(end) = end {
-            self.ready.push_back(Item::Event(Arc::new(end)));
-            self.source = Source::Ended;
-        }
+        Ok(())
     }
 
     fn stored(&mut self, seq: u64, json: Bytes) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::cursor::Cursor;
 use crate::host::{RunHost, stopped};
 use crate::journal::Journal;
 use crate::log::LoggedEvent;
-use crate::reader::{Item, Reader};
+use crate::reader::{FollowError, Item, Reader};
 use crate::request::{RunRequest, StartError};
 use crate::service::{Runs, Shared};
 use crate::tools::failed;
@@ -192,7 +192,12 @@ impl RunHost {
             }
             let item = tokio::select! {
                 biased;
-                item = reader.next() => item.map_err(|error| stopped(&error))?,
+                item = reader.next() => match item {
+                    Ok(item) => item,
+                    Err(FollowError::Deleted) => None,
+                    Err(FollowError::Store(error)) => return Err(stopped(&error)),
+                    Err(error @ FollowError::Stopping) => return Err(HostStop(error.to_string())),
+                },
                 () = changed, if may_wait => continue,
             };
             match item {

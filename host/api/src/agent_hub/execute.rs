@@ -5,36 +5,44 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use vivarium_attachments::ReadFile;
-use vivarium_domain::Agent;
-use vivarium_runs::{Attachment, Idempotency, RunRequest, StartError, Started};
+use vivarium_domain::{Agent, AgentId, RunId};
+use vivarium_runs::{Attachment, Cursor, Idempotency, RunRequest, StartError, Started};
 
 use super::AgentHubError;
 use super::ask::{Ask, Execute, SCHEMA_FIELD, UserInput};
 use super::message::{Awaited, Message};
 use super::stream::{StreamEvent, Telling};
 use crate::ApiState;
-use crate::attend::{self, Attended, Completed, attend};
+use crate::attend::{self, Attended, Completed, attend_from};
 use crate::auth::Caller;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
 use crate::files::FilePlace;
 use crate::gate::CallerExt;
 use crate::idempotency::{IdempotencyKey, Once};
+use crate::resume::{self, LastEventId, Mark};
 use crate::segment::Segment;
 use crate::sse::{Ends, accepts_events, follow};
 
 /// Ask an agent, once
 ///
-/// Nothing is kept as a session. With `Accept: text/event-stream` the answer comes token by token. Needs the scope `runs`.
+/// Nothing is kept as a session. With `Accept: text/event-stream` the answer comes token by token, and with `Last-Event-ID` or
+/// `after` the stream of a run goes on behind that event: no run is started. Needs the scope `runs`.
 #[utoipa::path(
     post,
     path = "/api/assistants/{assistantId}/execute",
     operation_id = "hubExecute",
     tag = "Agent hub",
-    params(("assistantId" = String, Path, description = "the agent's id or name"), IdempotencyKey),
+    params(
+        ("assistantId" = String, Path, description = "the agent's id or name"),
+        IdempotencyKey,
+        LastEventId,
+        ("after" = Option<String>, Query, nullable = false, description = "the same as `Last-Event-ID`, for who sets no headers"),
+    ),
     request_body(content = Execute, example = json!({"userInput": "Extract the contact information", "responseFormat": {"type": "json_object"}})),
     responses(
         (
@@ -43,6 +51,8 @@ use crate::sse::{Ends, accepts_events, follow};
             content((Message = "application/json"), (StreamEvent = "text/event-stream")),
             headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
         ),
+        (status = 204, description = "The run has ended, and its last event is known. There is nothing more"),
+        (status = 404, description = "There is no such agent, session, or run of the agent to go on with"),
         (status = 409, description = "The session is busy and its agent lets no message wait, the run was cancelled, or the agent's mode or provider is not there any more"),
     )
 )]
@@ -55,6 +65,11 @@ pub(super) async fn execute(
     let (head, body) = request.into_parts();
     let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
+    if let Some(mark) = mark(&head)? {
+        // What the answer is to have besides its text, a request that goes on says again.
+        let with_tools = !body.is_empty() && Ask::try_from(json_of::<Execute>(&body)?)?.with_tools;
+        return Ok(resumed(&state, &caller, &assistant, mark, with_tools).await?);
+    }
     let ask = Ask::try_from(json_of::<Execute>(&body)?)?;
     let with_tools = ask.with_tools;
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
@@ -63,19 +78,25 @@ pub(super) async fn execute(
         start(&state, &caller, &agent, ask, place, once.of_run()).await
     };
     let started = once.or(start).await?;
-    Ok(told(&state, &caller, &started, with_tools, accepts_events(&head.headers)).await?)
+    let as_stream = accepts_events(&head.headers).then(Cursor::default);
+    Ok(told(&state, &caller, started.run_id, with_tools, as_stream).await?)
 }
 
 /// Say something in a conversation with an agent
 ///
-/// Without `sessionId` a new session is made. With `Accept: text/event-stream` the answer comes token by token. Needs the
-/// scope `runs`.
+/// Without `sessionId` a new session is made. With `Accept: text/event-stream` the answer comes token by token, and with
+/// `Last-Event-ID` or `after` the stream of a run goes on behind that event: no run is started. Needs the scope `runs`.
 #[utoipa::path(
     post,
     path = "/api/assistants/{assistantId}/user-input",
     operation_id = "hubUserInput",
     tag = "Agent hub",
-    params(("assistantId" = String, Path, description = "the agent's id or name"), IdempotencyKey),
+    params(
+        ("assistantId" = String, Path, description = "the agent's id or name"),
+        IdempotencyKey,
+        LastEventId,
+        ("after" = Option<String>, Query, nullable = false, description = "the same as `Last-Event-ID`, for who sets no headers"),
+    ),
     request_body(content = UserInput, example = json!({"sessionId": "session_abc123", "userInput": "Tell me more about that last point"})),
     responses(
         (
@@ -84,6 +105,8 @@ pub(super) async fn execute(
             content((Message = "application/json"), (StreamEvent = "text/event-stream")),
             headers(("X-Run-ID" = String, description = "the run, whose log the native API has")),
         ),
+        (status = 204, description = "The run has ended, and its last event is known. There is nothing more"),
+        (status = 404, description = "There is no such agent, session, or run of the agent to go on with"),
         (status = 409, description = "The session is busy and its agent lets no message wait, the run was cancelled, or the agent's mode or provider is not there any more"),
     )
 )]
@@ -96,6 +119,9 @@ pub(super) async fn user_input(
     let (head, body) = request.into_parts();
     let place = place(&state, &caller, &head.headers).await?;
     let body = json_bytes_of_files(&state, &head.headers, body).await?;
+    if let Some(mark) = mark(&head)? {
+        return Ok(resumed(&state, &caller, &assistant, mark, false).await?);
+    }
     let ask = Ask::try_from(json_of::<UserInput>(&body)?)?;
     let with_tools = ask.with_tools;
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
@@ -110,7 +136,41 @@ pub(super) async fn user_input(
         start(&state, &caller, &agent, ask, place, once.of_run()).await
     };
     let started = once.or(start).await?;
-    Ok(told(&state, &caller, &started, with_tools, accepts_events(&head.headers)).await?)
+    let as_stream = accepts_events(&head.headers).then(Cursor::default);
+    Ok(told(&state, &caller, started.run_id, with_tools, as_stream).await?)
+}
+
+/// Where the request wants a stream to go on.
+fn mark(head: &Parts) -> Result<Option<Mark>, ApiError> {
+    let mark = resume::asked(&head.headers, resume::after(head.uri.query())?.as_deref())?;
+    if mark.is_some() && !accepts_events(&head.headers) {
+        return Err(ApiError::invalid(resume::HEADER, "is for streams: it must come with Accept: text/event-stream"));
+    }
+    Ok(mark)
+}
+
+/// The stream of a run of this agent, behind what was seen of it.
+async fn resumed(
+    state: &ApiState,
+    caller: &Caller,
+    assistant: &str,
+    mark: Mark,
+    with_tools: bool,
+) -> Result<Response, ApiError> {
+    let run = resume::run_of(state, caller, mark.run).await?;
+    let agent = run.agent.ok_or_else(ApiError::run_not_found)?.id;
+    // By its id it is known also when it was deleted.
+    let is_named = match assistant.parse::<AgentId>() {
+        Ok(id) => id == agent,
+        Err(_) => state.0.agents.get(&caller.tenant, assistant).await?.id == agent,
+    };
+    if !is_named {
+        return Err(ApiError::run_not_found());
+    }
+    if resume::is_over(&run, mark.seen) {
+        return Ok(resume::nothing_more());
+    }
+    told(state, caller, run.id, with_tools, Some(mark.seen)).await
 }
 
 /// A place for the body, if it is a large one.
@@ -139,23 +199,23 @@ async fn start(
     Ok(started)
 }
 
-/// The answer of a run that was started, now or by an earlier request with the same idempotency key.
+/// The answer of a run that was started, now or by an earlier request; as a stream, behind what was seen of that, or as a whole.
 async fn told(
     state: &ApiState,
-    caller: &Arc<Caller>,
-    started: &Started,
+    caller: &Caller,
+    run: RunId,
     with_tools: bool,
-    as_stream: bool,
+    as_stream: Option<Cursor>,
 ) -> Result<Response, ApiError> {
-    let attended = attend(state, caller, started).await?;
-    let run = state.0.runs.get(&caller.tenant, started.run_id).await?.ok_or_else(ApiError::internal)?;
+    let attended = attend_from(state, caller, run, as_stream.unwrap_or_default()).await?;
+    let run = resume::run_of(state, caller, run).await?;
     let agent = run.agent.ok_or_else(ApiError::internal)?.id;
     let run_id = HeaderValue::from_str(&run.id.to_string());
     let session = (!run.stateless).then_some(run.session_id);
     let awaited = Awaited::new(caller.tenant.clone(), run.id, agent, session, with_tools);
-    let mut response = if as_stream {
-        let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-        follow(attended, Telling::new(state.clone(), awaited, !run.settings.output.is_text()), ends)
+    let mut response = if let Some(seen) = as_stream {
+        let telling = Telling::new(state.clone(), awaited, !run.settings.output.is_text(), seen);
+        follow(attended, telling, Ends::of(state, caller))
     } else {
         match answer(state, awaited, attended).await {
             Ok(message) => Json(message).into_response(),

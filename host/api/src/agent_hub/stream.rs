@@ -1,14 +1,17 @@
 //! An answer token by token. A client that only strings tokens together has the answer whole and once: what was not
-//! streamed as the model wrote it is sent before the end.
+//! streamed as the model wrote it is sent before the end, and who comes back behind a token is sent what comes after it.
+
+use std::fmt::Display;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use vivarium_domain::{EventBody, Outcome, SessionId, Timestamp};
-use vivarium_runs::Item;
+use vivarium_runs::{Cursor, Item};
 
 use super::message::{Awaited, Message, answer_text};
 use crate::ApiState;
 use crate::error::ApiError;
+use crate::resume::Mark;
 use crate::sse::{View, write_json_event};
 
 /// An event of the stream: the data of one line that begins with `data: `.
@@ -30,6 +33,8 @@ pub(super) enum StreamEvent {
         #[schema(nullable = false)]
         session_id: Option<SessionId>,
     },
+    /// What was streamed before is void: the answer is streamed from its beginning. Only for who has come back.
+    Reset,
     /// There will be no answer.
     Error {
         /// Why.
@@ -57,33 +62,51 @@ pub(super) struct Telling {
     as_they_come: bool,
     /// The tokens that were shown.
     shown: String,
+    /// Where the stream begins.
+    seen: Cursor,
     /// The answer's id and time, once the run has ended.
     placed: Option<(String, Timestamp)>,
 }
 
 impl Telling {
-    pub(super) fn new(state: ApiState, awaited: Awaited, as_json: bool) -> Self {
-        Self { state, awaited, as_they_come: !as_json, shown: String::new(), placed: None }
+    pub(super) fn new(state: ApiState, awaited: Awaited, as_json: bool, seen: Cursor) -> Self {
+        Self { state, awaited, as_they_come: !as_json, shown: String::new(), seen, placed: None }
     }
 
-    fn done(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
-        let Some(placed) = self.placed.take() else { return self.error(out, &ApiError::internal()) };
+    fn write(&self, out: &mut Vec<u8>, seen: Cursor, event: &StreamEvent) {
+        write_json_event(out, Some(&Mark { run: self.awaited.run, seen }), None, event);
+    }
+
+    /// `seq` is the number of the run's last event.
+    fn done(&mut self, out: &mut Vec<u8>, seq: u64, outcome: &Outcome) {
+        let end = Cursor::after(seq);
+        let Some(placed) = self.placed.take() else { return self.error(out, Some(end), &ApiError::internal()) };
         if let Some(value) = unsaid(&self.shown, &answer_text(outcome)) {
-            write_json_event(out, None, None, &StreamEvent::Token { value });
+            let behind = Cursor::behind(seq.saturating_sub(1), &value);
+            // Who has seen this and not the end has it.
+            if behind != self.seen {
+                self.write(out, behind, &StreamEvent::Token { value });
+            }
         }
         let message = Box::new(self.awaited.answer(placed, outcome));
         let session_id = self.awaited.session.clone();
-        write_json_event(out, None, None, &StreamEvent::Done { message, session_id });
+        self.write(out, end, &StreamEvent::Done { message, session_id });
     }
 
-    fn token(&mut self, out: &mut Vec<u8>, text: &str) {
-        self.shown.push_str(text);
-        write_json_event(out, None, None, &StreamEvent::Token { value: text.to_owned() });
+    /// What was streamed counts no more. The document has no word for it: for who knows only that, what comes is a paragraph of
+    /// its own.
+    fn reset(&mut self, out: &mut Vec<u8>, seen: Cursor) {
+        self.shown.clear();
+        write_json_event(out, None, None, &StreamEvent::Token { value: "\n\n".to_owned() });
+        self.write(out, seen, &StreamEvent::Reset);
     }
 
-    fn error(&self, out: &mut Vec<u8>, error: &ApiError) {
+    /// `seen`: where it stands in the run's log; none: it is not the run's.
+    fn error(&self, out: &mut Vec<u8>, seen: Option<Cursor>, error: &ApiError) {
         let error_details = ErrorDetails { message: error.message().to_owned(), code: error.agent_hub_code() };
-        write_json_event(out, None, None, &StreamEvent::Error { error_details });
+        let mark = seen.map(|seen| Mark { run: self.awaited.run, seen });
+        let id = mark.as_ref().map(|mark| mark as &dyn Display);
+        write_json_event(out, id, None, &StreamEvent::Error { error_details });
     }
 }
 
@@ -112,25 +135,31 @@ impl View for Telling {
         let mut out = Vec::new();
         let logged = match item {
             Item::Event(logged) => logged,
-            Item::Token { text, .. } => {
+            Item::Token { text, cursor } => {
                 if self.as_they_come {
-                    self.token(&mut out, &text);
+                    self.shown.push_str(&text);
+                    self.write(&mut out, cursor, &StreamEvent::Token { value: text.as_ref().to_owned() });
                 }
                 return out;
             }
-            Item::Void { .. } => {
-                // The document has no word for it: what comes is a paragraph of its own.
+            Item::Void { after } => {
                 if self.as_they_come {
-                    self.token(&mut out, "\n\n");
+                    self.reset(&mut out, Cursor::after(after));
                 }
                 return out;
             }
-            Item::Reset(_) | Item::Seen(_) => return out,
+            Item::Reset(_) => {
+                self.reset(&mut out, Cursor::default());
+                return out;
+            }
+            Item::Seen(_) => return out,
         };
+        let seq = logged.event.seq;
+        let end = Some(Cursor::after(seq));
         match &logged.event.body {
-            EventBody::RunCompleted { outcome, .. } => self.done(&mut out, outcome),
-            EventBody::RunFailed { failure, .. } => self.error(&mut out, &failure.into()),
-            EventBody::RunCancelled { reason, .. } => self.error(&mut out, &ApiError::run_cancelled(reason)),
+            EventBody::RunCompleted { outcome, .. } => self.done(&mut out, seq, outcome),
+            EventBody::RunFailed { failure, .. } => self.error(&mut out, end, &failure.into()),
+            EventBody::RunCancelled { reason, .. } => self.error(&mut out, end, &ApiError::run_cancelled(reason)),
             _ => self.awaited.note(&logged),
         }
         out
@@ -138,7 +167,7 @@ impl View for Telling {
 
     fn cut_short(&mut self, error: ApiError) -> Vec<u8> {
         let mut out = Vec::new();
-        self.error(&mut out, &error);
+        self.error(&mut out, None, &error);
         out
     }
 }

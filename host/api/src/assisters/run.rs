@@ -44,7 +44,7 @@ pub(super) async fn run(
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
     let start = async { start(&state, &caller, Ask::from_body(&body)?.into_request(once.of_run())).await };
     let started = once.or(start).await?;
-    let run = attend(&state, &caller, &started).await?;
+    let run = attend(&state, &caller, started.run_id).await?;
     let ids = RunIds::from(started);
     Ok(answer(&state, &ids, run).await.map_err(|error| error.of_run(ids.run))?)
 }

@@ -13,6 +13,7 @@ use vivarium_domain::{
 };
 use vivarium_runs::LoggedEvent;
 
+use super::step_id;
 use crate::error::ApiError;
 
 /// Who speaks.
@@ -126,7 +127,7 @@ pub(super) struct RunAnswer<'a> {
 
 /// What a run begins with, before its log says anything.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+struct Opening {
     instructions: Option<String>,
     user_messages: Vec<String>,
 }
@@ -151,8 +152,9 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(run: RunId, session: SessionId, opening: Opening) -> Self {
-        Self { run, session, opening, started: None, iteration: 1, steps: Vec::new() }
+    pub(super) fn of(run: &Run) -> Self {
+        let (opening, session) = (Opening::from(run), run.session_id.clone());
+        Self { run: run.id, session, opening, started: None, iteration: 1, steps: Vec::new() }
     }
 
     /// Takes the log's next event. Gives the steps that it is.
@@ -163,11 +165,11 @@ impl Teller {
             EventBody::RunStarted { .. } => self.open(),
             EventBody::ModelStarted { call, .. } => self.iteration = *call,
             EventBody::ModelCompleted { response: Some(response), duration_ms, .. } => {
-                self.assistant(event.seq, response, *duration_ms);
+                self.assistant(response, *duration_ms);
             }
             EventBody::ToolCompleted { call_id, tool, outcome, usage, .. } => {
                 let response = response(call_id, tool, outcome);
-                let mut step = self.step(Role::Tool, &format!("event {}", event.seq), response.content.clone());
+                let mut step = self.step(Role::Tool, response.content.clone());
                 step.execution_time_ms = Some(usage.wall_ms);
                 step.tool_response = Some(response);
                 self.steps.push(step);
@@ -194,17 +196,17 @@ impl Teller {
     fn open(&mut self) {
         let Opening { instructions, user_messages } = std::mem::take(&mut self.opening);
         if let Some(instructions) = instructions {
-            let step = self.step(Role::System, "system", instructions);
+            let step = self.step(Role::System, instructions);
             self.steps.push(step);
         }
-        for (number, message) in user_messages.into_iter().enumerate() {
-            let step = self.step(Role::User, &format!("message {number}"), message);
+        for message in user_messages {
+            let step = self.step(Role::User, message);
             self.steps.push(step);
         }
     }
 
-    fn assistant(&mut self, seq: u64, response: &GenerateResponse, duration_ms: u64) {
-        let mut step = self.step(Role::Assistant, &format!("event {seq}"), response.text.clone());
+    fn assistant(&mut self, response: &GenerateResponse, duration_ms: u64) {
+        let mut step = self.step(Role::Assistant, response.text.clone());
         step.execution_time_ms = Some(duration_ms);
         step.token_usage = Some(response.usage.into());
         let call = |call: &vivarium_domain::ToolCall| ToolCallView {
@@ -217,11 +219,11 @@ impl Teller {
         self.steps.push(step);
     }
 
-    fn step(&self, role: Role, name: &str, content: String) -> Step {
+    fn step(&self, role: Role, content: String) -> Step {
         Step {
             role,
             content,
-            id: named(self.run, name),
+            id: step_id::of(self.run, self.steps.len()),
             agent_iteration_id: self.iteration_id(),
             index: self.steps.len(),
             execution_time_ms: None,
@@ -239,6 +241,11 @@ impl Teller {
 impl Step {
     pub(super) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// From 0.
+    pub(super) fn place(&self) -> usize {
+        self.index
     }
 }
 
@@ -260,7 +267,7 @@ fn named(run: RunId, name: &str) -> Uuid {
 
 /// What a callback is told of an ended run: the answer, or the error. None: the log has no end.
 pub(crate) fn ended_body(run: &Run, log: &[Arc<LoggedEvent>]) -> Option<Vec<u8>> {
-    let mut teller = Teller::new(run.id, run.session_id.clone(), Opening::from(run));
+    let mut teller = Teller::of(run);
     for logged in log {
         let event = &logged.event;
         teller.take(event);

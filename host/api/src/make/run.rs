@@ -14,7 +14,7 @@ use vivarium_runs::{LoggedEvent, RunRequest, StartError, Webhook};
 
 use super::MakeError;
 use super::agents::find;
-use super::answer::{Opening, RunAnswer, Teller};
+use super::answer::{RunAnswer, Teller};
 use super::config::{RunConfig, of_run_config};
 use super::connection::model_of;
 use super::team::team_of;
@@ -146,11 +146,10 @@ pub(super) async fn start(
         attend::start(state, caller, request).await.map_err(of_start)
     };
     let started = once.or(start).await?;
-    let attended = attend(state, caller, &started).await?;
+    let attended = attend(state, caller, started.run_id).await?;
     // A repeat is told of the run that there is, whatever became of its agent.
     let run = state.0.runs.get(&caller.tenant, started.run_id).await?.ok_or_else(ApiError::internal)?;
-    let teller = Teller::new(run.id, run.session_id.clone(), Opening::from(&run));
-    Ok(Running { run: run.id, teller, attended })
+    Ok(Running { run: run.id, teller: Teller::of(&run), attended })
 }
 
 async fn agent_of(state: &ApiState, caller: &Caller, id: &str, uri: &Uri) -> Result<Agent, ApiError> {

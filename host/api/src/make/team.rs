@@ -27,6 +27,8 @@ impl Asked {
             match known.iter().find(|known| **known == name) {
                 Some(&"teamId") => query::set_once(&mut asked.team, "teamId", team_id(&value)?)?,
                 Some(&"limit") => query::set_once(&mut asked.limit, "limit", limit(&value)?)?,
+                // Where a stream goes on: read with its header.
+                Some(&"after") => {}
                 Some(&"cursor") => query::set_once(&mut asked.after, "cursor", cursor(&value)?)?,
                 _ => {
                     let name: String = name.chars().take(80).collect();

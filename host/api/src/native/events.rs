@@ -8,16 +8,17 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 use vivarium_domain::{Event, Run, RunId, Scope};
-use vivarium_runs::{Cursor, Item, NoCursor};
+use vivarium_runs::{Cursor, Item};
 
 use super::{NativeError, run_id};
 use crate::ApiState;
 use crate::attend::Attended;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
-use crate::query;
 use crate::segment::Segment;
 use crate::sse::{Ends, View, accepts_events, follow, write_event, write_json_event};
+use crate::{query, resume};
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -49,6 +50,7 @@ struct EventPage {
             (EventPage = "application/json"),
             (String = "text/event-stream", example = "id: 1\nevent: step\ndata: {\"seq\":1,\"at\":\"2026-11-22T00:00:00Z\",\"type\":\"step\",\"message\":\"Searching\"}\n\n"),
         )),
+        (status = 204, description = "For who wants a stream: the run has ended, and its last event is known. There is nothing more."),
         (status = 410, description = "The host keeps logs for a time only, and this one was removed. The run's record is still there."),
     )
 )]
@@ -72,9 +74,17 @@ pub(super) async fn events(
             None => Ok(page(&events, asked.limit)),
         };
     }
-    let reader = state.0.runs.follow(&caller.tenant, id, asked.after).await?.ok_or_else(ApiError::run_not_found)?;
-    let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-    Ok(follow(Attended::new(reader), Log, ends))
+    let run = resume::run_of(&state, &caller, id).await?;
+    Ok(stream(&state, &caller, &run, asked.after).await?)
+}
+
+/// A run's log as a stream, behind this cursor.
+pub(super) async fn stream(state: &ApiState, caller: &Caller, run: &Run, seen: Cursor) -> Result<Response, ApiError> {
+    if resume::is_over(run, seen) {
+        return Ok(resume::nothing_more());
+    }
+    let reader = state.0.runs.follow(&caller.tenant, run.id, seen).await?.ok_or_else(ApiError::run_not_found)?;
+    Ok(follow(Attended::new(reader), Log, Ends::of(state, caller)))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -93,11 +103,7 @@ impl Asked {
                 _ => return Err(query::unknown(&name, &["after", "limit"])),
             }
         }
-        // A browser that reconnects sends the header, and repeats the query string that it began with.
-        let last_seen = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
-        let after = after.map(|text| cursor("after", &text)).transpose()?;
-        let last_seen = last_seen.map(|text| cursor("Last-Event-ID", text)).transpose()?;
-        let after = last_seen.or(after).unwrap_or_default();
+        let after = resume::asked(headers, after.as_deref())?.unwrap_or_default();
         let limit = limit.map(|text| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)));
         let limit = match limit {
             None => DEFAULT_PAGE,
@@ -106,10 +112,6 @@ impl Asked {
         };
         Ok(Self { after, limit })
     }
-}
-
-fn cursor(param: &'static str, text: &str) -> Result<Cursor, ApiError> {
-    text.parse().map_err(|error: NoCursor| ApiError::invalid(param, error.to_string()))
 }
 
 /// `{"data":[…],"next":…}`, of events that are JSON already.
@@ -131,7 +133,7 @@ fn page(events: &[(u64, bytes::Bytes)], limit: usize) -> Response {
 }
 
 /// The log as it is.
-pub(super) struct Log;
+struct Log;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
@@ -159,15 +161,15 @@ impl View for Log {
         let mut out = Vec::new();
         match item {
             Item::Event(logged) => {
-                let id = Some(Cursor::after(logged.event.seq));
-                write_event(&mut out, id, Some(logged.event.body.type_name()), &logged.json);
+                let id = Cursor::after(logged.event.seq);
+                write_event(&mut out, Some(&id), Some(logged.event.body.type_name()), &logged.json);
             }
             Item::Token { text, cursor } => {
-                write_json_event(&mut out, Some(cursor), Some("token"), &Live::Token { text: &text });
+                write_json_event(&mut out, Some(&cursor), Some("token"), &Live::Token { text: &text });
             }
             Item::Void { after } => {
-                let id = Some(Cursor::after(after));
-                write_json_event(&mut out, id, Some("token.void"), &Live::Void { after });
+                let id = Cursor::after(after);
+                write_json_event(&mut out, Some(&id), Some("token.void"), &Live::Void { after });
             }
             Item::Reset(run) => write_json_event(&mut out, None, Some("reset"), &Live::Reset { run: &run }),
             Item::Seen(_) => {}

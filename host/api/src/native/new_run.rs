@@ -16,19 +16,20 @@ use vivarium_domain::{
     AgentTool, Approval, BusyPolicy, ModelName, OutputFormat, Run, RunId, Scope, SessionId, TenantId, ToolName,
     WebhookForm,
 };
-use vivarium_runs::{Idempotency, RunRequest, Started, Webhook};
+use vivarium_runs::{Cursor, Idempotency, RunRequest, Started, Webhook};
 
 use super::NativeError;
-use super::events::Log;
+use super::events;
 use crate::ApiState;
-use crate::attend::{self, Attended, attend};
+use crate::attend::{self, attend};
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::callback::callback_url;
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
 use crate::idempotency::{IdempotencyKey, Once};
-use crate::sse::{Ends, accepts_events, follow};
+use crate::resume;
+use crate::sse::accepts_events;
 
 /// A question, not a book: attachments and the corpus are for those.
 const MAX_INPUT_CHARS: usize = 200_000;
@@ -270,7 +271,10 @@ impl Told {
 /// 202 and comes at once. Who leaves does not stop the run. Needs the scope `runs`.
 #[utoipa::path(
     post, path = "/v1/runs", operation_id = "createRun", tag = "Native",
-    params(IdempotencyKey),
+    params(
+        IdempotencyKey,
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = r"^[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "Only with the `Idempotency-Key` of the request that started the run, and for a stream: it goes on behind the event or token of this id."),
+    ),
     request_body = RunForm,
     responses(
         (
@@ -282,6 +286,7 @@ impl Told {
             status = 202, description = "The run, which works in the background.", body = Run,
             headers(("Location" = String, description = "The run's path."), ("X-Run-ID" = String, description = "The run's id."))
         ),
+        (status = 204, description = "The run of this `Idempotency-Key` has ended, and its last event is known. There is nothing more."),
         (status = 404, description = "There is no such agent."),
         (status = 409, description = "The session is busy."),
         (status = 429, description = "The key's requests or tokens of this minute are used up, or the tenant has as many runs under way as it may."),
@@ -298,20 +303,32 @@ pub(super) async fn create(
     let form: RunForm = json_of(&body)?;
     let told = Told::of(&head.headers, form.background)?;
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let seen = seen(&head.headers, told, once.of_run().is_some())?;
     let started = once.or(start(&state, &caller, form, once.of_run())).await?;
-    let attended = attend(&state, &caller, &started).await?;
+    let run = started.run_id;
+    tracing::Span::current().record("run", tracing::field::display(run));
     let answered = match told {
-        Told::WhenItHasEnded => ended(&state, &caller.tenant, started.run_id, attended).await,
-        Told::InTheBackground => accepted(&state, &caller.tenant, started.run_id).await,
-        Told::AsItHappens => {
-            let ends = Ends { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() };
-            Ok(follow(attended, Log, ends))
-        }
+        Told::WhenItHasEnded => ended(&state, &caller, run).await,
+        Told::InTheBackground => accepted(&state, &caller.tenant, run).await,
+        // What was seen was of the run that there is; of one that begins now, nobody has seen anything.
+        Told::AsItHappens => as_it_happens(&state, &caller, run, seen.filter(|_| started.replayed)).await,
     };
     // Who is told that the host stops, or loses the connection, finds the run by this.
     let mut response = answered.unwrap_or_else(|error| NativeError::from(error).into_response());
     name_run(&mut response, started.run_id);
     Ok(response)
+}
+
+/// Where the stream goes on. Only who names the request that has started the run can mean that one; without its key, this
+/// would be a second run.
+fn seen(headers: &HeaderMap, told: Told, has_key: bool) -> Result<Option<Cursor>, ApiError> {
+    let seen = resume::asked(headers, None)?;
+    if seen.is_some() && !(has_key && told == Told::AsItHappens) {
+        let wrong = "must come with Accept: text/event-stream and the Idempotency-Key of the request that started the run; \
+                     without a key, go on at /v1/runs/{id}/events";
+        return Err(ApiError::invalid(resume::HEADER, wrong));
+    }
+    Ok(seen)
 }
 
 async fn start(
@@ -334,11 +351,22 @@ fn name_run(response: &mut Response, run: RunId) {
 }
 
 /// Waits for the run's end and gives its record, whatever came of it.
-async fn ended(state: &ApiState, tenant: &TenantId, run: RunId, mut attended: Attended) -> Result<Response, ApiError> {
+async fn ended(state: &ApiState, caller: &Caller, run: RunId) -> Result<Response, ApiError> {
+    let mut attended = attend(state, caller, run).await?;
     while attended.next_event(state).await?.is_some() {}
     // The record is written with the last event; among the active runs it may still stand as it was.
-    let record = state.0.store.run(tenant, run).await?.ok_or_else(ApiError::internal)?;
+    let record = state.0.store.run(&caller.tenant, run).await?.ok_or_else(ApiError::internal)?;
     Ok(Json(record).into_response())
+}
+
+async fn as_it_happens(
+    state: &ApiState,
+    caller: &Caller,
+    run: RunId,
+    seen: Option<Cursor>,
+) -> Result<Response, ApiError> {
+    let run = resume::run_of(state, caller, run).await?;
+    events::stream(state, caller, &run, seen.unwrap_or_default()).await
 }
 
 async fn accepted(state: &ApiState, tenant: &TenantId, run: RunId) -> Result<Response, ApiError> {

@@ -36,6 +36,7 @@ mod plugins;
 mod research;
 mod retention;
 mod soak;
+mod streams;
 mod subruns;
 mod warm;
 mod webhooks;

@@ -20,14 +20,14 @@ def checked(response):
 
 run = checked(client.post("/v1/runs", json={"input": "What is a context window?", "mode": "chat", "background": True})).json()
 
-seen, ended = 0, False
+seen, ended = "0", False
 while not ended:
-    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(seen)}
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": seen}
     try:
         with client.stream("GET", f"/v1/runs/{run['id']}/events", headers=headers) as response:
             for line in checked(response).iter_lines():
                 if line.startswith("id: "):
-                    seen = int(line.removeprefix("id: "))
+                    seen = line.removeprefix("id: ")
                 if line.startswith("data: "):
                     event = json.loads(line.removeprefix("data: "))
                     print(event.get("type"))

@@ -164,6 +164,31 @@ async fn who_comes_back_after_the_host_died_has_the_answer_whole_and_once() {
     }
 }
 
+#[tokio::test]
+async fn who_comes_back_after_the_host_died_twice_within_one_answer_has_it_whole_and_once() {
+    let words: Vec<String> = "one two three four ".split_inclusive(' ').map(str::to_owned).collect();
+    let model = ScriptedModel::start().await;
+    model.then(Answer::Slowly(words.clone(), Duration::from_millis(100))).then(Answer::Silence);
+    let host = Host::builder().model(&model).start().await;
+    let run = begun(&host, chat("Count.")).await;
+    let mut text = String::new();
+    let seen = until(&mut events(&host, &run, None).await, "token").await;
+    strung(&mut text, &seen);
+    // The second host tells that it goes on, and dies before it has come as far as the first one.
+    let host = again(&model, host).await;
+    let cursor = seen.last().unwrap().id.clone().unwrap();
+    let seen = until(&mut events(&host, &run, Some(&cursor)).await, "run.resumed").await;
+    strung(&mut text, &seen);
+    model.then(Answer::Slowly(words.clone(), Duration::from_millis(10)));
+    let host = again(&model, host).await;
+    let cursor = seen.last().unwrap().id.clone().unwrap();
+    let rest = soon("the rest", events(&host, &run, Some(&cursor)).await.rest()).await;
+    strung(&mut text, &rest);
+    assert_eq!(text, words.concat(), "{rest:?}");
+    let resumed = rest.iter().filter(|event| event.event.as_deref() == Some("run.resumed")).count();
+    assert_eq!(resumed, 1, "the first one it has seen before: {rest:?}");
+}
+
 /// A run that waits for a person's decision about a call of the tool `careful`.
 async fn waiting(model: &ScriptedModel, host: &Host) -> String {
     host.install(tool_plugin_as(json!({"name": "test/careful", "tools": [tool("careful")]}), "", "", ECHO)).await;

@@ -260,7 +260,7 @@ impl RunHost {
                 return Ok(failed(format!("denied: a person refused this call{reason}")));
             }
         }
-        let attempts = recorded.map_or(0, |before| before.attempts + u32::from(before.approval.is_none()));
+        let attempts = recorded.map_or(0, RecordedTool::attempts_made);
         if recorded.is_some_and(RecordedTool::may_have_worked)
             && !(entry.manifest.read_only || entry.manifest.idempotent)
         {

@@ -79,8 +79,8 @@ pub(crate) struct RecordedTool {
     pub(crate) call_id: String,
     pub(crate) tool: String,
     pub(crate) arguments_json: String,
-    /// How often it was attempted after it was started.
-    pub(crate) attempts: u32,
+    /// The number of the last attempt that is told of by itself.
+    attempts: u32,
     /// It needs a person's approval. The inner one: until when it is waited for.
     pub(crate) approval: Option<Option<Timestamp>>,
     pub(crate) decision: Option<Decision>,
@@ -95,7 +95,12 @@ pub(crate) struct RecordedTool {
 impl RecordedTool {
     /// It may have done its work, or a part of it.
     pub(crate) fn may_have_worked(&self) -> bool {
-        self.attempts > 0 || self.approval.is_none()
+        self.attempts_made() > 0
+    }
+
+    /// How often it was attempted. The first attempt is told of by itself only where a person had to allow it.
+    pub(crate) fn attempts_made(&self) -> u32 {
+        self.attempts.max(u32::from(self.approval.is_none()))
     }
 }
 
@@ -344,6 +349,14 @@ mod tests {
         story.push(event(4, 91, EventBody::ToolAttempted { call_id: "a".to_owned(), attempt: 1 }));
         assert!(tool(Journal::of(story).next()).may_have_worked());
         assert!(tool(Journal::of([event(1, 0, tool_started("b"))]).next()).may_have_worked());
+    }
+
+    #[test]
+    fn attempts_are_counted_as_they_are_told() {
+        let again = |attempt| EventBody::ToolAttempted { call_id: "a".to_owned(), attempt };
+        let story = [event(1, 0, tool_started("a")), event(2, 0, again(2)), event(3, 0, again(3))];
+        let made = |events: &[Event]| tool(Journal::of(events.to_vec()).next()).attempts_made();
+        assert_eq!((made(&story[..1]), made(&story[..2]), made(&story)), (1, 2, 3));
     }
 
     #[test]

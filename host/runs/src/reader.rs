@@ -21,6 +21,14 @@ const PAGE: usize = 256;
 pub enum Item {
     /// An event that is on disk.
     Event(Arc<LoggedEvent>),
+    /// The event that tells that the run was taken up again. It may come in the middle of an answer of which the reader has
+    /// seen something, so its number alone does not say how far the reader has come.
+    Resumed {
+        /// The event.
+        event: Arc<LoggedEvent>,
+        /// How far who has seen it has come.
+        cursor: Cursor,
+    },
     /// A piece of the answer's text, as the model writes it, or the whole of what is missing of it where it was written
     /// before. All pieces after one event are the text of the answer that the next event tells whole.
     Token {
@@ -271,12 +279,18 @@ impl Reader {
         }
         if let Shown::Event(logged) = shown {
             let seq = logged.event.seq;
-            // It comes between a question and its answer.
-            match logged.event.body {
-                EventBody::RunResumed {} => self.text.event_within(seq),
-                _ => self.text.event(seq),
-            }
-            self.ready.push_back(seen_if(was_seen, Item::Event(logged)));
+            let item = match logged.event.body {
+                // It comes between a question and its answer.
+                EventBody::RunResumed {} => {
+                    self.text.event_within(seq);
+                    Item::Resumed { event: logged, cursor: self.text.at() }
+                }
+                _ => {
+                    self.text.event(seq);
+                    Item::Event(logged)
+                }
+            };
+            self.ready.push_back(seen_if(was_seen, item));
             if let Some(seen) = self.seen.take_if(|seen| seen.after <= seq) {
                 self.text = AnswerText::new(seen);
             }

@@ -152,7 +152,7 @@ impl View for Telling {
                 self.reset(&mut out, Cursor::default());
                 return out;
             }
-            Item::Seen(_) => return out,
+            Item::Resumed { .. } | Item::Seen(_) => return out,
         };
         let seq = logged.event.seq;
         let end = Some(Cursor::after(seq));

@@ -138,7 +138,7 @@ impl View for Telling {
                 write_json_event(&mut out, Some(&self.mark(Cursor::default())), None, &Told::Reset {});
                 return out;
             }
-            Item::Seen(_) => return out,
+            Item::Resumed { .. } | Item::Seen(_) => return out,
         };
         let mark = self.mark(Cursor::after(logged.event.seq));
         let id: Option<&dyn Display> = Some(&mark);

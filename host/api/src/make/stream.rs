@@ -138,7 +138,7 @@ impl View for Telling {
                 return out;
             }
             // The document has no event for a piece of an answer.
-            Item::Token { .. } | Item::Void { .. } | Item::Seen(_) => return out,
+            Item::Token { .. } | Item::Void { .. } | Item::Resumed { .. } | Item::Seen(_) => return out,
         };
         for step in self.teller.take(&logged.event).iter().filter(|step| step.place() >= self.next) {
             write_json_event(&mut out, Some(&step.id()), Some("step"), step);

@@ -164,6 +164,9 @@ impl View for Log {
                 let id = Cursor::after(logged.event.seq);
                 write_event(&mut out, Some(&id), Some(logged.event.body.type_name()), &logged.json);
             }
+            Item::Resumed { event, cursor } => {
+                write_event(&mut out, Some(&cursor), Some(event.event.body.type_name()), &event.json);
+            }
             Item::Token { text, cursor } => {
                 write_json_event(&mut out, Some(&cursor), Some("token"), &Live::Token { text: &text });
             }

@@ -18,6 +18,7 @@ mod bad_day;
 mod bad_input;
 mod clients;
 mod corpora;
+mod crash;
 mod dependencies;
 mod doctor;
 mod durable;

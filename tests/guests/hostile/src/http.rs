@@ -9,9 +9,11 @@ use crate::wasi::http::types::{
 use crate::wasi::io::streams::StreamError;
 use crate::{Outcome, Wish};
 
-pub(crate) fn attack(name: &str, wish: &Wish) -> Option<Outcome> {
+pub(crate) fn attack(name: &str, wish: &Wish, idempotency_key: &str) -> Option<Outcome> {
     Some(match name {
-        "fetch" => fetch(wish),
+        "fetch" => fetch(wish, &[]),
+        // As an honest tool asks a service that drops repeated requests.
+        "fetch once" => fetch(wish, &[("idempotency-key", idempotency_key)]),
         "connect" => {
             std::net::TcpStream::connect(wish.text("to")).map(|_| json!("connected")).map_err(|error| error.to_string())
         }
@@ -30,8 +32,11 @@ pub(crate) fn attack(name: &str, wish: &Wish) -> Option<Outcome> {
     })
 }
 
-fn request(wish: &Wish) -> Result<OutgoingRequest, String> {
+fn request(wish: &Wish, headers: &[(&str, &str)]) -> Result<OutgoingRequest, String> {
     let fields = Fields::new();
+    for (name, value) in headers {
+        fields.append(name, value.as_bytes()).map_err(|error| format!("header {name}: {error:?}"))?;
+    }
     for pair in wish.value("headers").as_array().into_iter().flatten() {
         let text = |at: usize| pair[at].as_str().unwrap_or_default();
         fields.append(text(0), text(1).as_bytes()).map_err(|error| format!("header {}: {error:?}", text(0)))?;
@@ -58,8 +63,8 @@ fn request(wish: &Wish) -> Result<OutgoingRequest, String> {
     Ok(request)
 }
 
-fn fetch(wish: &Wish) -> Outcome {
-    let request = request(wish)?;
+fn fetch(wish: &Wish, headers: &[(&str, &str)]) -> Outcome {
+    let request = request(wish, headers)?;
     let body = request.body().map_err(|()| "body".to_owned())?;
     let answer = handle(request, None).map_err(told)?;
     send(body, wish.number("bytes"))?;

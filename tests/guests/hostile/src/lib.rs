@@ -104,7 +104,7 @@ fn attack(wish: &Wish, context: &Context) -> Outcome {
         "state.list" => state::list("", 100).map(|keys| json!(keys)).map_err(|error| format!("{error:?}")),
         "state.flood" => flood_state(wish),
         other => files::attack(other, wish)
-            .or_else(|| http::attack(other, wish))
+            .or_else(|| http::attack(other, wish, &context.idempotency_key))
             .or_else(|| resources::attack(other, wish))
             .unwrap_or_else(|| Err(format!("this guest knows no attack {other}"))),
     }

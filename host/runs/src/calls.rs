@@ -93,9 +93,7 @@ impl RunHost {
         if calls == 0 {
             return;
         }
-        if self.waits.are_all_for_people(calls) {
-            self.waits.all_wait();
-        } else if self.waits.are_all(calls) {
+        if !self.waits.leave_if_all_wait_for_people(calls) && self.waits.are_all(calls) {
             drop(lock(&self.place).take());
         }
     }
@@ -254,7 +252,7 @@ impl RunHost {
             self.approvals.ask(id, *expires_at, decision.clone());
             let waiting = self.waits.begin(WaitFor::Person);
             let Decision { approved, reason } = self.approvals.decision(id).await;
-            drop(waiting);
+            waiting.go_on().await;
             if !approved {
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 return Ok(failed(format!("denied: a person refused this call{reason}")));

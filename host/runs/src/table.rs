@@ -47,6 +47,13 @@ pub(crate) struct Waiting {
     pub(crate) woken: Arc<Notify>,
 }
 
+impl Waiting {
+    /// It waits for a decision about this call.
+    pub(crate) fn waits_for(&self, call_id: &str) -> bool {
+        self.pending.iter().any(|pending| pending.call_id == call_id)
+    }
+}
+
 /// Where a run is to be found.
 pub(crate) enum Where {
     /// Under way.

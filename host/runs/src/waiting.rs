@@ -40,6 +40,26 @@ pub enum Cancelled {
     NoRun,
 }
 
+/// Where a decision has found its run.
+enum Found {
+    /// There is no such run, or it has ended.
+    NoRun,
+    /// The decision is recorded here, and not on disk yet.
+    Taken(Arc<RunLog>),
+    /// As far as its memory tells, the run does not wait for this call.
+    NotAsked,
+}
+
+/// What a run's log says of a call that its memory does not know.
+enum ByLog {
+    /// It does not wait for a decision.
+    NotOpen,
+    /// It waits, and the decision is recorded here, and not on disk yet.
+    Taken(Arc<RunLog>),
+    /// It waits, and the run's memory knows of it by now.
+    Moved,
+}
+
 impl Runs {
     /// Decides about a tool call that waits for a person. The decision is on disk when this returns.
     ///
@@ -53,50 +73,52 @@ impl Runs {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let key = (tenant.clone(), run);
-        let decided = self.decide_now(&key, call_id, &decision)?;
-        let (log, taken) = match decided {
-            None => return Ok(Decided::NoRun),
-            Some((log, true)) => (log, true),
-            // A run that was just taken up again may not have come back to the call yet; its log knows of it.
-            Some((log, false)) => (log, self.decide_by_log(&key, call_id, &decision).await?),
-        };
-        if !taken {
-            return Ok(Decided::NotWaiting);
+        loop {
+            let log = match self.decide_now(&key, call_id, &decision)? {
+                Found::NoRun => return Ok(Decided::NoRun),
+                Found::Taken(log) => log,
+                // A run that was just taken up again may not have come back to the call yet; its log knows of it.
+                Found::NotAsked => match self.decide_by_log(&key, call_id, &decision).await? {
+                    ByLog::NotOpen => return Ok(Decided::NotWaiting),
+                    ByLog::Taken(log) => log,
+                    ByLog::Moved => continue,
+                },
+            };
+            log.flush(Vec::new()).await?;
+            return Ok(Decided::Taken);
         }
-        log.flush(Vec::new()).await?;
-        Ok(Decided::Taken)
     }
 
-    /// The run's log, and whether the decision was taken. None: there is no such run, or it has ended.
-    fn decide_now(
-        &self,
-        key: &RunKey,
-        call_id: &str,
-        decision: &Decision,
-    ) -> Result<Option<(Arc<RunLog>, bool)>, StoreError> {
+    fn decide_now(&self, key: &RunKey, call_id: &str, decision: &Decision) -> Result<Found, StoreError> {
         let mut table = self.0.table();
         if let Some(waiting) = table.waiting(key) {
-            if !waiting.pending.iter().any(|pending| pending.call_id == call_id) {
-                let log = RunLog::new(key.0.clone(), key.1, Arc::clone(self.store()), waiting.last_seq);
-                return Ok(Some((Arc::new(log), false)));
+            if !waiting.waits_for(call_id) {
+                return Ok(Found::NotAsked);
             }
             if self.0.is_closing() {
                 return Err(StoreError::Unavailable("the host is shutting down; decide when it is back".to_owned()));
             }
             self.wake(&mut table, key);
         }
-        let Some(active) = table.active(key).filter(|active| !active.log.has_ended()) else { return Ok(None) };
-        Ok(Some((Arc::clone(&active.log), take(active, call_id, decision))))
+        let Some(active) = table.active(key).filter(|active| !active.log.has_ended()) else { return Ok(Found::NoRun) };
+        let taken = take(active, call_id, decision);
+        Ok(if taken { Found::Taken(Arc::clone(&active.log)) } else { Found::NotAsked })
     }
 
-    async fn decide_by_log(&self, key: &RunKey, call_id: &str, decision: &Decision) -> Result<bool, StoreError> {
+    async fn decide_by_log(&self, key: &RunKey, call_id: &str, decision: &Decision) -> Result<ByLog, StoreError> {
         let journal = Journal::read(&**self.store(), &key.0, key.1).await?;
         let mut open = journal.open_approvals().filter(|(id, _, decision)| *id == call_id && decision.is_none());
-        let Some((_, expires_at, _)) = open.next() else { return Ok(false) };
+        let Some((_, expires_at, _)) = open.next() else { return Ok(ByLog::NotOpen) };
         let table = self.0.table();
-        let Some(active) = table.active(key).filter(|active| !active.log.has_ended()) else { return Ok(false) };
+        // It may have come to the call meanwhile, and wait for it.
+        if table.waiting(key).is_some_and(|waiting| waiting.waits_for(call_id)) {
+            return Ok(ByLog::Moved);
+        }
+        let active = table.active(key).filter(|active| !active.log.has_ended());
+        let Some(active) = active else { return Ok(ByLog::NotOpen) };
         active.approvals.ask(call_id, expires_at, None);
-        Ok(take(active, call_id, decision))
+        let taken = take(active, call_id, decision);
+        Ok(if taken { ByLog::Taken(Arc::clone(&active.log)) } else { ByLog::NotOpen })
     }
 
     /// Makes a run that waits one that is under way, and lets it go on when the table is free again.

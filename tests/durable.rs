@@ -1,7 +1,7 @@
 //! A run's log is its journal: a host that dies at any moment loses nothing, and the next one takes every run up where it was.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -346,4 +346,54 @@ async fn a_stop_in_good_order_leaves_what_does_not_end_in_time_to_the_next_start
     assert!(status.success(), "{status}");
     let host = Host::builder().model(&model).data(data).start().await;
     assert_eq!(ended(&host, &run).await.last().unwrap()["outcome"]["answer"], "After the stop.");
+}
+
+/// Cancels a run, which must be over soon, and gives its log.
+async fn cancelled(host: &Host, run: &str) -> Vec<Value> {
+    let began = Instant::now();
+    let (status, record) = host.json(Method::POST, &format!("/v1/runs/{run}/cancel"), None).await;
+    assert_eq!((status, &record["status"]), (200, &json!("cancelled")), "{record}");
+    // `benches/durability` says how soon it is on a machine that does nothing else.
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+    let log = ended(host, run).await;
+    assert_eq!(types(&log).last(), Some(&"run.cancelled"), "{log:#?}");
+    log
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_at_its_work_is_over_at_once_and_leaves_no_half_turn() {
+    let model = ScriptedModel::start().await;
+    let patient = "tool_limits = { cpu_ms = 60000, wall_ms = 120000 }\n";
+    let host = Host::builder().model(&model).config(patient).start().await;
+    host.install(tool_plugin_as(json!({"name": "test/spin", "tools": [tool("spin")]}), "", "", SPIN)).await;
+    let in_session = |input: &str| {
+        let mut body = chat(input);
+        body["sessionId"] = json!("s");
+        body
+    };
+    // In the middle of an answer, with another one in line behind it.
+    model.then(Answer::Silence);
+    let first = begun(&host, in_session("First.")).await;
+    until(&mut events(&host, &first, None).await, "model.started").await;
+    let second = begun(&host, in_session("Second.")).await;
+    assert_eq!(types(&cancelled(&host, &second).await), ["run.cancelled"]);
+    assert_eq!(types(&cancelled(&host, &first).await), ["run.started", "model.started", "run.cancelled"]);
+    model.given_up(1).await;
+    // In a tool that never ends.
+    model.then(Answer::tool("spin", json!({})));
+    let third = begun(&host, in_session("Third.")).await;
+    until(&mut events(&host, &third, None).await, "tool.started").await;
+    let log = cancelled(&host, &third).await;
+    assert_eq!(types(&log), ["run.started", "model.started", "model.completed", "tool.started", "run.cancelled"]);
+    // What comes next is given what was said and answered: nothing.
+    model.then(Answer::text("Here."));
+    let fourth = begun(&host, in_session("Fourth.")).await;
+    assert_eq!(ended(&host, &fourth).await.last().unwrap()["outcome"]["answer"], "Here.");
+    let asked = model.requests().pop().unwrap();
+    let said: Vec<&Value> =
+        asked["messages"].as_array().unwrap().iter().filter(|said| said["role"] != "system").collect();
+    assert_eq!(said.len(), 1, "{asked}");
+    assert!(said[0].to_string().contains("Fourth."), "{asked}");
+    let messages: Value = host.get("/v1/sessions/s/messages").await.json().await.unwrap();
+    assert_eq!(messages["data"].as_array().unwrap().len(), 2, "{messages}");
 }

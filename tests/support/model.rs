@@ -87,6 +87,17 @@ struct Script {
     ahead: Mutex<VecDeque<Answer>>,
     otherwise: Mutex<Option<Answer>>,
     received: watch::Sender<Vec<Received>>,
+    /// Requests that were met with silence and given up.
+    given_up: watch::Sender<usize>,
+}
+
+/// A request that is met with silence. Dropped when its connection is.
+struct Unanswered(Arc<Script>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.given_up.send_modify(|count| *count += 1);
+    }
 }
 
 /// The server. It stops when it is dropped.
@@ -108,6 +119,7 @@ impl ScriptedModel {
             ahead: Mutex::default(),
             otherwise: Mutex::default(),
             received: watch::Sender::new(Vec::new()),
+            given_up: watch::Sender::default(),
         });
         let models = json!({"object": "list", "data": [{"id": "scripted", "object": "model", "created": 0, "owned_by": "test"}]});
         let routes = Router::new()
@@ -173,6 +185,15 @@ impl ScriptedModel {
         let mut receiver = self.script.received.subscribe();
         soon("a request to the model", receiver.wait_for(|all| all.len() >= count)).await.expect("the script lives");
     }
+
+    /// Waits until so many of the requests that were met with [`Answer::Silence`] were given up: their connections are closed.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub async fn given_up(&self, count: usize) {
+        let mut receiver = self.script.given_up.subscribe();
+        soon("a request that is given up", receiver.wait_for(|all| *all >= count)).await.expect("the script lives");
+    }
 }
 
 impl Drop for ScriptedModel {
@@ -200,7 +221,10 @@ async fn complete(State(script): State<Arc<Script>>, headers: HeaderMap, body: B
         }
         Some(Answer::Refusal(status)) => refusal(status, "as the script says"),
         Some(Answer::Garbage) => "<html>it works!</html>".into_response(),
-        Some(Answer::Silence) => std::future::pending().await,
+        Some(Answer::Silence) => {
+            let _unanswered = Unanswered(script);
+            std::future::pending().await
+        }
         Some(answer) if body["stream"] == json!(true) => streamed(&body, answer),
         Some(answer) => whole(&body, answer),
     }

@@ -41,7 +41,7 @@ use crate::sse::{Ends, accepts_events, follow};
         ("assistantId" = String, Path, description = "the agent's id or name"),
         IdempotencyKey,
         LastEventId,
-        ("after" = Option<String>, Query, nullable = false, description = "the same as `Last-Event-ID`, for who sets no headers"),
+        ("after" = Option<String>, Query, nullable = false, pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "the same as `Last-Event-ID`, for who sets no headers"),
     ),
     request_body(content = Execute, example = json!({"userInput": "Extract the contact information", "responseFormat": {"type": "json_object"}})),
     responses(
@@ -95,7 +95,7 @@ pub(super) async fn execute(
         ("assistantId" = String, Path, description = "the agent's id or name"),
         IdempotencyKey,
         LastEventId,
-        ("after" = Option<String>, Query, nullable = false, description = "the same as `Last-Event-ID`, for who sets no headers"),
+        ("after" = Option<String>, Query, nullable = false, pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "the same as `Last-Event-ID`, for who sets no headers"),
     ),
     request_body(content = UserInput, example = json!({"sessionId": "session_abc123", "userInput": "Tell me more about that last point"})),
     responses(

@@ -34,7 +34,7 @@ use crate::sse::{Ends, View, follow, write_event, write_json_event};
     params(
         Question,
         LastEventId,
-        ("after" = Option<String>, Query, nullable = false, description = "The same as `Last-Event-ID`, for who sets no headers."),
+        ("after" = Option<String>, Query, nullable = false, pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9]{1,15}(\.[1-9][0-9]{0,9}\.[0-9a-f]{8})?$", description = "The same as `Last-Event-ID`, for who sets no headers."),
     ),
     responses(
         (status = 200, description = "Each event is JSON on one line.", content_type = "text/event-stream", body = String,

@@ -10,14 +10,15 @@ use vivarium_registry::ToolEntry;
 use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
 
 use crate::approvals::Decision;
+use crate::fits;
 use crate::host::{RunHost, lock, stopped};
-use crate::journal::{RecordedCall, RecordedTool, tool_call};
+use crate::journal::{RecordedTool, tool_call};
 use crate::ledger::{Added, Entry};
 use crate::tools::{IntoTool, failed};
 use crate::waits::WaitFor;
 
 /// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
-const MAX_ARGUMENT_BYTES: usize = 256 << 10;
+pub(crate) const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 
 /// The answer to a call that may have been at work when the host was stopped.
 const INTERRUPTED: &str = "interrupted: the host was stopped while this call was at work. It may have done its work, all or a \
@@ -61,7 +62,7 @@ impl RunHost {
         let mut tasks = JoinSet::new();
         for (index, mut call) in calls.into_iter().enumerate() {
             if let Some((outcome, sources)) = call.before.as_mut().and_then(|before| before.completed.take()) {
-                results.push((index, self.result(call.call, outcome, self.known(&sources)?)));
+                results.push((index, result(call.call, outcome, self.known(&sources)?)));
                 continue;
             }
             let host = Arc::clone(&self);
@@ -123,14 +124,8 @@ impl RunHost {
         if too_long {
             call.arguments_json.clear();
         }
-        let id = self.own_id(&call.id);
-        let before = self.recorded(
-            || tool_call(&call.name, &call.arguments_json),
-            |recorded| match recorded {
-                RecordedCall::Tool(tool) if tool.is(&id, &call) => Ok(tool),
-                other => Err(other),
-            },
-        )?;
+        let id = lock(&self.call_ids).own(&call.id);
+        let before = self.recorded(|| tool_call(&call.name, &call.arguments_json), fits::tool(&id, &call))?;
         let idempotency_key = format!("{}-{number}", self.run);
         let target = match self.target(&call.name, before.as_deref()) {
             Ok(_) if too_long => Err(format!("the arguments have more than {MAX_ARGUMENT_BYTES} bytes")),
@@ -176,18 +171,6 @@ impl RunHost {
         Ok(Target::Agent(*agent, Subrun { run, allowance: (left - 1) / 2, seen }))
     }
 
-    /// The call's id in the log: the model's own, unless the model has used it in this run before. A decision about one call
-    /// must never be one about another.
-    fn own_id(&self, id: &str) -> String {
-        let mut taken = lock(&self.call_ids);
-        let numbered = (2..).map(|number: u32| format!("{id}#{number}"));
-        let mut free = std::iter::once(id.to_owned()).chain(numbered).skip_while(|id| taken.contains(id));
-        // There is always a next number.
-        let own = free.next().unwrap_or_default();
-        taken.insert(own.clone());
-        own
-    }
-
     /// Asks a person about a call.
     fn question(&self, id: &str, call: &ToolCall) -> EventBody {
         let expires_at = Timestamp::now().checked_add(self.approval_patience).ok();
@@ -221,22 +204,13 @@ impl RunHost {
         });
         self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
         self.approvals.close(&id);
-        Ok(self.result(call, outcome, sources))
-    }
-
-    fn result(&self, call: ToolCall, outcome: ToolOutcome, sources: Vec<Source>) -> ToolResult {
-        let (content, is_error) = match outcome {
-            ToolOutcome::Output(content) => (content, false),
-            ToolOutcome::Error(message) => (message, true),
-        };
-        ToolResult { id: call.id, name: call.name, content, is_error, sources }
+        Ok(result(call, outcome, sources))
     }
 
     /// The sources of a call that was completed before.
     fn known(&self, ids: &[String]) -> Result<Vec<Source>, HostStop> {
-        let ledger = lock(&self.ledger);
-        let known = ids.iter().map(|id| ledger.entry(id).map(|entry| entry.source.clone()));
-        known.collect::<Option<_>>().ok_or_else(|| HostStop("the run's log names a source that it has not".to_owned()))
+        let known = lock(&self.ledger).known(ids);
+        known.ok_or_else(|| HostStop("the run's log names a source that it has not".to_owned()))
     }
 
     /// Calls a tool, once a person has allowed it where one must, and unless it may have done its work before.
@@ -324,9 +298,11 @@ impl RunHost {
     }
 }
 
-impl RecordedTool {
-    /// It is this call.
-    fn is(&self, id: &str, call: &ToolCall) -> bool {
-        self.call_id == id && self.tool == call.name && self.arguments_json == call.arguments_json
-    }
+/// What a mode is told of a call.
+pub(crate) fn result(call: ToolCall, outcome: ToolOutcome, sources: Vec<Source>) -> ToolResult {
+    let (content, is_error) = match outcome {
+        ToolOutcome::Output(content) => (content, false),
+        ToolOutcome::Error(message) => (message, true),
+    };
+    ToolResult { id: call.id, name: call.name, content, is_error, sources }
 }

@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{
-    ContentHash, EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId,
-    Timestamp, ToolDefinition, Usage,
+    EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId, Timestamp,
+    ToolDefinition, Usage,
 };
-use vivarium_sandbox::{ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
+use vivarium_sandbox::{CallFailure, ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_store::{StoreError, Write};
 
 use crate::approvals::Approvals;
@@ -25,6 +25,7 @@ use crate::log::RunLog;
 use crate::queue;
 use crate::service::{Runs, Shared};
 use crate::sessions::Place;
+use crate::structured::{OutputSchema, Unsettled};
 use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
 
@@ -245,8 +246,7 @@ impl Execution {
         found: &Found,
         history: &[Message],
     ) -> Result<Result<Arc<[ToolDefinition]>, RunFailure>, StoreError> {
-        let history_json = serde_json::to_vec(history).unwrap_or_default();
-        let history_hash = Some(ContentHash::of(&history_json));
+        let history_hash = Some(history::hash(history));
         let Some(before) = journal.started else {
             let mut offered = found.offered(&self.run.settings);
             let agents = self.shared.agent_definitions(&self.tenant, &self.run.settings.agents).await?;
@@ -284,19 +284,14 @@ impl Execution {
         Ok(definitions.ok_or_else(|| lost("the definitions of its tools are gone")))
     }
 
-    /// The conversation so far, what the client put in front of its input, and the files that came with it.
+    /// What the mode is told before its input.
     async fn history(&self) -> Result<Vec<Message>, StoreError> {
-        let (store, session, settings) = (&*self.shared.store, &self.run.session_id, &self.run.settings);
-        let mut history = match self.new_session {
+        let store = &*self.shared.store;
+        let stored = match self.new_session {
             true => Vec::new(),
-            false => history::of_session(store, &self.tenant, session, settings.history_turns).await?,
+            false => history::latest(store, &self.tenant, &self.run).await?,
         };
-        history.extend(settings.earlier.iter().cloned());
-        let parts = history::parts_of(store, &self.tenant, session, &settings.attachments).await?;
-        if !parts.is_empty() {
-            history.push(Message::User { parts });
-        }
-        Ok(history)
+        history::told(store, &self.tenant, &self.run, stored).await
     }
 
     async fn host(
@@ -351,15 +346,7 @@ impl Execution {
 
     async fn run_mode(&self, found: &Found, host: Arc<RunHost>, history: Vec<Message>) -> ModeReport {
         let plugin = &found.mode.plugin.plugin;
-        let call = ModeCall {
-            mode: self.run.mode.clone(),
-            input: self.run.input.clone(),
-            instructions: self.run.settings.instructions.clone(),
-            max_cycles: self.run.max_cycles,
-            output_schema: found.output_schema.as_ref().map(|schema| schema.text.clone()),
-            history,
-            payer: self.tenant.as_str().into(),
-        };
+        let call = mode_call(&self.run, found.output_schema.as_ref(), history, self.tenant.as_str().into());
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let host: Arc<dyn ModeHost> = host;
         plugin.run_mode(call, host, &found.mode.plugin.mode_limits, sink).await
@@ -379,49 +366,55 @@ impl Execution {
     }
 
     async fn judge_answer(&self, found: &Found, report: ModeReport, host: &RunHost) -> Ended {
-        let mut answer = match report.result {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(ModeError::InvalidInput(text))) => return Ended::failed(FailureCode::InvalidInput, text),
-            Ok(Err(ModeError::Model(text))) => return Ended::failed(FailureCode::ModelUnavailable, text),
-            Ok(Err(ModeError::Failed(text))) => return Ended::failed(FailureCode::ModeFailed, text),
-            Err(failure) => return Ended::failed(failure.code(), failure.to_string()),
+        let mut answer = match answered(report.result) {
+            Ok(answer) => answer,
+            Err(failure) => return Ended::Failed(failure),
         };
-        let output = match Self::structured(found, &mut answer, host).await {
-            Ok(output) => output,
-            Err(ended) => return ended,
+        let output = match &found.output_schema {
+            None => None,
+            Some(schema) => {
+                let by_schema = host.model_abilities().json_schema;
+                match schema.settle(&mut answer, by_schema, async |question| host.ask(question).await).await {
+                    Ok(value) => Some(value),
+                    Err(Unsettled::Wrong(message)) => return Ended::failed(FailureCode::ModeFailed, message),
+                    Err(Unsettled::Stopped(stop)) => return Ended::failed(FailureCode::Internal, stop.0),
+                }
+            }
         };
         let citations = host.checked(&answer.citations);
         let outcome = Outcome { answer: answer.answer, output, citations };
         Ended::Completed(outcome, host.take_appended())
     }
+}
 
-    /// The answer as JSON, where a schema was given: it satisfies it, at the latest when the model was asked once more.
-    async fn structured(
-        found: &Found,
-        answer: &mut ModeAnswer,
-        host: &RunHost,
-    ) -> Result<Option<serde_json::Value>, Ended> {
-        let Some(schema) = &found.output_schema else { return Ok(None) };
-        let json = answer.answer_json.as_deref().unwrap_or(&answer.answer);
-        let wrong = match schema.check(json) {
-            Ok(value) => return Ok(Some(value)),
-            Err(wrong) => wrong,
-        };
-        let repaired = schema.repair(host, json, &wrong).await;
-        let (json, value) = match repaired {
-            Ok(Ok(repaired)) => repaired,
-            Ok(Err(wrong)) => {
-                let message = format!("the answer is not the JSON that was asked for: {wrong}");
-                return Err(Ended::failed(FailureCode::ModeFailed, message));
-            }
-            Err(stop) => return Err(Ended::failed(FailureCode::Internal, stop.0)),
-        };
-        // Where the JSON is all that the mode said, the repaired one takes its place.
-        if answer.answer_json.as_deref().is_none_or(|json| json == answer.answer) {
-            answer.answer.clone_from(&json);
-        }
-        Ok(Some(value))
+/// How a run calls its mode.
+pub(crate) fn mode_call(
+    run: &Run,
+    schema: Option<&OutputSchema>,
+    history: Vec<Message>,
+    payer: vivarium_sandbox::Payer,
+) -> ModeCall {
+    ModeCall {
+        mode: run.mode.clone(),
+        input: run.input.clone(),
+        instructions: run.settings.instructions.clone(),
+        max_cycles: run.max_cycles,
+        output_schema: schema.map(|schema| schema.text.clone()),
+        history,
+        payer,
     }
+}
+
+/// What a mode has answered, or why the run fails that it has not.
+pub(crate) fn answered(result: Result<Result<ModeAnswer, ModeError>, CallFailure>) -> Result<ModeAnswer, RunFailure> {
+    let (code, message) = match result {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(ModeError::InvalidInput(text))) => (FailureCode::InvalidInput, text),
+        Ok(Err(ModeError::Model(text))) => (FailureCode::ModelUnavailable, text),
+        Ok(Err(ModeError::Failed(text))) => (FailureCode::ModeFailed, text),
+        Err(failure) => (failure.code(), failure.to_string()),
+    };
+    Err(RunFailure { code, message })
 }
 
 /// What became of a run that was to wait.

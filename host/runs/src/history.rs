@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use futures::future::try_join_all;
 use vivarium_domain::{
-    AttachmentKind, Image, KeptAttachment, Message, Part, SessionId, SessionMessage, TenantId, ToolCall, ToolMessage,
+    AttachmentKind, ContentHash, Image, KeptAttachment, Message, Part, Run, SessionId, SessionMessage, TenantId,
+    Timestamp, ToolCall, ToolMessage,
 };
 use vivarium_store::{Store, StoreError};
 
@@ -16,21 +17,63 @@ const HISTORY_MESSAGES: usize = 60;
 /// What stands in the place of an answer that never came.
 const NO_ANSWER: &str = "interrupted: the run ended before this call was answered";
 
-/// The end of a conversation, beginning with a message of the user.
-pub(crate) async fn of_session(
-    store: &dyn Store,
-    tenant: &TenantId,
-    session: &SessionId,
-    turns: Option<u32>,
-) -> Result<Vec<Message>, StoreError> {
-    if turns == Some(0) {
+/// The last messages of a run's session, as far as its mode may be told of them.
+pub(crate) async fn latest(store: &dyn Store, tenant: &TenantId, run: &Run) -> Result<Vec<SessionMessage>, StoreError> {
+    if run.settings.history_turns == Some(0) {
         return Ok(Vec::new());
     }
-    let mut stored = store.messages(tenant, session, HISTORY_MESSAGES).await?;
-    let begin = first_of_turns(&stored, turns);
+    store.messages(tenant, &run.session_id, HISTORY_MESSAGES).await
+}
+
+/// The same as they were when the run's mode was started: without what was said since. What was deleted since is not there.
+pub(crate) async fn as_it_was(
+    store: &dyn Store,
+    tenant: &TenantId,
+    run: &Run,
+    started_at: Timestamp,
+) -> Result<Vec<SessionMessage>, StoreError> {
+    let Some(session) = store.session(tenant, &run.session_id).await? else { return Ok(Vec::new()) };
+    let mut end = session.messages;
+    while end > 0 {
+        let first = end.saturating_sub(HISTORY_MESSAGES as u64);
+        let limit = usize::try_from(end - first).unwrap_or(HISTORY_MESSAGES);
+        let page = store.messages_from(tenant, &run.session_id, first, limit).await?;
+        let before = |said: &SessionMessage| said.run_id != run.id && said.at <= started_at;
+        if let Some(last) = page.iter().rposition(before) {
+            end = first + last as u64 + 1;
+            break;
+        }
+        end = first;
+    }
+    let first = end.saturating_sub(HISTORY_MESSAGES as u64);
+    let limit = usize::try_from(end - first).unwrap_or(HISTORY_MESSAGES);
+    store.messages_from(tenant, &run.session_id, first, limit).await
+}
+
+/// What a mode is told before its input: of the conversation so far as many turns as it may have, what the client put in front
+/// of its input, and the files that came with it.
+pub(crate) async fn told(
+    store: &dyn Store,
+    tenant: &TenantId,
+    run: &Run,
+    mut stored: Vec<SessionMessage>,
+) -> Result<Vec<Message>, StoreError> {
+    let (session, settings) = (&run.session_id, &run.settings);
+    let begin = first_of_turns(&stored, settings.history_turns);
     stored.drain(..begin);
-    let told = try_join_all(stored.into_iter().map(|stored| told(store, tenant, session, stored))).await?;
-    Ok(repaired(told))
+    let messages = stored.into_iter().map(|stored| with_files(store, tenant, session, stored));
+    let mut history = repaired(try_join_all(messages).await?);
+    history.extend(settings.earlier.iter().cloned());
+    let parts = parts_of(store, tenant, session, &settings.attachments).await?;
+    if !parts.is_empty() {
+        history.push(Message::User { parts });
+    }
+    Ok(history)
+}
+
+/// By what a run's log knows what its mode was told.
+pub(crate) fn hash(history: &[Message]) -> ContentHash {
+    ContentHash::of(&serde_json::to_vec(history).unwrap_or_default())
 }
 
 /// Where the last `turns` turns begin: a turn is a message of the user's and all up to the next one.
@@ -40,7 +83,7 @@ fn first_of_turns(messages: &[SessionMessage], turns: Option<u32>) -> usize {
     begins.take(most).last().map_or(messages.len(), |(at, _)| at)
 }
 
-async fn told(
+async fn with_files(
     store: &dyn Store,
     tenant: &TenantId,
     session: &SessionId,
@@ -54,7 +97,7 @@ async fn told(
 }
 
 /// The files of a message as a model reads them.
-pub(crate) async fn parts_of(
+async fn parts_of(
     store: &dyn Store,
     tenant: &TenantId,
     session: &SessionId,

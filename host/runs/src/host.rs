@@ -2,7 +2,7 @@
 //! again gets what was recorded until that ends. What a mode asks for then must be what it asked for before: anything else
 //! ends the run, because what comes next can not be known.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    Abilities, AgentRef, Approval, CheckedCitation, Citation, ContentHash, EventBody, GenerateRequest,
-    GenerateResponse, HostCall, Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId,
-    Timestamp, ToolCall, ToolDefinition, ToolName, Usage, Visibility,
+    Abilities, AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall,
+    Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
+    ToolName, Usage, Visibility,
 };
 use vivarium_models::{Call, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
@@ -20,6 +20,7 @@ use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
 use vivarium_store::StoreError;
 
 use crate::approvals::Approvals;
+use crate::fits::{self, CallIds};
 use crate::journal::{Journal, RecordedCall, host_call, short};
 use crate::ledger::Ledger;
 use crate::log::RunLog;
@@ -28,9 +29,6 @@ use crate::service::Shared;
 use crate::table::Payer;
 use crate::tools::Toolbox;
 use crate::waits::Waits;
-
-/// Messages that a mode adds to the session in one run.
-const MAX_APPENDED_MESSAGES: usize = 500;
 
 /// One run.
 pub(crate) struct RunHost {
@@ -69,7 +67,7 @@ pub(crate) struct RunHost {
     pub(crate) waits: Arc<Waits>,
     pub(crate) model_calls: AtomicU32,
     pub(crate) tool_calls: AtomicU32,
-    pub(crate) call_ids: Mutex<HashSet<String>>,
+    pub(crate) call_ids: Mutex<CallIds>,
     pub(crate) usage: Mutex<Usage>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
@@ -153,21 +151,12 @@ impl RunHost {
         })
     }
 
-    pub(crate) async fn ask(
-        &self,
-        mut request: GenerateRequest,
-    ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
-        if let Some(most) = self.max_output_tokens {
-            request.max_output_tokens = Some(request.max_output_tokens.map_or(most, |asked| asked.min(most)));
-        }
+    pub(crate) async fn ask(&self, request: GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
+        let (request, request_hash) =
+            fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
         let call = self.model_calls.fetch_add(1, Relaxed) + 1;
-        let request_json = serde_json::to_vec(&request).map_err(|error| HostStop(error.to_string()))?;
-        let request_hash = ContentHash::of(&request_json);
         let asked = || format!("model.generate with a request of hash {}", short(request_hash));
-        let recorded = self.recorded(asked, |recorded| match recorded {
-            RecordedCall::Model(model) if model.request_hash == request_hash => Ok(model.answer),
-            other => Err(other),
-        })?;
+        let recorded = self.recorded(asked, fits::model(request_hash))?;
         match recorded {
             Some(Some(answer)) => {
                 if let Ok(response) = &answer {
@@ -227,13 +216,7 @@ impl RunHost {
         fits: impl FnOnce(HostCall) -> Result<T, HostCall>,
         live: impl FnOnce() -> (T, HostCall),
     ) -> Result<T, HostStop> {
-        let recorded = self.recorded(
-            || name.to_owned(),
-            |recorded| match recorded {
-                RecordedCall::Host(call) => fits(call).map_err(RecordedCall::Host),
-                other => Err(other),
-            },
-        )?;
+        let recorded = self.recorded(|| name.to_owned(), fits::small(fits))?;
         Ok(recorded.unwrap_or_else(|| {
             let (answer, call) = live();
             self.log.record(EventBody::HostAnswered(call));
@@ -247,11 +230,6 @@ impl RunHost {
     }
 }
 
-/// The recorded one where it is equal to what would be answered now: what a call gives is not in the log then.
-fn same<T>(recorded: HostCall, now: HostCall, answer: T) -> Result<T, HostCall> {
-    if recorded == now { Ok(answer) } else { Err(recorded) }
-}
-
 impl ModeHost for RunHost {
     fn describe(&self) -> Result<ModelInfo, HostStop> {
         let describe = || {
@@ -259,13 +237,7 @@ impl ModeHost for RunHost {
             let json = serde_json::to_value(&info).unwrap_or_default();
             (info, HostCall::ModelDescribe(json))
         };
-        let fits = |recorded| match recorded {
-            HostCall::ModelDescribe(json) => {
-                serde_json::from_value(json.clone()).map_err(|_| HostCall::ModelDescribe(json))
-            }
-            other => Err(other),
-        };
-        self.small("model.describe", fits, describe)
+        self.small("model.describe", fits::described, describe)
     }
 
     fn generate(
@@ -276,9 +248,8 @@ impl ModeHost for RunHost {
     }
 
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
-        let names = || HostCall::ToolsList(self.offered.iter().map(|tool| tool.name.to_string()).collect());
-        let offered = || self.offered.to_vec();
-        self.small("tools.list", |recorded| same(recorded, names(), offered()), || (offered(), names()))
+        let list = || fits::listed_tools(&self.offered);
+        self.small("tools.list", |recorded| fits::same(list())(recorded), list)
     }
 
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>> {
@@ -287,73 +258,37 @@ impl ModeHost for RunHost {
 
     fn append(&self, messages: Vec<Message>) -> Result<(), HostStop> {
         let mut appended = lock(&self.appended);
-        let room = MAX_APPENDED_MESSAGES.saturating_sub(appended.len());
-        let call = || HostCall::SessionAppend(messages.len().min(room) as u64);
-        self.small("session.append", |recorded| same(recorded, call(), ()), || ((), call()))?;
-        appended.extend(messages.into_iter().take(room));
+        let take = || fits::appended(&messages, appended.len());
+        let taken = self.small("session.append", |recorded| fits::same(take())(recorded), take)?;
+        appended.extend(messages.into_iter().take(taken));
         Ok(())
     }
 
     fn sources(&self) -> Result<Vec<Source>, HostStop> {
-        let all = || lock(&self.ledger).sources();
-        let fits = |recorded| match recorded {
-            HostCall::SourcesList(ids) => {
-                let known = all();
-                // The ledger holds by now what came later, too.
-                let listed = ids.iter().map(|id| known.iter().find(|source| source.id == *id).cloned());
-                listed.collect::<Option<Vec<Source>>>().ok_or(HostCall::SourcesList(ids))
-            }
-            other => Err(other),
-        };
         let live = || {
-            let sources = all();
+            let sources = lock(&self.ledger).sources();
             let ids = sources.iter().map(|source| source.id.clone()).collect();
             (sources, HostCall::SourcesList(ids))
         };
-        self.small("sources.list", fits, live)
+        self.small("sources.list", |recorded| fits::listed_sources(&lock(&self.ledger))(recorded), live)
     }
 
     fn read_source(&self, id: &str, start_bytes: usize, max_bytes: usize) -> Result<Option<String>, HostStop> {
-        let read = || {
-            let text = lock(&self.ledger).read(id, start_bytes, max_bytes);
-            let hash = text.as_ref().map(|text| ContentHash::of(text.as_bytes()));
-            (text, HostCall::SourcesRead(hash))
-        };
-        let fits = |recorded| match recorded {
-            // It may be there by now.
-            HostCall::SourcesRead(None) => Ok(None),
-            recorded => {
-                let (text, now) = read();
-                same(recorded, now, text)
-            }
-        };
-        self.small("sources.read", fits, read)
+        let read = || fits::read(&lock(&self.ledger), id, start_bytes, max_bytes);
+        self.small("sources.read", fits::was_read(read), read)
     }
 
     fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
-        let verdicts = |checked: &[CheckedCitation]| {
-            let mut verdicts: Vec<bool> = checked.iter().map(|citation| citation.verified).collect();
-            verdicts.resize(citations.len(), false);
-            verdicts
-        };
-        let fits = |recorded| match recorded {
-            HostCall::SourcesCheck(checked) if are_of(&checked, citations) => Ok(verdicts(&checked)),
-            other => Err(other),
-        };
         let live = || {
             let checked = self.checked(citations);
-            (verdicts(&checked), HostCall::SourcesCheck(checked))
+            (fits::verdicts(&checked, citations), HostCall::SourcesCheck(checked))
         };
-        self.small("sources.check", fits, live)
+        self.small("sources.check", fits::checked(citations), live)
     }
 
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async move {
-            let fits = |recorded| match recorded {
-                RecordedCall::Step(before) if before == message => Ok(()),
-                other => Err(other),
-            };
-            if self.recorded(|| format!("steps.report({message:?})"), fits)?.is_some() {
+            if self.recorded(|| format!("steps.report({message:?})"), fits::step(&message))?.is_some() {
                 return Ok(());
             }
             self.log.record(EventBody::Step { message });
@@ -363,56 +298,33 @@ impl ModeHost for RunHost {
     }
 
     fn wall_clock(&self) -> u64 {
-        let fits = |recorded| match recorded {
-            HostCall::WallClock(now) => Ok(now),
-            other => Err(other),
-        };
         let live = || {
             let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
             (now, HostCall::WallClock(now))
         };
-        self.small(host_call(&HostCall::WallClock(0)), fits, live).unwrap_or_default()
+        self.small(host_call(&HostCall::WallClock(0)), fits::wall_clock, live).unwrap_or_default()
     }
 
     fn monotonic_clock(&self) -> u64 {
-        let fits = |recorded| match recorded {
-            HostCall::MonotonicClock(now) => Ok(now),
-            other => Err(other),
-        };
         let live = || {
             let now = self.since_start();
             (now, HostCall::MonotonicClock(now))
         };
-        self.small(host_call(&HostCall::MonotonicClock(0)), fits, live).unwrap_or_default()
+        self.small(host_call(&HostCall::MonotonicClock(0)), fits::monotonic_clock, live).unwrap_or_default()
     }
 
     fn random(&self, bytes: &mut [u8]) {
         let length = bytes.len();
-        let fits = |recorded| match recorded {
-            HostCall::Random(hex) => {
-                hex::decode(&hex).ok().filter(|bytes| bytes.len() == length).ok_or(HostCall::Random(hex))
-            }
-            other => Err(other),
-        };
         let live = || {
             let mut dice = vec![0; length];
             rand::fill(&mut dice[..]);
             let call = HostCall::Random(hex::encode(&dice));
             (dice, call)
         };
-        if let Ok(dice) = self.small(host_call(&HostCall::Random(String::new())), fits, live) {
+        if let Ok(dice) = self.small(host_call(&HostCall::Random(String::new())), fits::random(length), live) {
             bytes.copy_from_slice(&dice);
         }
     }
-}
-
-/// Whether these verdicts are of these citations.
-fn are_of(checked: &[CheckedCitation], citations: &[Citation]) -> bool {
-    let pairs = checked.iter().zip(citations);
-    checked.len() <= citations.len()
-        && pairs
-            .into_iter()
-            .all(|(checked, asked)| checked.source_id == asked.source_id && checked.quote == asked.quote)
 }
 
 pub(crate) fn millis(since: Instant) -> u64 {

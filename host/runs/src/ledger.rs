@@ -98,6 +98,11 @@ impl Ledger {
         self.entries.iter().find(|entry| entry.source.id == id)
     }
 
+    /// The sources of these ids. None: one of them is not there.
+    pub(crate) fn known(&self, ids: &[String]) -> Option<Vec<Source>> {
+        ids.iter().map(|id| self.entry(id).map(|entry| entry.source.clone())).collect()
+    }
+
     /// A part of a source's text, cut on characters' borders.
     pub(crate) fn read(&self, id: &str, start: usize, max_bytes: usize) -> Option<String> {
         let text = &self.entry(id)?.text;

@@ -10,6 +10,7 @@ mod conversations;
 mod cursor;
 mod execute;
 mod expiry;
+mod fits;
 mod found;
 mod history;
 mod host;

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use jsonschema::Validator;
 use serde_json::Value;
-use vivarium_domain::{GenerateRequest, Message};
-use vivarium_sandbox::HostStop;
-
-use crate::host::RunHost;
+use vivarium_domain::{GenerateRequest, GenerateResponse, Message, ModelError};
+use vivarium_sandbox::{HostStop, ModeAnswer};
 
 /// Of a wrong answer, what the model is shown again.
 const SHOWN_BYTES: usize = 64 << 10;
@@ -38,28 +36,38 @@ impl OutputSchema {
         }
     }
 
-    /// Asks the model once for what it missed.
+    /// The answer as JSON that satisfies the schema, at the latest when the model was asked once more. A model that can not
+    /// answer `by_schema` is told of it in words alone.
     ///
     /// # Errors
-    /// The run's log can not be written.
-    pub(crate) async fn repair(
+    /// See [`Unsettled`].
+    pub(crate) async fn settle(
         &self,
-        host: &RunHost,
-        answer: &str,
-        wrong: &str,
-    ) -> Result<Result<(String, Value), String>, HostStop> {
-        // A model that can not answer by a schema is told of it in words alone.
-        let by_schema = host.model_abilities().json_schema;
-        let asked = host.ask(self.question(answer, wrong, by_schema)).await?;
+        answer: &mut ModeAnswer,
+        by_schema: bool,
+        ask: impl AsyncFnOnce(GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop>,
+    ) -> Result<Value, Unsettled> {
+        let json = answer.answer_json.as_deref().unwrap_or(&answer.answer);
+        let wrong = match self.check(json) {
+            Ok(value) => return Ok(value),
+            Err(wrong) => wrong,
+        };
+        let asked = ask(self.question(json, &wrong, by_schema)).await.map_err(Unsettled::Stopped)?;
         let text = match asked {
             Ok(response) => response.text,
-            Err(error) => return Ok(Err(format!("{wrong}; asked again, the model did not answer: {error}"))),
+            Err(error) => {
+                return Err(Unsettled::wrong(format!("{wrong}; asked again, the model did not answer: {error}")));
+            }
         };
         let json = within(&text).to_owned();
-        Ok(match self.check(&json) {
-            Ok(value) => Ok((json, value)),
-            Err(again) => Err(format!("{wrong}; asked again, the model gave another wrong one: {again}")),
-        })
+        let value = self.check(&json).map_err(|again| {
+            Unsettled::wrong(format!("{wrong}; asked again, the model gave another wrong one: {again}"))
+        })?;
+        // Where the JSON is all that the mode said, the repaired one takes its place.
+        if answer.answer_json.as_deref().is_none_or(|json| json == answer.answer) {
+            answer.answer = json;
+        }
+        Ok(value)
     }
 
     fn question(&self, answer: &str, wrong: &str, by_schema: bool) -> GenerateRequest {
@@ -75,6 +83,20 @@ impl OutputSchema {
             output_schema: by_schema.then(|| serde_json::from_str(&self.text).ok()).flatten(),
             ..GenerateRequest::default()
         }
+    }
+}
+
+/// Why there is no JSON.
+pub(crate) enum Unsettled {
+    /// It is not what was asked for, in a sentence.
+    Wrong(String),
+    /// The host can not go on.
+    Stopped(HostStop),
+}
+
+impl Unsettled {
+    fn wrong(wrong: String) -> Self {
+        Self::Wrong(format!("the answer is not the JSON that was asked for: {wrong}"))
     }
 }
 

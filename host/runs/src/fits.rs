@@ -1,0 +1,187 @@
+//! Whether what a mode asks for is what its journal says that it asked for before, and if so, the answer that it got then. Where
+//! it is something else, the recorded call is given back.
+
+use std::collections::HashSet;
+
+use vivarium_domain::{
+    CheckedCitation, Citation, ContentHash, GenerateRequest, GenerateResponse, HostCall, Message, ModelError,
+    ModelInfo, Source, ToolCall, ToolDefinition,
+};
+
+use crate::journal::{RecordedCall, RecordedTool};
+use crate::ledger::Ledger;
+
+/// Messages that a mode adds to the session in one run.
+const MAX_APPENDED_MESSAGES: usize = 500;
+
+/// A call that has no event of its own.
+pub(crate) fn small<T>(
+    fits: impl FnOnce(HostCall) -> Result<T, HostCall>,
+) -> impl FnOnce(RecordedCall) -> Result<T, RecordedCall> {
+    |recorded| match recorded {
+        RecordedCall::Host(call) => fits(call).map_err(RecordedCall::Host),
+        other => Err(other),
+    }
+}
+
+/// A question to the model, by its hash. None: it was asked, and the answer was lost with the host that waited for it.
+pub(crate) fn model(
+    hash: ContentHash,
+) -> impl FnOnce(RecordedCall) -> Result<Option<Result<GenerateResponse, ModelError>>, RecordedCall> {
+    move |recorded| match recorded {
+        RecordedCall::Model(model) if model.request_hash == hash => Ok(model.answer),
+        other => Err(other),
+    }
+}
+
+/// A tool call.
+pub(crate) fn tool(id: &str, call: &ToolCall) -> impl FnOnce(RecordedCall) -> Result<Box<RecordedTool>, RecordedCall> {
+    move |recorded| match recorded {
+        RecordedCall::Tool(tool)
+            if tool.call_id == id && tool.tool == call.name && tool.arguments_json == call.arguments_json =>
+        {
+            Ok(tool)
+        }
+        other => Err(other),
+    }
+}
+
+/// `steps.report`.
+pub(crate) fn step(message: &str) -> impl FnOnce(RecordedCall) -> Result<(), RecordedCall> {
+    move |recorded| match recorded {
+        RecordedCall::Step(before) if before == message => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// `model.describe`.
+pub(crate) fn described(recorded: HostCall) -> Result<ModelInfo, HostCall> {
+    match recorded {
+        HostCall::ModelDescribe(json) => {
+            serde_json::from_value(json.clone()).map_err(|_| HostCall::ModelDescribe(json))
+        }
+        other => Err(other),
+    }
+}
+
+/// `tools.list`, as it is answered.
+pub(crate) fn listed_tools(offered: &[ToolDefinition]) -> (Vec<ToolDefinition>, HostCall) {
+    let names = offered.iter().map(|tool| tool.name.to_string()).collect();
+    (offered.to_vec(), HostCall::ToolsList(names))
+}
+
+/// What is in the log by its trace alone: the answer is the one that would be given now, if it leaves the same trace.
+pub(crate) fn same<T>((now, trace): (T, HostCall)) -> impl FnOnce(HostCall) -> Result<T, HostCall> {
+    move |recorded| if recorded == trace { Ok(now) } else { Err(recorded) }
+}
+
+/// `session.append` where so many messages are there, as it is answered: how many are taken.
+pub(crate) fn appended(messages: &[Message], there: usize) -> (usize, HostCall) {
+    let taken = messages.len().min(MAX_APPENDED_MESSAGES.saturating_sub(there));
+    (taken, HostCall::SessionAppend(taken as u64))
+}
+
+/// `sources.list`. The ledger holds by now what came later, too.
+pub(crate) fn listed_sources(ledger: &Ledger) -> impl FnOnce(HostCall) -> Result<Vec<Source>, HostCall> {
+    move |recorded| match recorded {
+        HostCall::SourcesList(ids) => ledger.known(&ids).ok_or(HostCall::SourcesList(ids)),
+        other => Err(other),
+    }
+}
+
+/// `sources.read`, as it is answered.
+pub(crate) fn read(ledger: &Ledger, id: &str, start_bytes: usize, max_bytes: usize) -> (Option<String>, HostCall) {
+    let text = ledger.read(id, start_bytes, max_bytes);
+    let hash = text.as_ref().map(|text| ContentHash::of(text.as_bytes()));
+    (text, HostCall::SourcesRead(hash))
+}
+
+/// `sources.read`, as it was answered. A source that was not there then may be there by now.
+pub(crate) fn was_read(
+    now: impl FnOnce() -> (Option<String>, HostCall),
+) -> impl FnOnce(HostCall) -> Result<Option<String>, HostCall> {
+    |recorded| match recorded {
+        HostCall::SourcesRead(None) => Ok(None),
+        recorded => same(now())(recorded),
+    }
+}
+
+/// `sources.check`.
+pub(crate) fn checked(citations: &[Citation]) -> impl FnOnce(HostCall) -> Result<Vec<bool>, HostCall> {
+    move |recorded| match recorded {
+        HostCall::SourcesCheck(checked) if are_of(&checked, citations) => Ok(verdicts(&checked, citations)),
+        other => Err(other),
+    }
+}
+
+/// A verdict for each citation; those that were not checked hold nothing.
+pub(crate) fn verdicts(checked: &[CheckedCitation], citations: &[Citation]) -> Vec<bool> {
+    let mut verdicts: Vec<bool> = checked.iter().map(|citation| citation.verified).collect();
+    verdicts.resize(citations.len(), false);
+    verdicts
+}
+
+/// Whether these verdicts are of these citations.
+fn are_of(checked: &[CheckedCitation], citations: &[Citation]) -> bool {
+    let mut pairs = checked.iter().zip(citations);
+    checked.len() <= citations.len()
+        && pairs.all(|(checked, asked)| checked.source_id == asked.source_id && checked.quote == asked.quote)
+}
+
+/// `wasi:clocks/wall-clock`.
+pub(crate) fn wall_clock(recorded: HostCall) -> Result<u64, HostCall> {
+    match recorded {
+        HostCall::WallClock(now) => Ok(now),
+        other => Err(other),
+    }
+}
+
+/// `wasi:clocks/monotonic-clock`.
+pub(crate) fn monotonic_clock(recorded: HostCall) -> Result<u64, HostCall> {
+    match recorded {
+        HostCall::MonotonicClock(now) => Ok(now),
+        other => Err(other),
+    }
+}
+
+/// `wasi:random`, of so many bytes.
+pub(crate) fn random(length: usize) -> impl FnOnce(HostCall) -> Result<Vec<u8>, HostCall> {
+    move |recorded| match recorded {
+        HostCall::Random(hex) => {
+            hex::decode(&hex).ok().filter(|bytes| bytes.len() == length).ok_or(HostCall::Random(hex))
+        }
+        other => Err(other),
+    }
+}
+
+/// A request as it is sent and hashed: with the run's bound on each answer, and as JSON.
+///
+/// # Errors
+/// When it is no JSON.
+pub(crate) fn asked(
+    mut request: GenerateRequest,
+    max_output_tokens: Option<u32>,
+) -> Result<(GenerateRequest, ContentHash), serde_json::Error> {
+    if let Some(most) = max_output_tokens {
+        request.max_output_tokens = Some(request.max_output_tokens.map_or(most, |asked| asked.min(most)));
+    }
+    let hash = ContentHash::of(&serde_json::to_vec(&request)?);
+    Ok((request, hash))
+}
+
+/// The ids of a run's tool calls in its log.
+#[derive(Debug, Default)]
+pub(crate) struct CallIds(HashSet<String>);
+
+impl CallIds {
+    /// The call's id in the log: the model's own, unless the model has used it in this run before. A decision about one call
+    /// must never be one about another.
+    pub(crate) fn own(&mut self, id: &str) -> String {
+        let numbered = (2..).map(|number: u32| format!("{id}#{number}"));
+        let mut free = std::iter::once(id.to_owned()).chain(numbered).skip_while(|id| self.0.contains(id));
+        // There is always a next number.
+        let own = free.next().unwrap_or_default();
+        self.0.insert(own.clone());
+        own
+    }
+}

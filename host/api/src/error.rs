@@ -11,7 +11,7 @@ use vivarium_agents::AgentError;
 use vivarium_attachments::AttachmentError;
 use vivarium_domain::{FailureCode, RunFailure, RunId, Timestamp};
 use vivarium_registry::{LoadError, RegistryError};
-use vivarium_runs::{DeletionError, FollowError, SessionError, StartError, TenantError, TrialError};
+use vivarium_runs::{DeletionError, FollowError, RecordingError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::{Condition, StoreError};
 
 use crate::idempotency::HEADER;
@@ -292,6 +292,17 @@ impl From<SessionError> for ApiError {
             SessionError::Title => Self::new(Kind::InvalidParameter, error.to_string()).about("title"),
             SessionError::Busy => Self::new(Kind::SessionBusy, error.to_string()),
             SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecordingError> for ApiError {
+    fn from(error: RecordingError) -> Self {
+        match error {
+            RecordingError::NotFound => Self::run_not_found(),
+            RecordingError::LogRemoved(at) => Self::log_removed(at),
+            RecordingError::Store(error) => error.into(),
+            error => Self::new(Kind::Conflict, error.to_string()),
         }
     }
 }

@@ -11,6 +11,7 @@ mod list;
 mod models;
 mod new_run;
 mod plugins;
+mod recording;
 mod run_list;
 mod runs;
 mod schemas;
@@ -41,6 +42,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(new_run::create, run_list::list))
         .routes(routes!(runs::one, runs::delete))
         .routes(routes!(events::events))
+        .routes(routes!(recording::recording))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::approve))
         .routes(routes!(keys::revoke))

@@ -229,7 +229,7 @@ impl Message {
 }
 
 /// A tool, as a model is told of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolDefinition {
     /// The name that the model uses.

@@ -286,16 +286,40 @@ impl Registry {
 
     /// A component that the tenant has, or that all have.
     async fn component(&self, tenant: &TenantId, digest: ContentHash) -> Result<Option<Bytes>, RegistryError> {
-        let shared = &self.0;
         for place in [tenant, &operator()?] {
-            if let Some(bytes) = shared.store.blob(place, digest).await? {
+            if let Some(bytes) = self.0.store.blob(place, digest).await? {
                 return Ok(Some(bytes));
             }
         }
-        let file = shared.config.components.join(format!("{digest}.wasm"));
+        self.came_with_host(digest).await
+    }
+
+    /// A component that came with this binary or an earlier one.
+    async fn came_with_host(&self, digest: ContentHash) -> Result<Option<Bytes>, RegistryError> {
+        let file = self.0.config.components.join(format!("{digest}.wasm"));
         let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
         let read = read.map_err(|error| RegistryError::BrokeOff(error.to_string()))?;
         Ok(read.ok().map(Bytes::from).filter(|bytes| ContentHash::of(bytes) == digest))
+    }
+
+    /// The component that a run is pinned to, as bytes, for who may have them: a tenant may have its own and what came with the
+    /// host, and only the operator what the operator shares. None: this caller may not, or it is not kept.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn component_for(
+        &self,
+        tenant: &TenantId,
+        digest: ContentHash,
+        is_operator: bool,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        if is_operator {
+            return self.component(tenant, digest).await;
+        }
+        match self.0.store.blob(tenant, digest).await? {
+            None => self.came_with_host(digest).await,
+            own => Ok(own),
+        }
     }
 
     pub(crate) fn space(&self, tenant: &TenantId, plugin: &PluginName) -> StateSpace {

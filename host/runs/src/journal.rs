@@ -161,7 +161,6 @@ impl Journal {
     }
 
     /// The journal that these events are.
-    #[cfg(test)]
     pub(crate) fn of(events: impl IntoIterator<Item = Event>) -> Self {
         let mut reader = JournalReader::default();
         events.into_iter().for_each(|event| reader.take(event));
@@ -171,6 +170,12 @@ impl Journal {
     /// The next call.
     pub(crate) fn next(&mut self) -> Option<Recorded> {
         self.calls.pop_front()
+    }
+
+    /// The next call is a question to the model of this hash.
+    pub(crate) fn next_is_question(&self, hash: ContentHash) -> bool {
+        let next = self.calls.front().map(|recorded| &recorded.call);
+        matches!(next, Some(RecordedCall::Model(model)) if model.request_hash == hash)
     }
 
     /// The tool calls that wait for a decision, and those whose decision is there and that are not completed.

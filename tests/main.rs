@@ -34,6 +34,7 @@ mod native;
 mod one_model;
 mod openapi;
 mod plugins;
+mod replay;
 mod research;
 mod retention;
 mod soak;

@@ -7,6 +7,7 @@ mod doctor;
 mod keys;
 mod plugin;
 mod remote;
+mod replay;
 mod run;
 mod secret;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     Serve(serve::Serve),
     /// Answer one question in this process, without a server.
     Run(run::Run),
+    /// Run a recorded run's mode again, offline, and show the first thing that it does otherwise.
+    Replay(Box<replay::Replay>),
     /// Write, verify, install and operate plugins.
     #[command(subcommand)]
     Plugin(Box<plugin::Plugin>),
@@ -110,6 +113,7 @@ impl Cli {
         let done = match self.command {
             Command::Serve(serve) => serve.run().await,
             Command::Run(run) => run.run().await,
+            Command::Replay(replay) => replay.run().await,
             Command::Plugin(plugin) => plugin.run().await,
             Command::Secret(secret) => secret.run().await,
             Command::CompileComponent(compile) => return ExitCode::from(compile.run()),

@@ -71,12 +71,12 @@ fn built(project: &Project, output: Option<&Path>, with: Option<Toolchain>) -> R
 }
 
 /// The bytes of a plugin's file.
-fn component(file: &PathBuf) -> Result<Vec<u8>, Failure> {
+pub(in crate::cli) fn component(file: &PathBuf) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::Failed(format!("{} can not be read: {error}", file.display())))
 }
 
 /// The plugin as a server would load it: compiled and linked, and nothing of it run. What a server refuses is refused here.
-fn loaded(component: &[u8]) -> Result<vivarium_sandbox::Plugin, Failure> {
+pub(in crate::cli) fn loaded(component: &[u8]) -> Result<vivarium_sandbox::Plugin, Failure> {
     let sandbox =
         Sandbox::new(SandboxConfig { max_instances: Some(1), ..SandboxConfig::default() }).map_err(Failure::failed)?;
     sandbox.load(component).map_err(|error| Failure::Failed(format!("no host would take it: {error}")))

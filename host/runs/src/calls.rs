@@ -202,7 +202,7 @@ impl RunHost {
             sources: sources.iter().map(|source| source.id.clone()).collect(),
             usage: report.usage,
         });
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        self.log.flush_soon();
         self.approvals.close(&id);
         Ok(result(call, outcome, sources))
     }

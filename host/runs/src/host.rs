@@ -205,7 +205,7 @@ impl RunHost {
             Err(error) => (None, serde_json::to_value(error).ok()),
         };
         self.log.record(EventBody::ModelCompleted { call, response, error, duration_ms: millis(started), visible });
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        self.log.flush_soon();
         Ok(answer)
     }
 
@@ -292,7 +292,8 @@ impl ModeHost for RunHost {
                 return Ok(());
             }
             self.log.record(EventBody::Step { message });
-            self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))
+            self.log.flush_soon();
+            Ok(())
         }
         .boxed()
     }

@@ -2,7 +2,9 @@
 //!
 //! An event gets its number and is serialised when it is *recorded*; it goes to the store with the next *flush*, and only
 //! what is on disk becomes *visible* to readers. Small answers of the host (a clock's value) are recorded without a flush
-//! of their own: whatever the guest does with them becomes visible through a later flush, which carries them along.
+//! of their own: whatever the guest does with them becomes visible through a later flush, which carries them along. Answers
+//! of models and tools are put in line for the disk at once, and the guest goes on meanwhile; what it brings about (a call of a
+//! tool, its end) waits behind them.
 //! Tokens are not part of the log; they are shown in their place between the events, as they come.
 //!
 //! Readers take what is visible by position, so a slow one holds up nobody, and one that leaves is not noticed. What was
@@ -13,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use vivarium_domain::{Event, EventBody, RunId, TenantId, Timestamp};
 use vivarium_store::{Batch, Store, StoreError, Write};
@@ -67,6 +70,8 @@ pub(crate) struct RunLog {
 #[derive(Default)]
 struct State {
     last_seq: u64,
+    /// The last event that is on disk, as far as is known here.
+    shown: u64,
     /// Recorded, and not yet given to the store; the last one's number is `last_seq`.
     buffered: Vec<Bytes>,
     /// Recorded, and not yet on disk; tokens wait behind the events that came before them.
@@ -98,7 +103,10 @@ impl State {
                 break;
             }
             if let Some(item) = self.waiting.pop_front() {
-                self.ended |= matches!(&item, Shown::Event(logged) if logged.event.body.is_terminal());
+                if let Shown::Event(logged) = &item {
+                    self.shown = logged.event.seq;
+                    self.ended |= logged.event.body.is_terminal();
+                }
                 self.visible.push(item);
             }
         }
@@ -108,7 +116,7 @@ impl State {
 impl RunLog {
     /// The log of a run whose last event so far is number `base`.
     pub(crate) fn new(tenant: TenantId, run: RunId, store: Arc<dyn Store>, base: u64) -> Self {
-        let state = Mutex::new(State { last_seq: base, ..State::default() });
+        let state = Mutex::new(State { last_seq: base, shown: base, ..State::default() });
         Self { tenant, run, store, base, state, changed: Notify::new(), flush_wanted: Notify::new() }
     }
 
@@ -200,21 +208,48 @@ impl RunLog {
 
     /// Takes to disk what was recorded, together with `writes`, and shows it. On an error nothing more will become visible,
     /// and readers are told.
-    pub(crate) async fn flush(&self, mut writes: Vec<Write>) -> Result<(), StoreError> {
-        let (durable, committed) = {
-            let mut state = self.lock();
-            let events = std::mem::take(&mut state.buffered);
-            if !events.is_empty() {
-                let first_seq = state.last_seq + 1 - events.len() as u64;
-                writes.insert(0, Write::AppendEvents { run: self.run, first_seq, events });
-            }
-            if writes.is_empty() {
-                return Ok(());
-            }
-            // Called while the lock is held, so that batches stand in line in the order of their numbers.
-            let batch = Batch { conditions: Vec::new(), writes };
-            (state.last_seq, self.store.commit(&self.tenant, batch))
-        };
+    pub(crate) async fn flush(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        match self.enqueue(writes) {
+            Some((durable, committed)) => self.settle(durable, committed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same without waiting for it: what was recorded stands in line now, and whatever has an effect outside of the host
+    /// is flushed behind it. Who waits has the same after a crash as who does not.
+    pub(crate) fn flush_soon(self: &Arc<Self>) {
+        if let Some((durable, committed)) = self.enqueue(Vec::new()) {
+            let log = Arc::clone(self);
+            tokio::spawn(async move {
+                // Whoever drives the run meets the same error at the next flush.
+                let _either_way = log.settle(durable, committed).await;
+            });
+        }
+    }
+
+    /// Puts what was recorded in line, together with `writes`. None: all is on disk. Gives the number of the last event that is
+    /// on disk with it.
+    fn enqueue(&self, mut writes: Vec<Write>) -> Option<(u64, BoxFuture<'static, Result<(), StoreError>>)> {
+        let mut state = self.lock();
+        let events = std::mem::take(&mut state.buffered);
+        if !events.is_empty() {
+            let first_seq = state.last_seq + 1 - events.len() as u64;
+            writes.insert(0, Write::AppendEvents { run: self.run, first_seq, events });
+        }
+        if writes.is_empty() && state.shown == state.last_seq {
+            return None;
+        }
+        // Called while the lock is held, so that batches stand in line in the order of their numbers. An empty one stands behind
+        // those that others have put there.
+        let batch = Batch { conditions: Vec::new(), writes };
+        Some((state.last_seq, self.store.commit(&self.tenant, batch)))
+    }
+
+    async fn settle(
+        &self,
+        durable: u64,
+        committed: BoxFuture<'static, Result<(), StoreError>>,
+    ) -> Result<(), StoreError> {
         let result = committed.await;
         let mut state = self.lock();
         match &result {

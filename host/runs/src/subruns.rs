@@ -244,7 +244,7 @@ impl RunHost {
             _ => return Ok(News::More),
         };
         self.log.record(shown);
-        self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
+        self.log.flush_soon();
         Ok(News::More)
     }
 

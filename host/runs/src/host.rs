@@ -178,6 +178,7 @@ impl RunHost {
         call: u32,
         request: &GenerateRequest,
     ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
+        self.log.flush_answers().await.map_err(|error| stopped(&error))?;
         let started = Instant::now();
         let visible = request.visibility == Visibility::Answer;
         let mut on_token = |piece: &str| {

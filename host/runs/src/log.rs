@@ -72,6 +72,8 @@ struct State {
     last_seq: u64,
     /// The last event that is on disk, as far as is known here.
     shown: u64,
+    /// The last answer that was flushed without waiting.
+    answered: u64,
     /// Recorded, and not yet given to the store; the last one's number is `last_seq`.
     buffered: Vec<Bytes>,
     /// Recorded, and not yet on disk; tokens wait behind the events that came before them.
@@ -218,6 +220,10 @@ impl RunLog {
     /// The same without waiting for it: what was recorded stands in line now, and whatever has an effect outside of the host
     /// is flushed behind it. Who waits has the same after a crash as who does not.
     pub(crate) fn flush_soon(self: &Arc<Self>) {
+        {
+            let mut state = self.lock();
+            state.answered = state.last_seq;
+        }
         if let Some((durable, committed)) = self.enqueue(Vec::new()) {
             let log = Arc::clone(self);
             tokio::spawn(async move {
@@ -225,6 +231,16 @@ impl RunLog {
                 let _either_way = log.settle(durable, committed).await;
             });
         }
+    }
+
+    /// Waits until the answers are on disk that were flushed without waiting: for who is about to ask somebody outside of the
+    /// host something that rests on them, and would ask something else after a crash.
+    pub(crate) async fn flush_answers(&self) -> Result<(), StoreError> {
+        let waits = {
+            let state = self.lock();
+            state.shown < state.answered
+        };
+        if waits { self.flush(Vec::new()).await } else { Ok(()) }
     }
 
     /// Puts what was recorded in line, together with `writes`. None: all is on disk. Gives the number of the last event that is

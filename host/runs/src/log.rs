@@ -3,8 +3,8 @@
 //! An event gets its number and is serialised when it is *recorded*; it goes to the store with the next *flush*, and only
 //! what is on disk becomes *visible* to readers. Small answers of the host (a clock's value) are recorded without a flush
 //! of their own: whatever the guest does with them becomes visible through a later flush, which carries them along. Answers
-//! of models and tools are put in line for the disk at once, and the guest goes on meanwhile; what it brings about (a call of a
-//! tool, its end) waits behind them.
+//! of models and tools are put in line for the disk at once, and the guest goes on meanwhile; what it brings about (a question
+//! to a model, a call of a tool, its end) waits behind them.
 //! Tokens are not part of the log; they are shown in their place between the events, as they come.
 //!
 //! Readers take what is visible by position, so a slow one holds up nobody, and one that leaves is not noticed. What was

@@ -5,6 +5,7 @@ mod agent;
 mod event;
 mod grant;
 mod id;
+mod key;
 mod mac;
 mod manifest;
 mod model;
@@ -23,6 +24,7 @@ pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant,
 pub use id::{
     AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
 };
+pub use key::{ApiKey, KeyEnd, KeyFormat, Scope};
 pub use mac::hmac_sha256;
 pub use manifest::{Instances, Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
 pub use model::{
@@ -37,7 +39,7 @@ pub use run::{
 };
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};
-pub use tenant::{ApiKey, Scope, Tenant, Tier};
+pub use tenant::{Tenant, Tier};
 pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
 
 /// The instant of an event or a record: UTC, written as ISO 8601.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{
-    Agent, AgentId, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, KeptAttachment, Run, RunId,
-    Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, KeptAttachment, Run,
+    RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp,
 };
 
 use crate::idempotency;
@@ -37,7 +37,7 @@ pub(crate) enum Check {
     AgentNameFree { key: Bytes, name: String },
     Session { key: Bytes, session: SessionId, exists: bool },
     RunExists { key: Bytes, run: RunId },
-    TenantExists { key: Bytes, tenant: TenantId },
+    Tenant { key: Bytes, tenant: TenantId, exists: bool },
 }
 
 /// A write, as far as it can be done without knowing what is stored.
@@ -59,6 +59,10 @@ pub(crate) enum Step {
     /// The log of a run that has ended goes: its places in [`Table::EndedRuns`] before and after, and what is written if it
     /// is there.
     LogGone { places: [Bytes; 2], ops: Vec<Op> },
+    /// The record of a tenant, and its key for later batches.
+    Tenant { key: Bytes, op: Op },
+    /// Writes about an API key, by its key in [`Table::TenantApiKeys`], to be done if it is there.
+    OfApiKey { key: Bytes, ops: Vec<Op> },
     /// Nothing is written any more of the tenant with this key, or it may be again.
     TenantClosed { key: Bytes, closed: bool },
     /// The writes of some events, to be done if `first` is the log's next number; and the blobs that they refer to, as keys
@@ -120,8 +124,11 @@ pub(crate) struct NextAgent {
 
 /// Does the caller's share of a batch.
 pub(crate) fn prepare(tenant: &TenantId, batch: Batch) -> Result<Prepared, StoreError> {
-    let own = Some(Key::of(tenant).into_bytes());
-    let mut prepared = Prepared { tenant: own, conditions: Vec::new(), steps: Vec::new(), bytes: 0 };
+    let key = Some(Key::of(tenant).into_bytes());
+    let mut prepared = Prepared { tenant: key, conditions: Vec::new(), steps: Vec::new(), bytes: 0 };
+    for write in &batch.writes {
+        own(tenant, write, &batch.conditions)?;
+    }
     for condition in batch.conditions {
         prepared.conditions.push(check(tenant, condition));
     }
@@ -155,7 +162,7 @@ impl Prepared {
         record::put(&mut ops, Table::TenantRemovals, key.clone(), b"");
         let mut steps: Vec<_> = ops.into_iter().map(Step::Write).collect();
         steps.push(Step::TenantClosed { key: key.clone(), closed: true });
-        let conditions = vec![Check::TenantExists { key, tenant: tenant.clone() }];
+        let conditions = vec![Check::Tenant { key, tenant: tenant.clone(), exists: true }];
         Self { conditions, ..Self::of_steps(steps) }
     }
 
@@ -181,8 +188,12 @@ impl Step {
     fn bytes(&self) -> usize {
         let of_op = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, Bytes::len) + 16;
         match self {
-            Self::Write(op) | Self::Idempotency { op, .. } | Self::Run { op, .. } => of_op(op),
-            Self::Events { ops, .. } | Self::LogGone { ops, .. } => ops.iter().map(of_op).sum(),
+            Self::Write(op) | Self::Idempotency { op, .. } | Self::Run { op, .. } | Self::Tenant { op, .. } => {
+                of_op(op)
+            }
+            Self::Events { ops, .. } | Self::LogGone { ops, .. } | Self::OfApiKey { ops, .. } => {
+                ops.iter().map(of_op).sum()
+            }
             Self::Agent(next) => next.ops.iter().map(of_op).sum(),
             Self::Delivery { ops, .. } => ops.iter().map(of_op).sum(),
             Self::Session { change: SessionChange::Append { messages, .. }, .. } => {
@@ -214,7 +225,8 @@ fn check(tenant: &TenantId, condition: Condition) -> Check {
         Condition::SessionExists(session) => session_is(session, true),
         Condition::SessionAbsent(session) => session_is(session, false),
         Condition::RunExists(run) => Check::RunExists { key: key.run(run).into_bytes(), run },
-        Condition::TenantExists(tenant) => Check::TenantExists { key: Key::of(&tenant).into_bytes(), tenant },
+        Condition::TenantExists(tenant) => Check::Tenant { key: Key::of(&tenant).into_bytes(), tenant, exists: true },
+        Condition::TenantAbsent(tenant) => Check::Tenant { key: Key::of(&tenant).into_bytes(), tenant, exists: false },
     }
 }
 
@@ -237,14 +249,25 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
         }
         Write::PutIdempotency { key, record } => idempotency::prepare(tenant, &key, &record, steps)?,
         Write::PutTenant(value) => {
-            own(tenant, &value.id, "a tenant's record")?;
-            record::put(&mut ops, Table::Tenants, Key::of(tenant).into_bytes(), &json(&value)?);
+            let key = Key::of(&value.id).into_bytes();
+            record::put(&mut ops, Table::Tenants, key.clone(), &json(&value)?);
+            steps.extend(ops.drain(..).map(|op| Step::Tenant { key: key.clone(), op }));
         }
         Write::PutApiKey { hash, key } => {
-            own(tenant, &key.tenant, "an API key")?;
-            let global = Bytes::copy_from_slice(hash.as_bytes());
+            let (global, key) = (Bytes::copy_from_slice(hash.as_bytes()), ApiKey { last_used_at: None, ..key });
             record::put(&mut ops, Table::ApiKeys, global, &json(&key)?);
-            record::put(&mut ops, Table::TenantApiKeys, Key::of(tenant).hash(&hash).into_bytes(), b"");
+            record::put(&mut ops, Table::TenantApiKeys, Key::of(&key.tenant).hash(&hash).into_bytes(), b"");
+        }
+        Write::DeleteApiKey(hash) => {
+            let (key, global) = (Key::of(tenant).hash(&hash).into_bytes(), Bytes::copy_from_slice(hash.as_bytes()));
+            let lists = [Table::TenantApiKeys, Table::KeyUses].map(|table| Op::delete(table, key.clone()));
+            let ops = lists.into_iter().chain([Op::delete(Table::ApiKeys, global)]).collect();
+            steps.push(Step::OfApiKey { key, ops });
+        }
+        Write::UseApiKey { hash, at } => {
+            let key = Key::of(tenant).hash(&hash).into_bytes();
+            record::put(&mut ops, Table::KeyUses, key.clone(), &at.as_microsecond().to_be_bytes());
+            steps.push(Step::OfApiKey { key, ops: std::mem::take(&mut ops) });
         }
         Write::PutAgent(agent) => steps.push(Step::Agent(Box::new(prepare_agent(tenant, &agent)?))),
         Write::DeleteAgent(agent) => steps.push(Step::AgentGone { tenant: tenant.clone(), agent }),
@@ -373,7 +396,9 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
         | Write::PutDocument(_)
         | Write::DeleteDocument(_)
         | Write::PutDelivery(_)
-        | Write::PutApiKey { .. } => {}
+        | Write::PutApiKey { .. }
+        | Write::DeleteApiKey(_)
+        | Write::UseApiKey { .. } => {}
     }
     Ok(())
 }
@@ -423,12 +448,27 @@ pub(crate) fn blob_of(event: &[u8]) -> Option<ContentHash> {
     serde_json::from_slice::<Added>(event).ok().map(|added| added.source.content_hash)
 }
 
-/// A batch of one tenant writes nothing of another.
-fn own(tenant: &TenantId, other: &TenantId, what: &str) -> Result<(), StoreError> {
-    if tenant == other {
+/// A batch of one tenant writes nothing of another, but for what an operator makes: tenants and their keys, where the batch
+/// says whether it takes the tenant to be there.
+fn own(tenant: &TenantId, write: &Write, conditions: &[Condition]) -> Result<(), StoreError> {
+    let (other, what, is_said) = match write {
+        Write::PutTenant(value) => (&value.id, "a tenant's record", said_of(&value.id, conditions)),
+        Write::PutApiKey { key, .. } => {
+            (&key.tenant, "an API key", conditions.contains(&Condition::TenantExists(key.tenant.clone())))
+        }
+        _ => return Ok(()),
+    };
+    if tenant == other || is_said {
         return Ok(());
     }
     Err(StoreError::Refused(format!("a batch of tenant {tenant} can not write {what} of tenant {other}")))
+}
+
+fn said_of(tenant: &TenantId, conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| match condition {
+        Condition::TenantExists(said) | Condition::TenantAbsent(said) => said == tenant,
+        _ => false,
+    })
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {

@@ -220,7 +220,7 @@ fn reads(table: Table, key: &Bytes, payload: &Bytes) -> Result<(), StoreError> {
         Table::Deliveries => json::<Delivery>(table, key, payload),
         Table::SessionPlaces if std::str::from_utf8(payload).is_err() => wrong("there is no session"),
         Table::SessionHeads if payload.len() != 16 => wrong("there are no two numbers"),
-        Table::SessionGaps | Table::RunCounts if payload.len() != 8 => wrong("there is no number"),
+        Table::SessionGaps | Table::RunCounts | Table::KeyUses if payload.len() != 8 => wrong("there is no number"),
         Table::SessionPlaces
         | Table::SessionHeads
         | Table::SessionGaps
@@ -244,7 +244,8 @@ fn reads(table: Table, key: &Bytes, payload: &Bytes) -> Result<(), StoreError> {
         | Table::RunRemovals
         | Table::SessionFiles
         | Table::TenantRemovals
-        | Table::AnswerExpiries => Ok(()),
+        | Table::AnswerExpiries
+        | Table::KeyUses => Ok(()),
     }
 }
 

@@ -134,6 +134,8 @@ pub enum Condition {
     RunExists(RunId),
     /// There is such a tenant, and it is not being removed. Holds for its removal by itself.
     TenantExists(TenantId),
+    /// There is no such tenant, and nothing of one that is being removed.
+    TenantAbsent(TenantId),
 }
 
 /// One write.
@@ -190,14 +192,25 @@ pub enum Write {
         /// What it stands for.
         record: IdempotencyRecord,
     },
-    /// Creates or replaces the tenant's own record.
+    /// Creates or replaces the record of the batch's tenant; or that of another one whose presence or absence is a condition
+    /// of the batch.
     PutTenant(Tenant),
-    /// Creates or replaces an API key's record, found by the key's SHA-256.
+    /// Creates or replaces an API key's record, found by the key's SHA-256; one of another tenant's than the batch's, if that
+    /// tenant's presence is a condition of the batch. When it was used last is not part of what is written.
     PutApiKey {
         /// SHA-256 of the key's text.
         hash: ContentHash,
         /// Its record.
         key: ApiKey,
+    },
+    /// Removes an API key's record.
+    DeleteApiKey(ContentHash),
+    /// An API key was used, if it is there.
+    UseApiKey {
+        /// SHA-256 of the key's text.
+        hash: ContentHash,
+        /// When it was used last.
+        at: Timestamp,
     },
     /// Creates or replaces what is installed under a plugin's name.
     PutPlugin(Box<InstalledRecord>),
@@ -562,6 +575,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The key whose text has this SHA-256, and through it the tenant.
     fn api_key_by_hash(&self, hash: ContentHash) -> BoxFuture<'_, Result<Option<ApiKey>, StoreError>>;
+
+    /// Tenants in the order of their ids' lengths and then of their ids, those behind `after`, at most `limit`.
+    fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Tenant, TenantId>, StoreError>>;
 
     /// All tenants.
     fn tenants(&self) -> BoxFuture<'_, Result<Vec<Tenant>, StoreError>>;

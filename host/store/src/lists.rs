@@ -54,6 +54,14 @@ impl SledStore {
         found.map_or(Ok(false), |run| Ok(!self.is_removed(tenant, &run)?))
     }
 
+    pub(crate) fn one_api_key(&self, hash: ContentHash) -> Result<Option<ApiKey>, StoreError> {
+        let Some(key) = self.record::<ApiKey>(Table::ApiKeys, hash.as_bytes())? else { return Ok(None) };
+        let place = Key::of(&key.tenant).hash(&hash);
+        let used = self.view.get(Table::KeyUses, place.as_slice())?.and_then(|payload| last_number(&payload));
+        let last_used_at = used.and_then(|used| Timestamp::from_microsecond(used.cast_signed()).ok());
+        Ok(Some(ApiKey { last_used_at, ..key }))
+    }
+
     pub(crate) fn one_session(&self, tenant: &TenantId, session: &SessionId) -> Result<Option<Session>, StoreError> {
         let kept: Option<KeptSession> = self.record(Table::Sessions, Key::of(tenant).session(session).as_slice())?;
         Ok(kept.map(|kept| kept.session))
@@ -325,7 +333,7 @@ impl SledStore {
         self.walk(Table::TenantApiKeys, range, Direction::Forward, PIECE, |key, _| {
             let no_hash = || StoreError::Corrupt(format!("{}: there is no hash", Place(Table::TenantApiKeys, &key)));
             let hash = last_hash(&key).ok_or_else(no_hash)?;
-            found.extend(self.record(Table::ApiKeys, hash.as_bytes())?.map(|record| (hash, record)));
+            found.extend(self.one_api_key(hash)?.map(|record| (hash, record)));
             Ok(Walk::On)
         })
         .await?;
@@ -368,6 +376,26 @@ impl SledStore {
         })
         .await?;
         Ok(found)
+    }
+
+    pub(crate) async fn page_of_tenants(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Page<Tenant, TenantId>, StoreError> {
+        let mut found: Vec<Tenant> = Vec::new();
+        let range = Range::prefix(b"");
+        let range = after.map_or_else(|| range.clone(), |after| range.clone().after(Key::of(&after).as_slice()));
+        // One more than asked for tells whether there is a next page.
+        self.walk(Table::Tenants, range, Direction::Forward, limit + 1, |key, payload| {
+            found.push(from_json(Table::Tenants, &key, &payload)?);
+            Ok(if found.len() > limit { Walk::Stop } else { Walk::On })
+        })
+        .await?;
+        let is_more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| is_more).map(|last| last.id.clone());
+        Ok(Page { items: found, next })
     }
 
     pub(crate) async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {

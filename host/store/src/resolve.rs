@@ -37,6 +37,8 @@ struct Facts {
     counts: HashMap<Bytes, u64>,
     /// Tenants that are being removed; false: that have been.
     tenants: HashMap<Bytes, bool>,
+    /// Tenants that are there.
+    made_tenants: HashSet<Bytes>,
     /// Blobs that are referred to now, as keys of [`Table::BlobUses`].
     blobs: Vec<Bytes>,
     sessions: HashMap<Bytes, sessions::Changed>,
@@ -57,6 +59,7 @@ impl Facts {
         self.ended.extend(other.ended);
         self.counts.extend(other.counts);
         self.tenants.extend(other.tenants);
+        self.made_tenants.extend(other.made_tenants);
         self.blobs.extend(other.blobs);
         self.sessions.extend(other.sessions);
         self.closed.extend(other.closed);
@@ -177,9 +180,11 @@ impl<'a> Resolver<'a> {
                 (self.session(batch, key)?.is_some() == *exists, condition(session.clone()))
             }
             Check::RunExists { key, run } => (self.is_run(batch, key)?, Condition::RunExists(*run)),
-            Check::TenantExists { key, tenant } => {
-                let exists = self.view.contains(Table::Tenants, key)? && !self.is_closed(key);
-                (exists, Condition::TenantExists(tenant.clone()))
+            Check::Tenant { key, tenant, exists: true } => {
+                (self.is_tenant(key)? && !self.is_closed(key), Condition::TenantExists(tenant.clone()))
+            }
+            Check::Tenant { key, tenant, exists: false } => {
+                (!self.is_tenant(key)? && !self.is_closed(key), Condition::TenantAbsent(tenant.clone()))
             }
         };
         if holds { Ok(()) } else { Err(StoreError::ConditionFailed(condition)) }
@@ -201,6 +206,14 @@ impl<'a> Resolver<'a> {
             Step::RunEnded(ended) => self.count_run(batch, ended)?,
             Step::RunGone(gone) => self.remove_run(batch, gone, ops)?,
             Step::LogGone { places, ops: writes } => self.close_log(batch, places, writes, ops)?,
+            Step::Tenant { key, op } => {
+                batch.made_tenants.insert(key);
+                ops.push(op);
+            }
+            Step::OfApiKey { key, ops: writes } if self.view.contains(Table::TenantApiKeys, &key)? => {
+                ops.extend(writes)
+            }
+            Step::OfApiKey { .. } => {}
             Step::TenantClosed { key, closed } => _ = batch.tenants.insert(key, closed),
             Step::Events { log, run, first, count, ops: events, blobs } => {
                 self.append_events(batch, log, run, first, count)?;
@@ -237,6 +250,10 @@ impl<'a> Resolver<'a> {
             Some(is_there) => Ok(*is_there),
             None => self.view.contains(Table::Runs, key),
         }
+    }
+
+    fn is_tenant(&self, key: &Bytes) -> Result<bool, StoreError> {
+        Ok(self.group.made_tenants.contains(key) || self.view.contains(Table::Tenants, key)?)
     }
 
     fn append_events(

@@ -457,7 +457,15 @@ impl Store for SledStore {
     }
 
     fn api_key_by_hash(&self, hash: ContentHash) -> BoxFuture<'_, Result<Option<ApiKey>, StoreError>> {
-        ready(self.record(Table::ApiKeys, hash.as_bytes())).boxed()
+        ready(self.one_api_key(hash)).boxed()
+    }
+
+    fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<Tenant, TenantId>, StoreError>> {
+        self.page_of_tenants(after.cloned(), limit).boxed()
     }
 
     fn tenants(&self) -> BoxFuture<'_, Result<Vec<Tenant>, StoreError>> {

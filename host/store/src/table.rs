@@ -94,11 +94,13 @@ pub(crate) enum Table {
     TenantRemovals,
     /// tenant, time in microseconds, SHA-256 of the key → nothing: when the answers of idempotency keys are forgotten.
     AnswerExpiries,
+    /// tenant, SHA-256 of the key → when the API key was used last.
+    KeyUses,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -139,6 +141,7 @@ impl Table {
         Self::SessionFiles,
         Self::TenantRemovals,
         Self::AnswerExpiries,
+        Self::KeyUses,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -184,6 +187,7 @@ impl Table {
             Self::SessionFiles => "session_files",
             Self::TenantRemovals => "tenant_removals",
             Self::AnswerExpiries => "answer_expiries",
+            Self::KeyUses => "key_uses",
         }
     }
 

@@ -15,9 +15,8 @@ use futures::future::join_all;
 use support::*;
 use vivarium_domain::{
     Agent, AgentId, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
-    DocumentId, InstalledRecord, KeptAttachment, KeyId, PluginGrant, PluginName, PluginVersion, Run, RunId, RunStatus,
-    Scope, SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, Timestamp,
-    WebhookForm,
+    DocumentId, InstalledRecord, KeptAttachment, PluginGrant, PluginName, PluginVersion, Run, RunId, RunStatus, Scope,
+    SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, Timestamp, WebhookForm,
 };
 use vivarium_store::{
     AgentFilter, Batch, Condition, Made, Page, RunFilter, SessionFilter, SessionStart, Store, StoreError, Write,
@@ -237,14 +236,7 @@ async fn unfinished_runs_are_found_across_tenants(store: &dyn Store) {
 
 async fn keys_are_found_by_their_hash_and_by_their_tenant(store: &dyn Store) {
     let (acme, other) = (tenant("acme"), tenant("other"));
-    let key = |owner: &TenantId| ApiKey {
-        id: KeyId::new(),
-        tenant: owner.clone(),
-        name: "test".to_owned(),
-        scopes: vec![Scope::Runs],
-        created_at: at(0),
-        revoked_at: None,
-    };
+    let key = |owner: &TenantId| ApiKey { scopes: vec![Scope::Runs], ..ApiKey::new(owner.clone(), "test", at(0)) };
     let record = Tenant { id: acme.clone(), tier: Tier::Max, created_at: at(0) };
     let (hash, mut mine) = (ContentHash::of(b"secret"), key(&acme));
     let writes = [Write::PutTenant(record.clone()), Write::PutApiKey { hash, key: mine.clone() }];
@@ -257,7 +249,57 @@ async fn keys_are_found_by_their_hash_and_by_their_tenant(store: &dyn Store) {
     store.commit(&acme, batch([Write::PutApiKey { hash, key: mine.clone() }])).await.unwrap();
     assert_eq!(store.api_key_by_hash(hash).await.unwrap(), Some(mine.clone()));
     assert_eq!(store.api_key_by_hash(ContentHash::of(b"guess")).await.unwrap(), None);
-    assert_eq!(store.api_keys(&acme).await.unwrap(), [(hash, mine)]);
+    assert_eq!(store.api_keys(&acme).await.unwrap(), [(hash, mine.clone())]);
+    // A use is of a key that is there, and of this tenant.
+    for owner in [&acme, &other] {
+        store.commit(owner, batch([Write::UseApiKey { hash, at: at(6) }])).await.unwrap();
+    }
+    let used = ApiKey { last_used_at: Some(at(6)), ..mine.clone() };
+    assert_eq!(store.api_key_by_hash(hash).await.unwrap(), Some(used.clone()));
+    store.commit(&acme, batch([Write::PutApiKey { hash, key: mine }])).await.unwrap();
+    assert_eq!(store.api_keys(&acme).await.unwrap(), [(hash, used)], "a change leaves it");
+    for (owner, left) in [(&other, 1), (&acme, 0)] {
+        store.commit(owner, batch([Write::DeleteApiKey(hash)])).await.unwrap();
+        assert_eq!(store.api_keys(&acme).await.unwrap().len(), left, "{owner} deletes its own alone");
+    }
+    assert_eq!(store.api_key_by_hash(hash).await.unwrap(), None);
+}
+
+async fn tenants_are_listed_page_by_page(store: &dyn Store) {
+    for id in ["bb", "a", "c", "aaa"] {
+        let tenant = Tenant { id: tenant(id), tier: Tier::Free, created_at: at(0) };
+        store.commit(&tenant.id.clone(), batch([Write::PutTenant(tenant)])).await.unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.tenants_after(after.as_ref(), 3).await.unwrap();
+        seen.push(page.items.iter().map(|tenant| tenant.id.to_string()).collect::<Vec<_>>());
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    assert_eq!(seen, [vec!["a", "c", "bb"], vec!["aaa"]]);
+}
+
+async fn an_operators_batch_makes_a_tenant_once_and_keys_only_for_one_that_is_there(store: &dyn Store) {
+    let (operator, acme) = (tenant("operator"), tenant("acme"));
+    let record = |tier| Write::PutTenant(Tenant { id: acme.clone(), tier, created_at: at(0) });
+    let given = |condition: Condition, write: Write| {
+        store.commit(&operator, Batch { conditions: vec![condition], writes: vec![write] })
+    };
+    let (absent, there) = (Condition::TenantAbsent(acme.clone()), Condition::TenantExists(acme.clone()));
+    let key = Write::PutApiKey { hash: ContentHash::of(b"first"), key: ApiKey::new(acme.clone(), "first", at(0)) };
+    assert!(given(there.clone(), key.clone()).await.is_err());
+    // In line behind each other, before either is readable.
+    let (one, two) = (given(absent.clone(), record(Tier::Pro)), given(absent.clone(), record(Tier::Free)));
+    one.await.unwrap();
+    assert!(matches!(two.await, Err(StoreError::ConditionFailed(Condition::TenantAbsent(_)))));
+    given(there.clone(), key).await.unwrap();
+    assert_eq!(store.api_keys(&acme).await.unwrap().len(), 1);
+    assert!(store.close_tenant(&acme).await.unwrap());
+    for condition in [absent, there] {
+        assert!(given(condition, record(Tier::Max)).await.is_err(), "it is being deleted");
+    }
+    assert_eq!(store.tenant(&acme).await.unwrap(), None);
 }
 
 async fn a_batch_can_not_write_what_is_anothers(store: &dyn Store) {
@@ -928,6 +970,8 @@ of_sled!(
     unfinished_runs_are_found_across_tenants,
     keys_are_found_by_their_hash_and_by_their_tenant,
     a_batch_can_not_write_what_is_anothers,
+    tenants_are_listed_page_by_page,
+    an_operators_batch_makes_a_tenant_once_and_keys_only_for_one_that_is_there,
     blobs_are_kept_under_their_hash_and_per_tenant,
     a_tenant_reads_nothing_of_another,
     an_empty_batch_and_a_writable_disk_are_fine,

@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use support::*;
 use vivarium_domain::{
     Agent, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Event,
-    EventBody, FailureCode, KeptAttachment, KeyId, Outcome, Run, RunFailure, RunId, RunStatus, Scope, SessionMessage,
-    Tenant, TenantId, Tier, WebhookForm,
+    EventBody, FailureCode, KeptAttachment, Outcome, Run, RunFailure, RunId, RunStatus, Scope, SessionMessage, Tenant,
+    TenantId, Tier, WebhookForm,
 };
 use vivarium_store::{
     AgentFilter, Condition, EndedFilter, RunFilter, SessionFilter, SledStore, Store, StoreError, Write,
@@ -278,14 +278,7 @@ fn made_tenant(id: &TenantId) -> Write {
 
 fn key_of(owner: &TenantId) -> (ContentHash, Write) {
     let hash = ContentHash::of(format!("the key of {owner}").as_bytes());
-    let key = ApiKey {
-        id: KeyId::new(),
-        tenant: owner.clone(),
-        name: "key".to_owned(),
-        scopes: vec![Scope::Runs],
-        created_at: at(0),
-        revoked_at: None,
-    };
+    let key = ApiKey { scopes: vec![Scope::Runs], ..ApiKey::new(owner.clone(), "key", at(0)) };
     (hash, Write::PutApiKey { hash, key })
 }
 

@@ -197,6 +197,11 @@ impl Examiner<'_> {
             let there = last_hash(key).is_some_and(|hash| self.has(Table::ApiKeys, hash.as_bytes()));
             found.expect(there, || format!("tenant {tenant} lists a key that is not there"));
         });
+        self.each_key(Table::KeyUses, |tenant, key, _| {
+            let there = last_hash(key)
+                .is_some_and(|hash| self.has(Table::TenantApiKeys, Key::of(tenant).hash(&hash).as_slice()));
+            found.expect(there, || format!("a key of tenant {tenant} was used that is not there"));
+        });
         found.done()
     }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use vivarium_domain::{
     Agent, AgentConfig, AgentId, AgentRef, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
-    KeyId, Message, ModelName, Run, RunId, RunSettings, RunStatus, Session, SessionId, SessionMessage, Tenant,
-    TenantId, Tier, Timestamp, Usage, WebhookForm,
+    Message, ModelName, Run, RunId, RunSettings, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId, Tier,
+    Timestamp, Usage, WebhookForm,
 };
 
 use super::*;
@@ -106,14 +106,7 @@ async fn kept() -> Kept {
     };
     let key_of = |made| IdempotencyRecord { request_hash: text, made, created_at: AT };
     let answer = KeptAnswer { status: 201, headers: Vec::new(), body: "{}".to_owned(), expires_at: Timestamp::MAX };
-    let api_key = ApiKey {
-        id: KeyId::new(),
-        tenant: tenant.clone(),
-        name: String::new(),
-        scopes: Vec::new(),
-        created_at: AT,
-        revoked_at: None,
-    };
+    let api_key = ApiKey::new(tenant.clone(), "", AT);
     let writes = vec![
         Write::PutTenant(Tenant { id: tenant.clone(), tier: Tier::Max, created_at: AT }),
         Write::PutApiKey { hash: key, key: api_key },
@@ -168,7 +161,7 @@ async fn what_fits_together_is_found_to() {
 
 type Damage = (&'static str, &'static str, fn(&Kept) -> Vec<Op>);
 
-const DAMAGES: [Damage; 27] = [
+const DAMAGES: [Damage; 28] = [
     ("records", "the record does not read", |k| there(Table::Agents, k.at().agent(k.agent), b"{")),
     ("records", "does not match its checksum", |k| {
         let [op] = <[Op; 1]>::try_from(there(Table::Teams, k.at().number(1), b"x")).unwrap();
@@ -226,6 +219,7 @@ const DAMAGES: [Damage; 27] = [
         gone(Table::CorpusDocuments, k.at().client_text("space").document(k.document))
     }),
     ("keys", "is not in the list of its tenant", |k| gone(Table::TenantApiKeys, k.at().hash(&k.key))),
+    ("keys", "was used that is not there", |k| there(Table::KeyUses, k.at().hash(&k.text), &[0; 8])),
     ("keys", "is of tenant acme, which is not there", |k| gone(Table::Tenants, k.at())),
     ("deliveries", "the list of pending ones says otherwise", |k| gone(Table::PendingDeliveries, k.at().run(k.run.id))),
     ("blobs", "does not know that run", |k| gone(Table::BlobUses, k.at().hash(&k.text).run(k.run.id))),

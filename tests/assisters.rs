@@ -286,7 +286,7 @@ async fn revoking_a_key_ends_its_open_streams_and_refuses_it_from_then_on() {
 
     let path = format!("/v1/keys/{id}");
     let by_itself = host.client().delete(host.url(&path)).bearer_auth(&leaked);
-    assert_snapshot!(shown(host.send(by_itself).await).await, @r#"403 {"error":{"message":"this needs a key with the scope admin","code":"scope_missing"}}"#);
+    assert_snapshot!(shown(host.send(by_itself).await).await, @r#"403 {"error":{"message":"this needs a key with the scope keys","code":"scope_missing"}}"#);
     assert_eq!(host.send(host.request(Method::DELETE, &path)).await.status().as_u16(), 204);
 
     let events = stream.rest().await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use vivarium_tests::guest::{saying, tool, tool_plugin_as};
-use vivarium_tests::{Answer, Cli, Host, ScriptedModel, soon};
+use vivarium_tests::{Answer, Cli, Host, ScriptedModel, files_with, soon};
 
 /// A route that makes something.
 struct Route {
@@ -23,9 +23,13 @@ enum Kind {
     Run,
     Thing,
     Component,
+    /// The key itself is in the first answer alone.
+    Key,
+    /// Made by an operator.
+    Tenant,
 }
 
-const ROUTES: [Route; 16] = [
+const ROUTES: [Route; 20] = [
     Route { path: "/v1/agents", kind: Kind::Thing },
     Route { path: "/v1/agents/{agent}/rollback", kind: Kind::Thing },
     Route { path: "/v1/teams", kind: Kind::Thing },
@@ -33,6 +37,10 @@ const ROUTES: [Route; 16] = [
     Route { path: "/v1/corpora/{corpus}/documents", kind: Kind::Thing },
     Route { path: "/v1/plugins", kind: Kind::Component },
     Route { path: "/v1/plugins/{owner}/{name}/rollback", kind: Kind::Thing },
+    Route { path: "/v1/keys", kind: Kind::Key },
+    Route { path: "/v1/keys/{id}/rotate", kind: Kind::Key },
+    Route { path: "/v1/admin/tenants", kind: Kind::Tenant },
+    Route { path: "/v1/admin/tenants/{id}/keys", kind: Kind::Tenant },
     Route { path: "/v1/runs", kind: Kind::Run },
     Route { path: "/v1/agent/run", kind: Kind::Run },
     Route { path: "/api/v2/ai-agents/v1/agents", kind: Kind::Thing },
@@ -47,11 +55,12 @@ const ROUTES: [Route; 16] = [
 /// What answers a POST and makes nothing.
 const MAKES_NOTHING: [&str; 3] = ["/v1/runs/{id}/cancel", "/v1/runs/{id}/approve", "/v1/tools/{name}/call"];
 
-/// A tenant with an agent `base` of three versions, and with two versions of a plugin.
+/// A tenant with an agent `base` of three versions, with versions of a plugin, and with a key to be rotated.
 struct Tenant<'a> {
     host: &'a Host,
     key: String,
     agent: String,
+    rotated: String,
 }
 
 /// What is compared of an answer.
@@ -69,7 +78,9 @@ fn component(owner_and_name: &str, version: &str, tool_name: &str) -> Vec<u8> {
 
 impl<'a> Tenant<'a> {
     async fn new(host: &'a Host, key: &str) -> Self {
-        let mut tenant = Self { host, key: key.to_owned(), agent: String::new() };
+        let mut tenant = Self { host, key: key.to_owned(), agent: String::new(), rotated: String::new() };
+        let rotated = tenant.json(Method::POST, "/v1/keys", Some(&json!({"name": "base", "scopes": ["runs"]}))).await;
+        tenant.rotated = rotated["id"].as_str().unwrap().to_owned();
         let agent = tenant.json(Method::POST, "/v1/agents", Some(&json!({"name": "base", "prompt": "one"}))).await;
         tenant.agent = agent["id"].as_str().unwrap().to_owned();
         for prompt in ["two", "three"] {
@@ -92,7 +103,8 @@ impl<'a> Tenant<'a> {
     fn path(&self, route: &Route) -> String {
         let path = route.path.replace("{agent}", "base").replace("{corpus}", "harbour");
         let path = path.replace("{owner}/{name}", "acme/speaker").replace("{assistantId}", "base");
-        let path = path.replace("{agentId}", &self.agent);
+        let path = path.replace("{agentId}", &self.agent).replace("tenants/{id}", "tenants/default");
+        let path = path.replace("{id}", &self.rotated);
         if path.starts_with("/api/v2") { format!("{path}?teamId=1") } else { path }
     }
 
@@ -108,13 +120,25 @@ impl<'a> Tenant<'a> {
                 let component = component(&format!("acme/{name}"), "1.0.0", &format!("say_{}", name.replace('-', "_")));
                 request.header("content-type", "application/wasm").body(component)
             }
-            Kind::Run | Kind::Thing => request.json(&body(route.path, tag)),
+            _ => request.json(&body(route.path, tag)),
         };
         let response = self.host.send(request).await;
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let headers = ["content-type", "location", "etag", "x-run-id"].map(header).to_vec();
         let status = response.status().as_u16();
-        Told { status, headers, body: response.text().await.unwrap() }
+        let mut body = response.text().await.unwrap();
+        if route.path.ends_with("keys") || route.kind == Kind::Key {
+            let mut record: Value = serde_json::from_str(&body).unwrap();
+            record.as_object_mut().unwrap().remove("key");
+            body = record.to_string();
+        }
+        Told { status, headers, body }
+    }
+
+    /// What this tenant's key may make.
+    fn routes(&self) -> impl Iterator<Item = (usize, &'static Route)> {
+        let is_operator = self.key == self.host.key();
+        ROUTES.iter().enumerate().filter(move |(_, route)| is_operator || route.kind != Kind::Tenant)
     }
 
     /// The same, which has to succeed.
@@ -127,7 +151,19 @@ impl<'a> Tenant<'a> {
     /// How much there is of everything that a route makes.
     async fn inventory(&self) -> Vec<(&'static str, Value)> {
         let mut found = Vec::new();
-        for path in ["/v1/agents", "/v1/agents/base/versions", "/v1/teams", "/v1/sessions", "/v1/plugins", "/v1/runs"] {
+        let mut paths = vec![
+            "/v1/agents",
+            "/v1/agents/base/versions",
+            "/v1/teams",
+            "/v1/sessions",
+            "/v1/plugins",
+            "/v1/runs",
+            "/v1/keys",
+        ];
+        if self.key == self.host.key() {
+            paths.push("/v1/admin/tenants");
+        }
+        for path in paths {
             let query = if path == "/v1/teams" || path == "/v1/plugins" { "" } else { "?limit=200" };
             let list = self.json(Method::GET, &format!("{path}{query}"), None).await;
             found.push((path, json!(list["data"].as_array().unwrap().len())));
@@ -151,6 +187,9 @@ fn body(path: &str, tag: &str) -> Value {
         "/v1/corpora/{corpus}/documents" => json!({"name": tag, "text": "The gates open at noon."}),
         "/v1/plugins/{owner}/{name}/rollback" if tag.ends_with("other") => json!({"version": "1.0.0"}),
         "/v1/plugins/{owner}/{name}/rollback" => json!({}),
+        "/v1/keys" | "/v1/admin/tenants/{id}/keys" => json!({"name": tag, "scopes": ["runs"]}),
+        "/v1/keys/{id}/rotate" => json!({"overlapSeconds": if tag.ends_with("other") { 10 } else { 20 }}),
+        "/v1/admin/tenants" => json!({"id": tag.to_lowercase()}),
         "/v1/runs" => json!({"input": tag, "agentId": "base"}),
         "/v1/agent/run" => json!({"query": tag, "mode": "chat"}),
         "/api/v2/ai-agents/v1/agents" => json!({
@@ -172,7 +211,7 @@ async fn with_second_tenant() -> (TempDir, String) {
     let (_, data) = Host::builder().start().await.stop().await;
     let cli = Cli::on(data.path());
     cli.output(&["tenant", "create", "second", "--tier", "max"]).await;
-    let scopes = "runs,agents:read,agents:write,plugins";
+    let scopes = "runs,agents:read,agents:write,plugins,keys";
     let key = cli.output(&["key", "create", "--tenant", "second", "--scope", scopes]).await;
     (data, key)
 }
@@ -228,10 +267,10 @@ async fn a_repeat_is_answered_as_the_first_was_and_makes_nothing_also_after_kill
     // At another path, and with another query string, a key is somebody else's.
     let elsewhere = host.request(Method::POST, "/v1/teams").header("idempotency-key", "key-0");
     assert_eq!(host.send(elsewhere.json(&body("/v1/agents", "once"))).await.status(), 409);
-    let (agent, before) = (tenant.agent.clone(), tenant.inventory().await);
+    let (agent, rotated, before) = (tenant.agent.clone(), tenant.rotated.clone(), tenant.inventory().await);
     let data = host.kill().await;
     let host = Host::builder().model(&model).data(data).start().await;
-    let tenant = Tenant { host: &host, key: host.key().to_owned(), agent };
+    let tenant = Tenant { host: &host, key: host.key().to_owned(), agent, rotated };
     for (number, (route, first)) in ROUTES.iter().zip(&firsts).enumerate() {
         assert_eq!(tenant.made(route, &format!("key-{number}"), "once").await, *first, "{}", route.path);
     }
@@ -240,6 +279,28 @@ async fn a_repeat_is_answered_as_the_first_was_and_makes_nothing_also_after_kill
     assert_eq!(host.send(host.request(Method::DELETE, "/v1/agents/base")).await.status(), 204);
     for (number, (route, first)) in ROUTES.iter().zip(&firsts).enumerate() {
         assert_eq!(tenant.made(route, &format!("key-{number}"), "once").await, *first, "{}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn a_keys_text_is_in_the_first_answer_and_kept_nowhere() {
+    let host = Host::builder().start().await;
+    let tenant = Tenant::new(&host, host.key()).await;
+    let mut texts = Vec::new();
+    for route in ROUTES.iter().filter(|route| route.path.contains("keys")) {
+        let make = async || {
+            let request = host.request(Method::POST, &tenant.path(route)).header("idempotency-key", route.path);
+            host.send(request.json(&body(route.path, "once"))).await.json::<Value>().await.unwrap()
+        };
+        let mut first = make().await;
+        let text = first.as_object_mut().unwrap().remove("key").unwrap().as_str().unwrap().to_owned();
+        assert!(text.starts_with("ask_") && text.len() == 47, "{text}");
+        assert_eq!(make().await, first, "the same record, without the key itself");
+        texts.push(text);
+    }
+    let (_, data) = host.stop().await;
+    for text in &texts {
+        assert_eq!(files_with(data.path(), text), Vec::<std::path::PathBuf>::new());
     }
 }
 
@@ -331,7 +392,7 @@ async fn a_second_tenant_with_the_same_keys_makes_its_own() {
     let (data, second) = with_second_tenant().await;
     let host = Host::builder().model(&model).data(data).start().await;
     let (first, second) = (Tenant::new(&host, host.key()).await, Tenant::new(&host, &second).await);
-    for (number, route) in ROUTES.iter().enumerate() {
+    for (number, route) in second.routes() {
         let key = format!("key-{number}");
         first.made(route, &key, "once").await;
         let before = (first.inventory().await, second.inventory().await);
@@ -350,12 +411,12 @@ async fn a_repeat_costs_nothing_and_is_answered_when_the_allowance_is_used_up() 
     let host = Host::builder().model(&model).data(data).config(limits).start().await;
     let tenant = Tenant::new(&host, &key).await;
     let mut firsts = Vec::new();
-    for (number, route) in ROUTES.iter().enumerate() {
+    for (number, route) in tenant.routes() {
         firsts.push(tenant.made(route, &format!("key-{number}"), "once").await);
     }
     use_up(&tenant).await;
     for _ in 0..2 {
-        for (number, (route, first)) in ROUTES.iter().zip(&firsts).enumerate() {
+        for ((number, route), first) in tenant.routes().zip(&firsts) {
             assert_eq!(tenant.made(route, &format!("key-{number}"), "once").await, *first, "{}", route.path);
         }
     }

@@ -10,7 +10,7 @@ use vivarium_domain::{
     ContentHash, ModelName, Run, RunFailure, RunId, RunSettings, RunStatus, TenantId, Timestamp, Usage,
 };
 use vivarium_store::{Batch, SledStore, Store, Write};
-use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, guest, host_of_two, soon};
+use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, files_with, guest, host_of_two, soon};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -362,29 +362,10 @@ async fn settle_in(host: &Host, key: &str) -> String {
 
 /// The files of a data folder whose names or bytes hold this text, but for sled's file and the journal: what is deleted there
 /// lies around until it is written over.
-fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let mut found = all_files_with(folder, text);
+fn files_left(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = files_with(folder, text);
     found
         .retain(|path| !path.starts_with(folder.join("store/tree")) && !path.starts_with(folder.join("store/journal")));
-    found
-}
-
-fn all_files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        let is_named = path.file_name().unwrap().to_string_lossy().contains(text);
-        let holds = |path: &Path| {
-            let bytes = std::fs::read(path).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        };
-        if path.is_dir() {
-            found.extend(all_files_with(&path, text));
-        }
-        if is_named || path.is_file() && holds(&path) {
-            found.push(path);
-        }
-    }
     found
 }
 
@@ -412,9 +393,9 @@ async fn a_tenant_goes_whole_while_the_host_runs_and_its_neighbour_stays() {
     let (host, keys) = host_of_two(|builder| builder.model(&model)).await;
     let digest = settle_in(&host, &keys.foreign).await;
     assert_eq!(folders_of(host.data(), "other"), [true, true]);
-    assert!(files_with(host.data(), MARK).len() >= 3, "{:?}", files_with(host.data(), MARK));
+    assert!(files_left(host.data(), MARK).len() >= 3, "{:?}", files_left(host.data(), MARK));
     // The component, and its compiled form with its checksum.
-    assert_eq!(files_with(host.data(), &digest).len(), 3);
+    assert_eq!(files_left(host.data(), &digest).len(), 3);
     let stays = host.post_ok("/v1/runs", &json!({"input": "go", "sessionId": MARK})).await;
     // A run that goes on, and somebody who follows it.
     model.then(endless());
@@ -451,8 +432,8 @@ async fn a_tenant_goes_whole_while_the_host_runs_and_its_neighbour_stays() {
 
     // Of the neighbour's session of the same name nothing outside the store holds the name.
     let (_, data) = host.stop().await;
-    assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
-    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), &digest), [] as [PathBuf; 0]);
     // Another tenant of the same id finds nothing.
     let cli = Cli::on(data.path());
     assert!(!cli.output(&["tenant", "list"]).await.contains("other"));
@@ -483,8 +464,8 @@ async fn a_tenant_of_a_closed_folder_is_deleted_if_it_is_meant() {
     assert_eq!(folders_of(data.path(), "other"), [true, true]);
     cli.output(&["tenant", "delete", "other", "--yes"]).await;
     assert_eq!(folders_of(data.path(), "other"), [false, false]);
-    assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
-    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), &digest), [] as [PathBuf; 0]);
     assert!(!cli.output(&["tenant", "list"]).await.contains("other"));
     cli.output(&["doctor"]).await;
     // What lingers in the store's files is in no backup, and so not in a folder that one is restored into.
@@ -494,7 +475,7 @@ async fn a_tenant_of_a_closed_folder_is_deleted_if_it_is_meant() {
     cli.output(&["backup", backup, "--data", data.path().to_str().unwrap()]).await;
     Cli::on(anew.path()).output(&["restore", backup]).await;
     for folder in [place.path(), anew.path()] {
-        assert_eq!(all_files_with(folder, MARK), [] as [PathBuf; 0]);
+        assert_eq!(files_with(folder, MARK), [] as [PathBuf; 0]);
     }
     // The last one, too; then the folder begins anew.
     cli.output(&["tenant", "delete", "default", "--yes"]).await;
@@ -518,7 +499,7 @@ async fn a_deletion_that_a_crash_has_interrupted_is_finished_by_the_next_start()
     assert_eq!(folders_of(host.data(), "other"), [false, false]);
     assert_eq!(host.json_as(&keys.foreign, Method::GET, "/v1/agents", None).await.0, 401);
     let (_, data) = host.stop().await;
-    assert_eq!(files_with(data.path(), MARK), [] as [PathBuf; 0]);
-    assert_eq!(files_with(data.path(), &digest), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), MARK), [] as [PathBuf; 0]);
+    assert_eq!(files_left(data.path(), &digest), [] as [PathBuf; 0]);
     assert!(store_of(data.path()).closed_tenants().await.unwrap().is_empty());
 }

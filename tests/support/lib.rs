@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod files;
 pub mod guest;
 mod host;
 mod model;
@@ -19,6 +20,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 pub use crate::bad_input::{BadInput, Keys, Route, host_of_two, two_tenants};
+pub use crate::files::files_with;
 pub use crate::host::{Cli, Host, HostBuilder, vivarium_binary};
 pub use crate::model::{Answer, ScriptedModel, ToolRequest};
 pub use crate::sse::{SseEvent, SseStream, parse_events};

@@ -1,26 +1,28 @@
 //! Who is asking. A key is 256 random bits and is found by its SHA-256, so that neither the store nor its backups can be
 //! used to log in, and how long a comparison takes tells nothing about any key: what is compared is a hash that nobody
 //! can steer. The tenant comes from the key alone.
+//!
+//! What the store says of a key is remembered. A change through this process counts at once: who makes one says so here,
+//! once it is on disk, and what was asked before that is asked again.
+
+mod tending;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::TryRngCore as _;
-use rand::rngs::OsRng;
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::{ApiKey, ContentHash, KeyId, Scope, TenantId, Tier, Timestamp};
-use vivarium_store::{Batch, Store, StoreError, Write};
+use vivarium_domain::{ApiKey, ContentHash, KeyEnd, KeyId, Scope, Tenant, TenantId, Tier, Timestamp};
+use vivarium_store::Store;
 
 use crate::error::{ApiError, Dialect, Kind};
+use crate::keyring::hash_key;
 use crate::limits::{KeyLimits, TierLimits};
 
-/// For how long a key is believed without asking the store. A revocation through this process counts at once; this is
-/// for one that came another way.
+/// For how long a key is believed without asking the store: for a change that came another way than through this process.
 const BELIEVED: Duration = Duration::from_secs(30);
 
 /// How many keys are remembered; beyond it, those that have used nothing lately are forgotten.
@@ -29,22 +31,6 @@ const MAX_REMEMBERED: usize = 10_000;
 /// The longest text that can be a key.
 const MAX_KEY_BYTES: usize = 256;
 
-/// A new key: the prefix that marks it in logs and leaks, and 256 random bits.
-///
-/// # Errors
-/// When the operating system has no randomness.
-pub fn new_key() -> Result<String, String> {
-    let mut bits = [0_u8; 32];
-    OsRng.try_fill_bytes(&mut bits).map_err(|error| format!("no random key can be made: {error}"))?;
-    Ok(format!("ask_{}", URL_SAFE_NO_PAD.encode(bits)))
-}
-
-/// What the store keeps of a key.
-#[must_use]
-pub fn hash_key(key: &str) -> ContentHash {
-    ContentHash::of(key.as_bytes())
-}
-
 /// A valid key, with what it has used and the end of its streams.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -52,14 +38,91 @@ pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) tier: Tier,
     pub(crate) scopes: Vec<Scope>,
-    pub(crate) limits: KeyLimits,
-    /// Cancelled when the key is revoked.
-    pub(crate) revoked: CancellationToken,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) limits: Arc<KeyLimits>,
+    pub(crate) life: Arc<Life>,
+}
+
+impl Caller {
+    /// What is known of a key now. What it has used before stays used, unless its tier has changed; and its streams stay its own.
+    fn new(auth: &Auth, key: ApiKey, tenant: &Tenant, before: Option<&Self>) -> Self {
+        let same_tier = before.filter(|before| before.tier == tenant.tier);
+        let new_limits = || Arc::new(KeyLimits::new(auth.limits.of(tenant.tier), auth.agent_hub));
+        Self {
+            key: key.id,
+            tenant: key.tenant,
+            tier: tenant.tier,
+            scopes: key.scopes,
+            expires_at: key.expires_at,
+            limits: same_tier.map_or_else(new_limits, |before| Arc::clone(&before.limits)),
+            life: before.map_or_else(Arc::default, |before| Arc::clone(&before.life)),
+        }
+    }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The life of a key, which all that was opened with it shares.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    ended: CancellationToken,
+    how: OnceLock<KeyEnd>,
+    /// When it was used last, in microseconds; 0: not yet.
+    used_at: AtomicI64,
+    /// What of that is on disk.
+    written_at: AtomicI64,
+}
+
+impl Life {
+    /// Waits for the key's end, and says how it came about.
+    pub(crate) async fn end(&self) -> ApiError {
+        self.ended.cancelled().await;
+        match self.how.get() {
+            Some(KeyEnd::Expired) => ApiError::key_expired(),
+            Some(KeyEnd::Revoked) | None => ApiError::key_revoked(),
+        }
+    }
+
+    /// Ends all that was opened with the key.
+    pub(crate) fn finish(&self, how: KeyEnd) {
+        let _first_to_say = self.how.set(how);
+        self.ended.cancel();
+    }
+
+    /// A use that is not on disk.
+    fn unwritten(&self) -> Option<i64> {
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        (used_at > self.written_at.load(Ordering::Relaxed)).then_some(used_at)
+    }
 }
 
 struct Remembered {
     caller: Arc<Caller>,
-    asked: Instant,
+    /// When the store was asked; none: it has to be asked again.
+    asked: Option<Instant>,
+}
+
+impl Remembered {
+    fn is_believed(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.elapsed() < BELIEVED) && !self.caller.has_expired(Timestamp::now())
+    }
+
+    /// Nothing would be lost with it.
+    fn is_idle(&self) -> bool {
+        let life = &self.caller.life;
+        let is_held = Arc::strong_count(&self.caller) > 1 || Arc::strong_count(life) > 1;
+        !is_held && self.caller.limits.is_full() && life.unwritten().is_none()
+    }
+}
+
+/// The keys that are remembered.
+#[derive(Default)]
+struct Known {
+    keys: HashMap<ContentHash, Remembered>,
+    /// Counts the changes that this process has made to keys and tenants.
+    changes: u64,
 }
 
 pub(crate) struct Auth {
@@ -67,94 +130,125 @@ pub(crate) struct Auth {
     limits: TierLimits,
     /// Requests of the agent-hub dialect, where they are not the tier's.
     agent_hub: Option<NonZeroU32>,
-    known: RwLock<HashMap<ContentHash, Remembered>>,
+    known: RwLock<Known>,
+    /// Uses of keys that are not remembered any more.
+    left: Mutex<Vec<(ContentHash, Arc<Caller>)>>,
 }
 
 impl Auth {
     pub(crate) fn new(store: Arc<dyn Store>, limits: TierLimits, agent_hub: Option<NonZeroU32>) -> Self {
-        Self { store, limits, agent_hub, known: RwLock::default() }
+        Self { store, limits, agent_hub, known: RwLock::default(), left: Mutex::default() }
     }
 
     /// Who sends these headers.
     pub(crate) async fn caller(&self, headers: &HeaderMap, dialect: Dialect) -> Result<Arc<Caller>, ApiError> {
         let hash = hash_key(key_of(headers, schemes(dialect))?);
-        match self.remembered(&hash) {
-            Some((caller, true)) => Ok(caller),
-            Some((caller, false)) => self.ask(hash, Some(caller)).await,
-            None => self.ask(hash, None).await,
-        }
-    }
-
-    /// The caller of this hash, and whether that can be believed without asking.
-    fn remembered(&self, hash: &ContentHash) -> Option<(Arc<Caller>, bool)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let remembered = known.get(hash)?;
-        Some((Arc::clone(&remembered.caller), remembered.asked.elapsed() < BELIEVED))
-    }
-
-    /// Asks the store. What `before` has used stays used, unless its tier has changed.
-    async fn ask(&self, hash: ContentHash, before: Option<Arc<Caller>>) -> Result<Arc<Caller>, ApiError> {
-        let asked = Instant::now();
-        let key = match self.store.api_key_by_hash(hash).await? {
-            Some(key) if key.revoked_at.is_none() => key,
-            revoked_or_unknown => {
-                self.forget(&hash);
-                return Err(revoked_or_unknown.map_or_else(ApiError::no_such_key, |_| ApiError::key_revoked()));
-            }
+        let caller = match self.remembered(&hash) {
+            Some(caller) => caller,
+            None => self.ask(hash).await?,
         };
-        let tenant = self.store.tenant(&key.tenant).await?.ok_or_else(ApiError::no_such_key)?;
-        let caller = before.filter(|caller| caller.tier == tenant.tier).unwrap_or_else(|| {
-            Arc::new(Caller {
-                key: key.id,
-                tenant: tenant.id,
-                tier: tenant.tier,
-                scopes: key.scopes,
-                limits: KeyLimits::new(self.limits.of(tenant.tier), self.agent_hub),
-                revoked: CancellationToken::new(),
-            })
-        });
-        Ok(self.remember(hash, Remembered { caller, asked }))
+        caller.life.used_at.store(Timestamp::now().as_microsecond(), Ordering::Relaxed);
+        Ok(caller)
     }
 
-    /// Two first requests at once must share one allowance: the first to come stays.
-    fn remember(&self, hash: ContentHash, new: Remembered) -> Arc<Caller> {
+    /// The caller of this hash, where that can be believed without asking.
+    fn remembered(&self, hash: &ContentHash) -> Option<Arc<Caller>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.keys.get(hash).filter(|remembered| remembered.is_believed()).map(|found| Arc::clone(&found.caller))
+    }
+
+    /// Asks the store, again if something has changed meanwhile.
+    async fn ask(&self, hash: ContentHash) -> Result<Arc<Caller>, ApiError> {
+        loop {
+            let (asked, changes) = (Instant::now(), self.changes());
+            let key = self.store.api_key_by_hash(hash).await?;
+            let end = key.as_ref().and_then(|key| key.end(Timestamp::now()));
+            let (Some(key), None) = (key, end) else {
+                self.forget(&hash, end.unwrap_or(KeyEnd::Revoked));
+                return Err(match end {
+                    Some(KeyEnd::Revoked) => ApiError::key_revoked(),
+                    Some(KeyEnd::Expired) => ApiError::key_expired(),
+                    None => ApiError::no_such_key(),
+                });
+            };
+            let tenant = self.store.tenant(&key.tenant).await?.ok_or_else(ApiError::no_such_key)?;
+            if let Some(caller) = self.remember(hash, key, &tenant, asked, changes) {
+                return Ok(caller);
+            }
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).changes
+    }
+
+    /// Two first requests at once must share one allowance: what the first to come has used stays. None: something was
+    /// changed after it was asked for.
+    fn remember(
+        &self,
+        hash: ContentHash,
+        key: ApiKey,
+        tenant: &Tenant,
+        asked: Instant,
+        changes: u64,
+    ) -> Option<Arc<Caller>> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_REMEMBERED {
-            known.retain(|_, remembered| !remembered.caller.limits.is_full());
+        if known.changes != changes {
+            return None;
         }
-        let entry =
-            known.entry(hash).or_insert_with(|| Remembered { caller: Arc::clone(&new.caller), asked: new.asked });
-        if entry.caller.tier != new.caller.tier {
-            entry.caller = new.caller;
+        if known.keys.len() >= MAX_REMEMBERED {
+            known.keys.retain(|_, remembered| !remembered.is_idle());
         }
-        entry.asked = new.asked;
-        Arc::clone(&entry.caller)
+        let before = known.keys.get(&hash).map(|remembered| &*remembered.caller);
+        let caller = Arc::new(Caller::new(self, key, tenant, before));
+        known.keys.insert(hash, Remembered { caller: Arc::clone(&caller), asked: Some(asked) });
+        Some(caller)
     }
 
-    fn forget(&self, hash: &ContentHash) {
-        let forgotten = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    fn forget(&self, hash: &ContentHash, how: KeyEnd) {
+        let forgotten = self.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(hash);
         if let Some(remembered) = forgotten {
-            remembered.caller.revoked.cancel();
+            self.end(*hash, remembered, how);
+        }
+    }
+
+    fn end(&self, hash: ContentHash, remembered: Remembered, how: KeyEnd) {
+        remembered.caller.life.finish(how);
+        if remembered.caller.life.unwritten().is_some() {
+            self.left.lock().unwrap_or_else(PoisonError::into_inner).push((hash, remembered.caller));
+        }
+    }
+
+    /// Something of a key has changed in the store; `end` says how its time has ended, if it has.
+    pub(crate) fn key_changed(&self, hash: &ContentHash, end: Option<KeyEnd>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.changes += 1;
+        match end {
+            None => known.keys.get_mut(hash).into_iter().for_each(|remembered| remembered.asked = None),
+            Some(how) => {
+                let ended = known.keys.remove(hash);
+                drop(known);
+                ended.into_iter().for_each(|remembered| self.end(*hash, remembered, how));
+            }
+        }
+    }
+
+    /// Something of a tenant has changed in the store. Its keys' streams go on.
+    pub(crate) fn tenant_changed(&self, tenant: &TenantId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.changes += 1;
+        for remembered in known.keys.values_mut().filter(|remembered| remembered.caller.tenant == *tenant) {
+            remembered.asked = None;
         }
     }
 
     /// Forgets all keys of a tenant that the store has no more, and ends the streams that they opened.
     pub(crate) fn forget_tenant(&self, tenant: &TenantId) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        for (_, remembered) in known.extract_if(|_, remembered| remembered.caller.tenant == *tenant) {
-            remembered.caller.revoked.cancel();
+        known.changes += 1;
+        for (_, remembered) in known.keys.extract_if(|_, remembered| remembered.caller.tenant == *tenant) {
+            remembered.caller.life.finish(KeyEnd::Revoked);
         }
-    }
-
-    pub(crate) async fn revoke(&self, tenant: &TenantId, id: KeyId) -> Result<bool, StoreError> {
-        let keys = self.store.api_keys(tenant).await?;
-        let found: Option<(ContentHash, ApiKey)> = keys.into_iter().find(|(_, key)| key.id == id);
-        let Some((hash, mut key)) = found.filter(|(_, key)| key.revoked_at.is_none()) else { return Ok(false) };
-        key.revoked_at = Some(Timestamp::now());
-        let batch = Batch { conditions: Vec::new(), writes: vec![Write::PutApiKey { hash, key }] };
-        self.store.commit(tenant, batch).await?;
-        self.forget(&hash);
-        Ok(true)
     }
 }
 

@@ -49,6 +49,7 @@ impl Dialect {
 pub(crate) enum Kind {
     InvalidApiKey,
     ApiKeyRevoked,
+    ApiKeyExpired,
     TierTooLow,
     ScopeMissing,
     MissingParameter,
@@ -91,6 +92,7 @@ impl Kind {
         match self {
             Self::InvalidApiKey => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
             Self::ApiKeyRevoked => (StatusCode::UNAUTHORIZED, "authentication_error", "api_key_revoked"),
+            Self::ApiKeyExpired => (StatusCode::UNAUTHORIZED, "authentication_error", "api_key_expired"),
             Self::TierTooLow => (StatusCode::FORBIDDEN, "permission_error", "tier_too_low"),
             Self::ScopeMissing => (StatusCode::FORBIDDEN, "permission_error", "scope_missing"),
             Self::MissingParameter => (StatusCode::BAD_REQUEST, REQUEST, "missing_parameter"),
@@ -175,6 +177,10 @@ impl ApiError {
 
     pub(crate) fn key_revoked() -> Self {
         Self::new(Kind::ApiKeyRevoked, "this API key has been revoked")
+    }
+
+    pub(crate) fn key_expired() -> Self {
+        Self::new(Kind::ApiKeyExpired, "this API key's time is over")
     }
 
     pub(crate) fn no_such_key() -> Self {

@@ -53,7 +53,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
         error.within(gate.dialect).into_response()
     } else if caller.tier < gate.least {
         let message =
-            format!("this endpoint needs the {} tier; this key's tier is {}", name(gate.least), name(caller.tier));
+            format!("this endpoint needs the {} tier; this key's tier is {}", gate.least.name(), caller.tier.name());
         ApiError::new(Kind::TierTooLow, message).within(gate.dialect).into_response()
     } else if let Err(error) = gate.scope.map_or(Ok(()), |scope| caller.needs(scope)) {
         error.within(gate.dialect).into_response()
@@ -83,13 +83,4 @@ pub(crate) fn unguarded(routes: OpenApiRouter<ApiState>, dialect: Dialect) -> Op
 pub(crate) async fn method_not_allowed(method: Method, dialect: Dialect) -> Response {
     let message = format!("this path does not take {method}; the Allow header says what it takes");
     ApiError::new(Kind::MethodNotAllowed, message).within(dialect).into_response()
-}
-
-fn name(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Free => "free",
-        Tier::Pro => "pro",
-        Tier::Max => "max",
-        Tier::Enterprise => "enterprise",
-    }
 }

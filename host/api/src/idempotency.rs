@@ -8,6 +8,8 @@
 mod answer;
 mod turns;
 
+use std::time::Duration;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use utoipa::IntoParams;
@@ -58,12 +60,12 @@ impl<'a> Once<'a> {
 
     /// What remembers this answer, to be written in the batch that makes what it tells of.
     pub(crate) fn remember(&self, answer: &Answer) -> Batch {
-        let Some(Idempotency { key, request_hash }) = self.idempotency.clone() else { return Batch::default() };
-        let now = Timestamp::now();
-        let expires_at = now.checked_add(self.state.0.answers_kept).unwrap_or(Timestamp::MAX);
-        let record = IdempotencyRecord { request_hash, made: Made::Answer(answer.kept(expires_at)), created_at: now };
-        let conditions = vec![Condition::IdempotencyKeyUnused(key.clone())];
-        Batch { conditions, writes: vec![Write::PutIdempotency { key, record }] }
+        self.memory().remember(answer)
+    }
+
+    /// What remembers an answer also where the client does not wait for it any more.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory { idempotency: self.idempotency.clone(), kept: self.state.0.answers_kept }
     }
 
     /// What the first request with the key has made; without one, what `make` makes now. Requests with the same key take turns,
@@ -82,6 +84,24 @@ impl<'a> Once<'a> {
             // A client that left had its turn ended, but not the batch that was under way: then that stood against this one.
             Err(error) => T::found(self.state, self.tenant, idempotency).await?.ok_or(error),
         }
+    }
+}
+
+/// What remembers the answer to a request.
+pub(crate) struct Memory {
+    idempotency: Option<Idempotency>,
+    kept: Duration,
+}
+
+impl Memory {
+    /// What is written of this answer, if the request has a key.
+    pub(crate) fn remember(&self, answer: &Answer) -> Batch {
+        let Some(Idempotency { key, request_hash }) = self.idempotency.clone() else { return Batch::default() };
+        let now = Timestamp::now();
+        let expires_at = now.checked_add(self.kept).unwrap_or(Timestamp::MAX);
+        let record = IdempotencyRecord { request_hash, made: Made::Answer(answer.kept(expires_at)), created_at: now };
+        let conditions = vec![Condition::IdempotencyKeyUnused(key.clone())];
+        Batch { conditions, writes: vec![Write::PutIdempotency { key, record }] }
     }
 }
 

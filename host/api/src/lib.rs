@@ -15,10 +15,12 @@ mod files;
 mod gate;
 mod idempotency;
 mod installs;
+mod keyring;
 mod limits;
 mod make;
 mod native;
 mod openapi;
+mod origin;
 mod outer;
 mod paging;
 mod query;
@@ -47,7 +49,7 @@ use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
 
 pub use assisters::answer_json;
-pub use auth::{hash_key, new_key};
+pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
 pub use webhooks::RunStories;
 
@@ -116,6 +118,7 @@ struct Inner {
     max_component_bytes: usize,
     store: Arc<dyn Store>,
     auth: Auth,
+    keyring: Keyring,
     readiness: Readiness,
     backups: Backups,
     shutdown: CancellationToken,
@@ -144,6 +147,7 @@ impl ApiState {
             answers_kept,
         } = config;
         let auth = Auth::new(Arc::clone(&store), limits, agent_hub_requests_per_minute);
+        let keyring = Keyring::new(Arc::clone(&store));
         Self(Arc::new(Inner {
             runs,
             agents,
@@ -156,12 +160,26 @@ impl ApiState {
             max_component_bytes,
             store,
             auth,
+            keyring,
             readiness,
             backups,
             shutdown,
             max_body_bytes,
             body_timeout,
         }))
+    }
+}
+
+impl ApiState {
+    /// Tends the keys until `stop`: what was opened with one ends when its time is over, and every minute it is written down when
+    /// they were used last.
+    pub async fn tend_keys(&self, stop: CancellationToken) {
+        self.0.auth.tend(stop).await;
+    }
+
+    /// Writes down when keys were used last, as far as that is not on disk. To be called when nothing is served any more.
+    pub async fn write_key_uses(&self) {
+        self.0.auth.write_uses().await;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use vivarium_runs::{FollowError, Item};
 
 use crate::ApiState;
 use crate::attend::Attended;
-use crate::auth::Caller;
+use crate::auth::{Caller, Life};
 use crate::error::ApiError;
 
 /// Proxies and clients give a silent connection up after 30 s and more.
@@ -58,14 +59,14 @@ pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
 pub(crate) struct Ends {
     /// The host stops.
     pub(crate) shutdown: CancellationToken,
-    /// The key that opened it is no longer valid.
-    pub(crate) revoked: CancellationToken,
+    /// The life of the key that opened it.
+    pub(crate) key: Arc<Life>,
 }
 
 impl Ends {
     /// Of a caller's stream.
     pub(crate) fn of(state: &ApiState, caller: &Caller) -> Self {
-        Self { shutdown: state.0.shutdown.clone(), revoked: caller.revoked.clone() }
+        Self { shutdown: state.0.shutdown.clone(), key: Arc::clone(&caller.life) }
     }
 }
 
@@ -146,7 +147,7 @@ impl<V: View> Open<V> {
                 Ok(None) => Next::End,
                 Ok(Some(Err(error))) => Next::CutShort(error.into()),
             },
-            () = self.ends.revoked.cancelled() => Next::CutShort(ApiError::key_revoked()),
+            ended = self.ends.key.end() => Next::CutShort(ended),
             () = self.ends.shutdown.cancelled() => Next::CutShort(ApiError::shutting_down()),
         }
     }
@@ -183,6 +184,7 @@ pub(crate) fn write_json_event(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vivarium_domain::KeyEnd;
     use vivarium_runs::Cursor;
 
     /// Shows tokens that are not empty, and counts all items.
@@ -208,7 +210,7 @@ mod tests {
     }
 
     fn ends() -> Ends {
-        Ends { shutdown: CancellationToken::new(), revoked: CancellationToken::new() }
+        Ends { shutdown: CancellationToken::new(), key: Arc::default() }
     }
 
     /// These items, a second before each, and then nothing more for ever.
@@ -246,9 +248,11 @@ mod tests {
         let stopped = ends();
         stopped.shutdown.cancel();
         assert_eq!(told(stream::pending().boxed(), stopped).await, ["shutting_down"]);
-        let revoked = ends();
-        revoked.revoked.cancel();
-        assert_eq!(told(stream::pending().boxed(), revoked).await, ["api_key_revoked"]);
+        for (how, code) in [(KeyEnd::Revoked, "api_key_revoked"), (KeyEnd::Expired, "api_key_expired")] {
+            let ended = ends();
+            ended.key.finish(how);
+            assert_eq!(told(stream::pending().boxed(), ended).await, [code]);
+        }
         for (error, code) in [(FollowError::Stopping, "shutting_down"), (FollowError::Deleted, "not_found")] {
             let items = stream::iter([Ok(token("a")), Err(error)]).chain(stream::pending()).boxed();
             assert_eq!(told(items, ends()).await, ["1 a", code]);

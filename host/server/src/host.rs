@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
-use vivarium_api::{ApiConfig, ApiState, Readiness};
+use vivarium_api::{ApiConfig, ApiState, KeyError, Readiness};
 use vivarium_attachments::Attachments;
 use vivarium_domain::{ContentHash, IdError, ModelInfo, ModelName, TenantId};
 use vivarium_egress::{Egress, HostPort, PolicyError};
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::deliveries::Deliveries;
-use crate::keys::{FirstKey, Keys};
+use crate::keys::{FirstKey, first_key};
 use crate::plugins::{self, Shared};
 use crate::sweep::{retention, sweep};
 use crate::tenants::finish_deletions;
@@ -71,9 +71,9 @@ pub enum StartError {
     /// The models are not set up right.
     #[error(transparent)]
     Models(#[from] ConfigError),
-    /// The operating system has no randomness.
-    #[error("{0}")]
-    Randomness(String),
+    /// The first key was not made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A built-in name is not one.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -102,8 +102,6 @@ pub struct Host {
     pub runs: Runs,
     /// Plugins, grants and secrets.
     pub registry: Registry,
-    /// Tenants and keys.
-    pub keys: Keys,
     /// What the data folder's first key is.
     pub first_key: FirstKey,
     /// The model that answers where none is named.
@@ -150,8 +148,7 @@ impl Host {
         let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
         keep_components(components_folder(config), shared.modes, &*store).await?;
         // Last, so that a start that fails does not leave a key behind that nobody was shown.
-        let keys = Keys::new(Arc::clone(&store));
-        let first_key = keys.first(config.admin_key.as_ref()).await?;
+        let first_key = first_key(&store, config.admin_key.as_ref()).await?;
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let exceptions = exceptions(config)?;
         let deliveries = Deliveries::new(
@@ -180,11 +177,12 @@ impl Host {
             body_timeout: config.request_timeout(),
             answers_kept: Duration::from_secs(config.idempotency_ttl_seconds),
         });
+        let (tended, stop) = (api.clone(), shutdown.clone());
+        tokio::spawn(async move { tended.tend_keys(stop).await });
         let default_model = models.default_model().clone();
         Ok(Self {
             runs,
             registry,
-            keys,
             first_key,
             default_model,
             api,
@@ -244,6 +242,7 @@ impl Host {
         self.shutdown.cancel();
         // What ended just now is told by the next start.
         self.deliveries.stop().await;
+        self.api.write_key_uses().await;
     }
 }
 

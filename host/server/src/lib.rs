@@ -24,7 +24,7 @@ pub use backup::{Aside, back_up};
 pub use corpus::CorpusProgress;
 pub use doctor::{Check, Level, examine};
 pub use host::{Host, StartError, reseal};
-pub use keys::{FirstKey, Keys, default_tenant};
+pub use keys::{FirstKey, default_tenant, open_keyring};
 pub use recording::{RecordError, record};
 pub use restore::{RestoreError, restore};
 pub use server::{Server, Stopped};

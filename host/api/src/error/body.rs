@@ -153,7 +153,7 @@ impl ApiError {
     fn make_error(&self) -> MakeError<'_> {
         let (status, message) = (self.kind.make_status(), self.message.as_str());
         match self.kind {
-            Kind::InvalidApiKey | Kind::ApiKeyRevoked => {
+            Kind::InvalidApiKey | Kind::ApiKeyRevoked | Kind::ApiKeyExpired => {
                 MakeError { detail: None, message: "Access denied.", code: "IM001".into(), suberrors: None }
             }
             Kind::ScopeMissing => {

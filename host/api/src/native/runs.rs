@@ -63,7 +63,7 @@ pub(super) async fn one(
     };
     tokio::select! {
         ended = tokio::time::timeout(wait, ended) => ended.unwrap_or(Ok(()))?,
-        () = caller.revoked.cancelled() => return Err(ApiError::key_revoked().into()),
+        over = caller.life.end() => return Err(over.into()),
     }
     Ok(Json(find(&state, &caller, &id).await?))
 }

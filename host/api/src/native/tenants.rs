@@ -1,14 +1,167 @@
-//! `DELETE /v1/admin/tenants/{id}`: a tenant goes, with all that is its own.
+//! `/v1/admin/tenants`: tenants and their keys, as the operator makes and changes them.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use vivarium_domain::{Scope, TenantId};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use vivarium_domain::{ApiKey, Scope, Tenant, TenantId, Tier, Timestamp};
 
 use super::NativeError;
+use super::keys::{self, MadeKeyJson, NewKeyJson, key_id, whole};
+use super::list::{List, Parameters};
 use crate::ApiState;
+use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
+use crate::idempotency::{Answer, IdempotencyKey, Once};
+use crate::keyring::KeyError;
 use crate::segment::Segment;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, change, delete))
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(revoke_key))
+}
+
+/// The tenant of a path; what is no id is nobody's.
+fn tenant_id(text: &str) -> Result<TenantId, ApiError> {
+    text.parse().map_err(|_| KeyError::NoTenant.into())
+}
+
+/// List the tenants
+///
+/// Those with short ids first, and then by their ids. Needs the scope `admin`.
+#[utoipa::path(
+    get, path = "/v1/admin/tenants", operation_id = "listTenants", tag = "Native",
+    params(
+        ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 200, description = "At most so many; without it, 50."),
+        ("cursor" = Option<TenantId>, Query, nullable = false, description = "The `next` of an earlier page."),
+    ),
+    responses((status = 200, description = "A page of them.", body = List<Tenant>))
+)]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    uri: Uri,
+) -> Result<Json<List<Tenant>>, NativeError> {
+    caller.needs(Scope::Admin)?;
+    let asked = Parameters::of(&uri, &["limit", "cursor"])?;
+    let (limit, after) = (asked.limit()?, asked.cursor::<TenantId>()?);
+    let page = state.0.keyring.tenants(after.as_ref(), limit).await?;
+    Ok(Json(List::new(page.items, page.next)))
+}
+
+/// A tenant to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"id": "acme", "tier": "pro"}))]
+struct NewTenant {
+    /// Its id. It does not begin with an underscore.
+    #[schema(pattern = "^[a-z0-9-][a-z0-9_-]*$")]
+    id: TenantId,
+    /// What it has paid for: decides its limits, and which endpoints answer.
+    #[serde(default = "default_tier")]
+    #[schema(default = "max")]
+    tier: Tier,
+}
+
+/// As the command line has it.
+fn default_tier() -> Tier {
+    Tier::Max
+}
+
+/// Make a tenant
+///
+/// It has no key yet: `POST /v1/admin/tenants/{id}/keys` makes the first one. Needs the scope `admin`.
+#[utoipa::path(
+    post, path = "/v1/admin/tenants", operation_id = "createTenant", tag = "Native",
+    params(IdempotencyKey),
+    request_body(content = NewTenant),
+    responses(
+        (status = 201, description = "The tenant.", body = Tenant),
+        (status = 409, description = "There is a tenant of this id, or one is being deleted."),
+    )
+)]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    request: Request,
+) -> Result<Answer, NativeError> {
+    caller.needs(Scope::Admin)?;
+    let (head, body) = request.into_parts();
+    let body = json_bytes(&state, &head.headers, body).await?;
+    let once = Once::of(&state, &caller.tenant, &head, &body)?;
+    let make = async {
+        let NewTenant { id, tier } = json_of(&body)?;
+        let made = |tenant: &Tenant| Answer::json(StatusCode::CREATED, tenant);
+        let along = |tenant: &Tenant| once.remember(&made(tenant));
+        let tenant = Tenant { id, tier, created_at: Timestamp::now() };
+        let tenant = state.0.keyring.create_tenant(&caller.tenant, tenant, along).await?;
+        tracing::info!(tenant = %tenant.id, tier = tenant.tier.name(), by = %caller.key, "a tenant was made");
+        Ok(made(&tenant))
+    };
+    Ok(once.or(make).await?)
+}
+
+/// A tenant
+///
+/// Needs the scope `admin`.
+#[utoipa::path(
+    get, path = "/v1/admin/tenants/{id}", operation_id = "getTenant", tag = "Native",
+    params(("id" = inline(TenantId), Path, description = "The tenant's id.")),
+    responses((status = 200, description = "The tenant.", body = Tenant))
+)]
+pub(super) async fn one(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(id): Segment<String>,
+) -> Result<Json<Tenant>, NativeError> {
+    caller.needs(Scope::Admin)?;
+    Ok(Json(state.0.keyring.tenant(&tenant_id(&id)?).await?))
+}
+
+/// What of a tenant is changed; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"tier": "enterprise"}))]
+struct TenantChange {
+    /// What it has paid for.
+    #[schema(nullable = false)]
+    tier: Option<Tier>,
+}
+
+/// Change a tenant
+///
+/// What is left out stays. Counts at once, also for its keys that are in use; their open streams go on. Needs the scope `admin`.
+#[utoipa::path(
+    patch, path = "/v1/admin/tenants/{id}", operation_id = "changeTenant", tag = "Native",
+    params(("id" = inline(TenantId), Path, description = "The tenant's id.")),
+    request_body(content = TenantChange),
+    responses((status = 200, description = "The tenant as it is now.", body = Tenant))
+)]
+pub(super) async fn change(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(id): Segment<String>,
+    request: Request,
+) -> Result<Json<Tenant>, NativeError> {
+    caller.needs(Scope::Admin)?;
+    let id = tenant_id(&id)?;
+    let (head, body) = request.into_parts();
+    let TenantChange { tier } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
+    let changing = async move {
+        let changed = state.0.keyring.change_tenant(&id, |tenant| tenant.tier = tier.unwrap_or(tenant.tier)).await?;
+        state.0.auth.tenant_changed(&id);
+        tracing::info!(tenant = %id, tier = changed.tier.name(), by = %caller.key, "a tenant was changed");
+        Ok(changed)
+    };
+    Ok(Json(whole(changing).await?))
+}
 
 /// Delete a tenant
 ///
@@ -29,7 +182,7 @@ pub(super) async fn delete(
     Segment(id): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Admin)?;
-    let id: TenantId = id.parse().map_err(|_| ApiError::new(Kind::NotFound, "there is no such tenant"))?;
+    let id = tenant_id(&id)?;
     if id == caller.tenant {
         let message = format!(
             "the tenant {id} can not be deleted with a key of its own: use an admin key of another tenant, or \
@@ -37,15 +190,85 @@ pub(super) async fn delete(
         );
         return Err(ApiError::new(Kind::Conflict, message).into());
     }
-    // A task of its own: half a tenant is nothing that anybody wants.
-    let deleting = tokio::spawn(async move {
+    let deleting = async move {
         let closed = state.0.runs.close_tenant(&id).await?;
         state.0.auth.forget_tenant(&id);
         closed.delete().await?;
-        // Who asked the store just before it was closed may have been remembered after it.
-        state.0.auth.forget_tenant(&id);
         tracing::info!(tenant = %id, by = %caller.key, "a tenant was deleted");
-        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
-    });
-    Ok(deleting.await.map_err(|_| ApiError::internal())??)
+        Ok(StatusCode::NO_CONTENT)
+    };
+    // Half a tenant is nothing that anybody wants.
+    Ok(whole(deleting).await?)
+}
+
+/// List a tenant's keys
+///
+/// Those that were made last come first, also those that are no longer valid. Needs the scope `admin`.
+#[utoipa::path(
+    get, path = "/v1/admin/tenants/{id}/keys", operation_id = "listTenantKeys", tag = "Native",
+    params(
+        ("id" = inline(TenantId), Path, description = "The tenant's id."),
+        ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 200, description = "At most so many; without it, 50."),
+        ("cursor" = Option<uuid::Uuid>, Query, nullable = false, description = "The `next` of an earlier page."),
+    ),
+    responses((status = 200, description = "A page of them.", body = List<ApiKey>))
+)]
+pub(super) async fn list_keys(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(id): Segment<String>,
+    uri: Uri,
+) -> Result<Json<List<ApiKey>>, NativeError> {
+    caller.needs(Scope::Admin)?;
+    Ok(Json(keys::page(&state, &tenant_id(&id)?, &uri).await?))
+}
+
+/// Make a key for a tenant
+///
+/// Its first one, say, with the scope `keys`, so that the tenant makes its others itself. The key itself is in the answer, this
+/// once. Needs the scope `admin`.
+#[utoipa::path(
+    post, path = "/v1/admin/tenants/{id}/keys", operation_id = "createTenantKey", tag = "Native",
+    params(("id" = inline(TenantId), Path, description = "The tenant's id."), IdempotencyKey),
+    request_body(content = NewKeyJson),
+    responses(
+        (status = 201, description = "The key.", body = MadeKeyJson<'_>),
+        (status = 409, description = "The tenant has as many keys as it may."),
+    )
+)]
+pub(super) async fn create_key(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(id): Segment<String>,
+    request: Request,
+) -> Result<Answer, NativeError> {
+    caller.needs(Scope::Admin)?;
+    let id = tenant_id(&id)?;
+    let (head, body) = request.into_parts();
+    let body = json_bytes(&state, &head.headers, body).await?;
+    Ok(keys::make(&state, &caller, &id, &head, &body).await?)
+}
+
+/// Revoke a key of a tenant
+///
+/// From then on it is refused, and the streams that it opened end. 404 if the tenant has no such key, or it was revoked before.
+/// Needs the scope `admin`.
+#[utoipa::path(
+    delete, path = "/v1/admin/tenants/{id}/keys/{key}", operation_id = "revokeTenantKey", tag = "Native",
+    params(
+        ("id" = inline(TenantId), Path, description = "The tenant's id."),
+        ("key" = vivarium_domain::KeyId, Path, description = "The key's public id."),
+    ),
+    responses(
+        (status = 204, description = "It is revoked."),
+        (status = 409, description = "It is the host's last key with the scope `admin`."),
+    )
+)]
+pub(super) async fn revoke_key(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment((id, key)): Segment<(String, String)>,
+) -> Result<StatusCode, NativeError> {
+    caller.needs(Scope::Admin)?;
+    Ok(keys::end(state, &caller, tenant_id(&id)?, key_id(&key)?).await?)
 }

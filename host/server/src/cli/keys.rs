@@ -3,8 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
 use vivarium::config::Flags;
-use vivarium::{Keys, default_tenant};
-use vivarium_domain::{KeyId, Scope, TenantId, Tier};
+use vivarium::{default_tenant, open_keyring};
+use vivarium_api::{KeyError, Keyring, NewKey};
+use vivarium_domain::{KeyId, Scope, Tenant, TenantId, Tier, Timestamp};
+use vivarium_store::Batch;
 
 use super::{Failure, Place, result, say};
 
@@ -58,6 +60,8 @@ pub(super) enum ScopeName {
     Plugins,
     /// Set and remove the tenant's secrets.
     Secrets,
+    /// Make, change, rotate and revoke the tenant's keys.
+    Keys,
     /// Everything.
     Admin,
 }
@@ -122,17 +126,18 @@ impl From<ScopeName> for Scope {
             ScopeName::AgentsWrite => Self::AgentsWrite,
             ScopeName::Plugins => Self::Plugins,
             ScopeName::Secrets => Self::Secrets,
+            ScopeName::Keys => Self::Keys,
             ScopeName::Admin => Self::Admin,
         }
     }
 }
 
-async fn open(place: &Place) -> Result<Keys, Failure> {
-    Ok(Keys::open(&place.read(Flags::default())?).await?)
+async fn open(place: &Place) -> Result<Keyring, Failure> {
+    Ok(open_keyring(&place.read(Flags::default())?).await?)
 }
 
 impl Of {
-    async fn open(&self) -> Result<(Keys, TenantId), Failure> {
+    async fn open(&self) -> Result<(Keyring, TenantId), Failure> {
         let tenant = match &self.tenant {
             Some(tenant) => tenant.clone(),
             None => default_tenant().map_err(Failure::failed)?,
@@ -147,16 +152,20 @@ impl Key {
             Self::Create { name, scope, of } => {
                 let (keys, tenant) = of.open().await?;
                 let scopes = scope.into_iter().map(Scope::from).collect();
-                let made = keys.create(&tenant, &name, scopes).await?;
-                let (text, key) = made.ok_or_else(|| {
-                    Failure::Failed(format!("there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"))
+                let new = NewKey { name, scopes, ..NewKey::default() };
+                let made = keys.create(&tenant, &tenant, new, |_| Batch::default()).await;
+                let made = made.map_err(|error| match error {
+                    KeyError::NoTenant => Failure::Failed(format!(
+                        "there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"
+                    )),
+                    error => Failure::failed(error),
                 })?;
-                say(format_args!("the key {} of the tenant {tenant}; it is shown this once:", key.id));
-                result(text.expose_secret())?;
+                say(format_args!("the key {} of the tenant {tenant}; it is shown this once:", made.record.id));
+                result(made.text.expose_secret())?;
             }
             Self::List { of } => {
                 let (keys, tenant) = of.open().await?;
-                for key in keys.of(&tenant).await.map_err(Failure::failed)? {
+                for (_, key) in keys.keys(&tenant).await.map_err(Failure::failed)? {
                     let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::name).collect();
                     let revoked = key.revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
                     result(format_args!(
@@ -170,10 +179,12 @@ impl Key {
             }
             Self::Revoke { id, of } => {
                 let (keys, tenant) = of.open().await?;
-                if !keys.revoke(&tenant, id).await.map_err(Failure::failed)? {
-                    let text = format!("the tenant {tenant} has no valid key {id}; `vivarium key list` shows its keys");
-                    return Err(Failure::Failed(text));
-                }
+                keys.revoke(&tenant, id, false).await.map_err(|error| match error {
+                    KeyError::NoKey => Failure::Failed(format!(
+                        "the tenant {tenant} has no valid key {id}; `vivarium key list` shows its keys"
+                    )),
+                    error => Failure::failed(error),
+                })?;
                 say(format_args!("the key {id} is revoked"));
             }
         }
@@ -185,9 +196,9 @@ impl Tenants {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Create { id, tier, place } => {
-                if !open(&place).await?.create_tenant(&id, tier.into()).await.map_err(Failure::failed)? {
-                    return Err(Failure::Failed(format!("there is a tenant {id} already")));
-                }
+                let tenant = Tenant { id: id.clone(), tier: tier.into(), created_at: Timestamp::now() };
+                let made = open(&place).await?.create_tenant(&id, tenant, |_| Batch::default()).await;
+                made.map_err(Failure::failed)?;
                 say(format_args!("the tenant {id} is made; `vivarium key create --tenant {id}` gives it a key"));
             }
             Self::Delete { id, yes, place } => {
@@ -206,11 +217,9 @@ impl Tenants {
                 say(format_args!("the tenant {id} is deleted, with all that was its own"));
             }
             Self::List { place } => {
-                for tenant in open(&place).await?.tenants().await.map_err(Failure::failed)? {
-                    let tier = TierName::value_variants().iter().find(|name| Tier::from(**name) == tenant.tier);
-                    let tier = tier.and_then(ValueEnum::to_possible_value);
-                    let tier = tier.as_ref().map_or("", |tier| tier.get_name());
-                    result(format_args!("{}\t{tier}\t{}", tenant.id, tenant.created_at))?;
+                let page = open(&place).await?.tenants(None, usize::MAX - 1).await.map_err(Failure::failed)?;
+                for tenant in page.items {
+                    result(format_args!("{}\t{}\t{}", tenant.id, tenant.tier.name(), tenant.created_at))?;
                 }
             }
         }

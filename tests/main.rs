@@ -40,5 +40,6 @@ mod retention;
 mod soak;
 mod streams;
 mod subruns;
+mod usage;
 mod warm;
 mod webhooks;

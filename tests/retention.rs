@@ -196,6 +196,7 @@ fn run_of(ago: Duration) -> Run {
         session_id: "s".parse().unwrap(),
         stateless: true,
         parent: None,
+        key: None,
         agent: None,
         input: "What is a tenant?".to_owned(),
         max_cycles: 3,
@@ -206,6 +207,7 @@ fn run_of(ago: Duration) -> Run {
         outcome: None,
         failure: Some(RunFailure { code: vivarium_domain::FailureCode::Interrupted, message: "stopped".to_owned() }),
         usage: Usage { input_tokens: 7, ..Usage::default() },
+        cost: vivarium_domain::Money::ZERO,
         last_seq: 1,
         log_removed_at: None,
     }

@@ -99,6 +99,7 @@ pub(crate) async fn start(
     mut request: RunRequest,
 ) -> Result<Started, StartError> {
     request.payer = Some(Arc::clone(caller) as Arc<dyn Payer>);
+    request.key = Some(caller.key);
     state.0.runs.start(&caller.tenant, request).await
 }
 

@@ -20,6 +20,7 @@ mod sessions;
 mod teams;
 mod tenants;
 mod tools;
+mod usage;
 mod webhooks;
 
 use axum::Router;
@@ -45,6 +46,8 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(recording::recording))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::approve))
+        .routes(routes!(usage::own))
+        .routes(routes!(usage::of_tenant))
         .routes(routes!(backup::make))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))

@@ -9,6 +9,7 @@ use crate::agent::AgentRef;
 use crate::id::{ContentHash, RunId, SessionId};
 use crate::manifest::PluginName;
 use crate::model::{GenerateResponse, ModelName, Usage};
+use crate::money::Money;
 use crate::run::{CheckedCitation, Outcome, RunFailure};
 use crate::source::Source;
 
@@ -152,6 +153,9 @@ pub enum EventBody {
         error: Option<serde_json::Value>,
         /// How long it took.
         duration_ms: u64,
+        /// What it cost, in US dollars; none: the model has no price.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
         /// The client saw its text while the model wrote it: it is the answer.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         visible: bool,

@@ -10,12 +10,14 @@ mod mac;
 mod manifest;
 mod model;
 mod model_error;
+mod money;
 mod plugin;
 mod run;
 mod schema;
 mod session;
 mod source;
 mod tenant;
+mod usage;
 mod webhook;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
@@ -32,6 +34,7 @@ pub use model::{
     ModelName, Part, Passage, ToolCall, ToolDefinition, ToolMessage, Usage, Visibility,
 };
 pub use model_error::ModelError;
+pub use money::Money;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{
     AgentAsTool, CheckedCitation, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure, RunSettings,
@@ -40,7 +43,11 @@ pub use run::{
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};
 pub use tenant::{Tenant, Tier};
+pub use usage::{Subject, UsageEntry, Used, UsedBy, beginning_of, utc_day};
 pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
 
 /// The instant of an event or a record: UTC, written as ISO 8601.
 pub use jiff::Timestamp;
+
+/// A day of the calendar.
+pub use jiff::civil::Date;

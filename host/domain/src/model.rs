@@ -12,7 +12,7 @@ use crate::id::ToolName;
 use crate::schema;
 
 /// A model and who serves it, written `provider/model`: `openai/gpt-5`, `embedded/extractive`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName {
     provider: String,
@@ -323,8 +323,17 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens read, cached ones included.
     pub input_tokens: u64,
+    /// Of these, those that the provider had in its cache; left out where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub cached_input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Usage {
@@ -338,6 +347,7 @@ impl Usage {
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
     }
 }

@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::agent::{AgentRef, AgentTool, OutputFormat};
-use crate::id::{ContentHash, DocumentId, RunId, SessionId, ToolName};
+use crate::id::{ContentHash, DocumentId, KeyId, RunId, SessionId, ToolName};
 use crate::model::{Message, ModelName, Usage};
+use crate::money::Money;
 use crate::session::KeptAttachment;
 
 /// Where a run is: `queued → running ⇄ waiting → completed | failed | cancelled`.
@@ -222,6 +223,9 @@ pub struct Run {
     /// The run that has started it, as a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
+    /// The key that pays for it; none: it was made on the host's own command line, or by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
     /// What the client asked for.
     pub input: String,
     /// The bound on its cycles.
@@ -245,6 +249,9 @@ pub struct Run {
     pub failure: Option<RunFailure>,
     /// Tokens of all its model calls.
     pub usage: Usage,
+    /// What these tokens cost, in US dollars; nothing for models without a price. Runs that it has started have their own.
+    #[serde(default)]
+    pub cost: Money,
     /// The number of its last event.
     pub last_seq: u64,
     /// When its log was removed, because the host keeps logs for a time only. The record stays.

@@ -75,6 +75,10 @@ impl Provider for Anthropic {
         self.names.describe(model, &facts(model))
     }
 
+    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
+        catalog::output_bound(&facts(model), asked)
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         self.ask(call).boxed()
     }
@@ -392,6 +396,7 @@ impl Reader {
         known.output_tokens = new.output_tokens.or(known.output_tokens);
         let read = [known.input_tokens, known.cache_creation_input_tokens, known.cache_read_input_tokens];
         answer.usage.input_tokens = read.into_iter().flatten().fold(0, u64::saturating_add);
+        answer.usage.cached_input_tokens = known.cache_read_input_tokens.unwrap_or(0);
         answer.usage.output_tokens = known.output_tokens.unwrap_or(0);
     }
 }

@@ -1,5 +1,6 @@
 //! Which providers there are and how they are reached: what an operator sets, checked once, before anything is asked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -7,6 +8,7 @@ use url::Url;
 use vivarium_domain::ModelName;
 
 use crate::catalog;
+use crate::prices::Price;
 
 /// Why the models can not be set up as configured. Holds no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,6 +279,8 @@ pub struct ModelsConfig {
     pub providers: Vec<ProviderConfig>,
     /// The default model.
     pub default: DefaultModel,
+    /// What models cost, over the shipped table.
+    pub prices: BTreeMap<ModelName, Price>,
 }
 
 impl ModelsConfig {
@@ -302,7 +306,7 @@ impl ModelsConfig {
             }
             None => Self::default_of(&providers),
         };
-        Ok(Self { providers, default })
+        Ok(Self { providers, default, prices: BTreeMap::new() })
     }
 
     /// The default of the first provider that has a key, else of the first server that an operator named, else embedded.

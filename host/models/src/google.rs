@@ -111,6 +111,10 @@ impl Provider for Google {
         self.names.describe(model, &facts(model))
     }
 
+    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
+        catalog::output_bound(&facts(model), asked)
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         self.ask(call).boxed()
     }
@@ -492,6 +496,8 @@ struct Tokens {
     #[serde(default)]
     tool_use_prompt_token_count: u64,
     #[serde(default)]
+    cached_content_token_count: u64,
+    #[serde(default)]
     candidates_token_count: u64,
     #[serde(default)]
     thoughts_token_count: u64,
@@ -529,6 +535,7 @@ impl Reader<'_> {
         // Some events leave the thoughts out that earlier ones have counted.
         self.thought_tokens = self.thought_tokens.max(tokens.thoughts_token_count);
         answer.usage.input_tokens = tokens.prompt_token_count.saturating_add(tokens.tool_use_prompt_token_count);
+        answer.usage.cached_input_tokens = tokens.cached_content_token_count;
         answer.usage.output_tokens = tokens.candidates_token_count.saturating_add(self.thought_tokens);
     }
 

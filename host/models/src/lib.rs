@@ -9,6 +9,7 @@ mod embedded;
 mod fault;
 mod google;
 mod openai;
+mod prices;
 mod provider;
 mod registry;
 mod request;
@@ -22,6 +23,7 @@ pub use config::{ConfigError, DefaultModel, Limits, ModelsConfig, ProviderConfig
 pub use embedded::Embedded;
 pub use google::Google;
 pub use openai::OpenAi;
+pub use prices::{LongPrice, Price, Prices};
 pub use provider::{Call, Provider};
 pub use registry::Models;
 pub use vivarium_domain::ModelError;

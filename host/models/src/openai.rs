@@ -72,6 +72,10 @@ impl Provider for OpenAi {
         self.names.describe(model, &self.facts(model))
     }
 
+    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
+        catalog::output_bound(&self.facts(model), asked)
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         self.ask(call).boxed()
     }
@@ -347,6 +351,14 @@ struct Tokens {
     prompt_tokens: u64,
     #[serde(default)]
     completion_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptTokens>,
+}
+
+#[derive(Deserialize)]
+struct PromptTokens {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
 }
 
 /// The first choice, without a list for it: one was asked for.
@@ -385,6 +397,8 @@ impl EventReader for Reader {
         }
         if let Some(tokens) = chunk.usage {
             answer.usage.input_tokens = tokens.prompt_tokens;
+            answer.usage.cached_input_tokens =
+                tokens.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
             answer.usage.output_tokens = tokens.completion_tokens;
         }
         let Some(choice) = chunk.choices else { return Ok(Step::More) };

@@ -28,6 +28,10 @@ pub trait Provider: Send + Sync {
     /// What `model` can do. Makes no request.
     fn describe(&self, model: &str) -> ModelInfo;
 
+    /// The most tokens that `model` is let write for an answer of at most `asked` tokens: more, where its bound counts its
+    /// thoughts.
+    fn most_output_tokens(&self, model: &str, asked: u32) -> u32;
+
     /// Asks the model, with retries where they can help.
     ///
     /// # Errors

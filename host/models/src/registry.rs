@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use vivarium_domain::{ModelInfo, ModelName};
+use vivarium_domain::{Date, ModelInfo, ModelName};
 
 use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
+use crate::prices::{Price, Prices};
 use crate::{Anthropic, Embedded, Google, ModelError, OpenAi, Provider, catalog};
 
 /// All providers and the default model.
@@ -14,6 +15,7 @@ pub struct Models {
     default: ModelName,
     /// What the configuration or the vendor has as a provider's usual model.
     usual: Vec<ModelName>,
+    prices: Prices,
 }
 
 impl std::fmt::Debug for Models {
@@ -40,7 +42,8 @@ impl Models {
         let default = default_model(&config, &providers).await?;
         let usual = |provider: &ProviderConfig| ModelName::new(&provider.name, provider.configured_default()?);
         let usual = config.providers.iter().filter_map(usual).collect();
-        Ok(Self { usual, ..Self::of(providers, default)? })
+        let prices = Prices::new(config.prices);
+        Ok(Self { usual, prices, ..Self::of(providers, default)? })
     }
 
     /// These providers, such as a test's own, and the embedded one, unless one of them has its name.
@@ -58,7 +61,7 @@ impl Models {
         if !providers.iter().any(|provider| provider.name() == Embedded.name()) {
             providers.push(Arc::new(Embedded));
         }
-        let models = Self { providers, default, usual: Vec::new() };
+        let models = Self { providers, default, usual: Vec::new(), prices: Prices::default() };
         if models.provider(models.default.provider()).is_none() {
             return Err(ConfigError::DefaultModel(models.unknown(&models.default)));
         }
@@ -98,6 +101,12 @@ impl Models {
             Some(provider) => Ok((Arc::clone(provider), name.clone())),
             None => Err(ModelError::InvalidRequest(self.unknown(name))),
         }
+    }
+
+    /// What a model costs on this day. None: it has no price.
+    #[must_use]
+    pub fn price(&self, model: &ModelName, on: Date) -> Option<Price> {
+        self.prices.of(model, on)
     }
 
     /// What a model can do. Makes no request.

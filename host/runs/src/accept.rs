@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Run, RunId, RunSettings,
+    AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId, RunSettings,
     RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
 use vivarium_registry::Catalog;
@@ -326,6 +326,7 @@ fn new_run(
         stateless: request.stateless,
         agent: request.agent,
         parent: request.parent,
+        key: request.key,
         input: request.input.clone(),
         max_cycles: checked.max_cycles,
         settings: settings(request, attachments),
@@ -335,6 +336,7 @@ fn new_run(
         outcome: None,
         failure: None,
         usage: Usage::default(),
+        cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
     }

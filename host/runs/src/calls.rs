@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::task::JoinSet;
-use vivarium_domain::{AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome};
+use vivarium_domain::{
+    AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome, UsageEntry,
+};
 use vivarium_registry::ToolEntry;
 use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
 
@@ -14,6 +16,7 @@ use crate::fits;
 use crate::host::{RunHost, lock, stopped};
 use crate::journal::{RecordedTool, tool_call};
 use crate::ledger::{Added, Entry};
+use crate::spending::of_plugin;
 use crate::tools::{IntoTool, failed};
 use crate::waits::WaitFor;
 
@@ -184,8 +187,9 @@ impl RunHost {
     }
 
     async fn call_one(&self, intended: IntendedCall) -> Result<ToolResult, HostStop> {
+        let mut used = None;
         let report = match &intended.target {
-            Ok(Target::Tool(entry)) => self.call_allowed(entry, &intended).await?,
+            Ok(Target::Tool(entry)) => self.call_allowed(entry, &intended, &mut used).await?,
             Ok(Target::Agent(agent, subrun)) => self.call_agent(*agent, subrun, &intended).await?,
             Err(message) => failed(message.clone()),
         };
@@ -195,13 +199,17 @@ impl RunHost {
             Err(message) => (ToolOutcome::Error(message), Vec::new()),
         };
         let sources = self.keep(&call.name, documents).await?;
-        self.log.record(EventBody::ToolCompleted {
+        let completed = EventBody::ToolCompleted {
             call_id: id.clone(),
             tool: call.name.clone(),
             outcome: outcome.clone(),
             sources: sources.iter().map(|source| source.id.clone()).collect(),
             usage: report.usage,
-        });
+        };
+        match used {
+            Some(used) => self.log.record_used(completed, used),
+            None => self.log.record(completed),
+        };
         self.log.flush_soon();
         self.approvals.close(&id);
         Ok(result(call, outcome, sources))
@@ -213,8 +221,14 @@ impl RunHost {
         known.ok_or_else(|| HostStop("the run's log names a source that it has not".to_owned()))
     }
 
-    /// Calls a tool, once a person has allowed it where one must, and unless it may have done its work before.
-    async fn call_allowed(&self, entry: &ToolEntry, intended: &IntendedCall) -> Result<ToolReport, HostStop> {
+    /// Calls a tool, once a person has allowed it where one must, and unless it may have done its work before. `used` is what
+    /// that has used, if it comes to the call.
+    async fn call_allowed(
+        &self,
+        entry: &ToolEntry,
+        intended: &IntendedCall,
+        used: &mut Option<UsageEntry>,
+    ) -> Result<ToolReport, HostStop> {
         let IntendedCall { id, before, .. } = intended;
         let recorded = before.as_deref();
         let asked = match recorded {
@@ -242,10 +256,10 @@ impl RunHost {
             self.log.record(EventBody::ToolAttempted { call_id: id.clone(), attempt: attempts + 1 });
             self.log.flush(Vec::new()).await.map_err(|error| stopped(&error))?;
         }
-        Ok(self.run_tool(entry, intended).await)
+        Ok(self.run_tool(entry, intended, used).await)
     }
 
-    async fn run_tool(&self, entry: &ToolEntry, intended: &IntendedCall) -> ToolReport {
+    async fn run_tool(&self, entry: &ToolEntry, intended: &IntendedCall, used: &mut Option<UsageEntry>) -> ToolReport {
         let plugin = entry.plugin.name();
         let run = self.run.to_string();
         let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
@@ -259,7 +273,10 @@ impl RunHost {
             log,
         };
         let report = match self.toolbox.call(into).await {
-            Ok(report) => report,
+            Ok(report) => {
+                *used = Some(of_plugin(&self.used_by, plugin, report.usage.wall_ms));
+                report
+            }
             Err(no_place) => failed(format!("unavailable: {no_place}")),
         };
         for denial in &report.denials {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{
     EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId, Timestamp,
-    ToolDefinition, Usage,
+    ToolDefinition, UsageEntry, Used, UsedBy,
 };
 use vivarium_sandbox::{CallFailure, ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_store::{StoreError, Write};
@@ -25,6 +25,7 @@ use crate::log::RunLog;
 use crate::queue;
 use crate::service::{Runs, Shared};
 use crate::sessions::Place;
+use crate::spending::Spent;
 use crate::structured::{OutputSchema, Unsettled};
 use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
@@ -167,7 +168,7 @@ impl Execution {
                     }
                 },
             };
-            let usage = host_slot.get().map(|host| host.usage());
+            let spent = host_slot.get().map(|host| host.spent());
             match ended {
                 Ended::Left => {
                     self.seat.log.leave();
@@ -178,10 +179,10 @@ impl Execution {
                     Waited::Again(again) => self = again,
                     Waited::NoRoom(execution, message) => {
                         let ended = Ended::failed(FailureCode::Internal, message);
-                        return execution.finish(ended, usage).await;
+                        return execution.finish(ended, spent).await;
                     }
                 },
-                ended => return self.finish(ended, usage).await,
+                ended => return self.finish(ended, spent).await,
             }
         }
     }
@@ -231,6 +232,11 @@ impl Execution {
         }))
     }
 
+    /// Who pays for the run.
+    fn used_by(&self) -> UsedBy {
+        UsedBy { key: self.run.key, agent: self.run.agent.map(|agent| agent.id), ..UsedBy::default() }
+    }
+
     /// What is recorded of the run.
     async fn journal(&self) -> Result<Journal, StoreError> {
         match self.seat.log.last_seq() {
@@ -254,7 +260,9 @@ impl Execution {
                 offered = offered.iter().cloned().chain(agents).collect();
             }
             let tools = Some(self.shared.keep_definitions(&self.tenant, &offered).await?);
-            self.seat.log.record(EventBody::RunStarted {
+            let began = Used { runs: 1, ..Used::default() };
+            let used = UsageEntry { by: self.used_by().model(&self.run.model), used: began };
+            let started = EventBody::RunStarted {
                 mode: self.run.mode.clone(),
                 plugin: self.run.plugin,
                 model: self.run.model.clone(),
@@ -264,7 +272,8 @@ impl Execution {
                 max_cycles: self.run.max_cycles,
                 history_hash,
                 tools,
-            });
+            };
+            self.seat.log.record_used(started, used);
             return Ok(Ok(offered));
         };
         if std::mem::take(&mut self.after_a_stop) {
@@ -302,6 +311,7 @@ impl Execution {
         place: queue::Place,
     ) -> Result<RunHost, StoreError> {
         let mut ledger = Ledger::default();
+        let journal_spent = journal.spent;
         for source in std::mem::take(&mut journal.sources) {
             let blob = self.shared.store.blob(&self.tenant, source.content_hash).await?;
             let gone = || StoreError::Corrupt(format!("the text of the source {} is not there", source.id));
@@ -338,7 +348,8 @@ impl Execution {
             model_calls: Default::default(),
             tool_calls: Default::default(),
             call_ids: Default::default(),
-            usage: Default::default(),
+            spent: journal_spent.into(),
+            used_by: self.used_by(),
             ledger: ledger.into(),
             appended: Default::default(),
         })
@@ -430,13 +441,14 @@ enum Waited {
 impl Execution {
     /// Lets the run wait: its record says so, and nothing of it stays in memory but what wakes it.
     async fn wait(mut self, host: Option<&Arc<RunHost>>) -> Waited {
-        let usage = host.map(|host| host.usage()).unwrap_or_default();
+        let Spent { usage, cost } = host.map(|host| host.spent()).unwrap_or_default();
         let subruns = host.map(|host| host.waits.waiting_runs()).unwrap_or_default();
         let pending = self.seat.approvals.pending();
         let waits =
             vivarium_domain::Waiting { since: Timestamp::now(), approvals: pending.clone(), subruns: subruns.clone() };
         let last_seq = self.seat.log.last_seq();
-        let record = Run { status: RunStatus::Waiting, waiting: Some(waits), usage, last_seq, ..self.run.clone() };
+        let record =
+            Run { status: RunStatus::Waiting, waiting: Some(waits), usage, cost, last_seq, ..self.run.clone() };
         if let Err(error) = self.seat.log.flush(vec![Write::PutRun(Box::new(record))]).await {
             tracing::warn!(run = %self.run.id, %error, "that a run waits could not be written; it is found out again if need be");
         }
@@ -483,15 +495,16 @@ impl Execution {
     }
 
     /// Writes the end: the last event, the run's record and the session's new messages, together.
-    async fn finish(mut self, ended: Ended, usage: Option<Usage>) {
+    async fn finish(mut self, ended: Ended, spent: Option<Spent>) {
         let now = Timestamp::now();
-        let usage = match usage {
-            Some(usage) => usage,
+        let Spent { usage, cost } = match spent {
+            Some(spent) => spent,
             // Nothing was done in this attempt; what was done before is in the log.
-            None => self.journal().await.map(|journal| journal.usage).unwrap_or_default(),
+            None => self.journal().await.map(|journal| journal.spent).unwrap_or_default(),
         };
         self.run.ended_at = Some(now);
         self.run.usage = usage;
+        self.run.cost = cost;
         self.run.waiting = None;
         let mut writes = Vec::with_capacity(2);
         let event = match ended {

@@ -12,9 +12,9 @@ use futures::future::BoxFuture;
 use vivarium_domain::{
     Abilities, AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall,
     Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
-    ToolName, Usage, Visibility,
+    ToolName, Used, UsedBy, Visibility, utc_day,
 };
-use vivarium_models::{Call, Provider};
+use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
 use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
 use vivarium_store::StoreError;
@@ -26,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::log::RunLog;
 use crate::queue::Place;
 use crate::service::Shared;
+use crate::spending::Spent;
 use crate::table::Payer;
 use crate::tools::Toolbox;
 use crate::waits::Waits;
@@ -68,7 +69,9 @@ pub(crate) struct RunHost {
     pub(crate) model_calls: AtomicU32,
     pub(crate) tool_calls: AtomicU32,
     pub(crate) call_ids: Mutex<CallIds>,
-    pub(crate) usage: Mutex<Usage>,
+    pub(crate) spent: Mutex<Spent>,
+    /// Who pays for it.
+    pub(crate) used_by: UsedBy,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
 }
@@ -83,9 +86,9 @@ pub(crate) fn stopped(error: &StoreError) -> HostStop {
 }
 
 impl RunHost {
-    /// Tokens of all model calls so far.
-    pub(crate) fn usage(&self) -> Usage {
-        *lock(&self.usage)
+    /// What all model calls so far have used, those before the host was stopped included.
+    pub(crate) fn spent(&self) -> Spent {
+        *lock(&self.spent)
     }
 
     /// What the mode has added to the session.
@@ -158,12 +161,7 @@ impl RunHost {
         let asked = || format!("model.generate with a request of hash {}", short(request_hash));
         let recorded = self.recorded(asked, fits::model(request_hash))?;
         match recorded {
-            Some(Some(answer)) => {
-                if let Ok(response) = &answer {
-                    *lock(&self.usage) += response.usage;
-                }
-                return Ok(answer);
-            }
+            Some(Some(answer)) => return Ok(answer),
             // It was asked, and the answer was lost with the host that waited for it.
             Some(None) => {}
             None => {
@@ -198,16 +196,32 @@ impl RunHost {
             answer = asked => answer,
             () = self.log.flush_for_tokens() => return Err(HostStop("the log ended".to_owned())),
         };
-        if let Ok(response) = &answer {
-            *lock(&self.usage) += response.usage;
+        let duration_ms = millis(started);
+        match &answer {
+            Ok(response) => self.answered(call, response, duration_ms, visible),
+            Err(error) => {
+                let error = serde_json::to_value(error).ok();
+                let body = EventBody::ModelCompleted { call, response: None, error, duration_ms, cost: None, visible };
+                self.log.record(body);
+            }
         }
-        let (response, error) = match &answer {
-            Ok(response) => (Some(response.clone()), None),
-            Err(error) => (None, serde_json::to_value(error).ok()),
-        };
-        self.log.record(EventBody::ModelCompleted { call, response, error, duration_ms: millis(started), visible });
         self.log.flush_soon();
         Ok(answer)
+    }
+
+    /// Records an answer, and what it has used.
+    fn answered(&self, call: u32, response: &GenerateResponse, duration_ms: u64, visible: bool) {
+        let cost = self.price().map(|price| price.of(response.usage));
+        *lock(&self.spent) += Spent::of(Some(response), cost);
+        let response = Some(response.clone());
+        let used = self.of_model(Used::model_call(response.as_ref().map(|one| one.usage).unwrap_or_default(), cost));
+        let body = EventBody::ModelCompleted { call, response, error: None, duration_ms, cost, visible };
+        self.log.record_used(body, used);
+    }
+
+    /// What the run's model costs today.
+    fn price(&self) -> Option<Price> {
+        self.shared.models.price(&self.model, utc_day(Timestamp::now()))
     }
 
     /// The recorded answer of a small call, or the one that `live` gives now, which is recorded.

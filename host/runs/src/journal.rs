@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use vivarium_domain::{
     ContentHash, Event, EventBody, GenerateResponse, HostCall, ModelError, RunId, Source, TenantId, Timestamp,
-    ToolOutcome, Usage,
+    ToolOutcome,
 };
 use vivarium_store::{Store, StoreError};
 
 use crate::approvals::Decision;
+use crate::spending::Spent;
 
 /// How many events are read at a time.
 const PAGE: usize = 512;
@@ -30,8 +31,8 @@ pub(crate) struct Journal {
     pub(crate) monotonic: u64,
     /// How often it was taken up again since it last came to something new.
     pub(crate) vain_resumes: usize,
-    /// Tokens of its model calls.
-    pub(crate) usage: Usage,
+    /// What its model calls have used.
+    pub(crate) spent: Spent,
     last_at: Option<Timestamp>,
     /// The last event asks a person.
     asks: bool,
@@ -221,7 +222,10 @@ impl JournalReader {
                 let model = RecordedModel { call, request_hash, answer: None };
                 self.push(seq, RecordedCall::Model(Box::new(model)));
             }
-            EventBody::ModelCompleted { call, response, error, .. } => self.answered(call, response, error),
+            EventBody::ModelCompleted { call, response, error, cost, .. } => {
+                self.journal.spent += Spent::of(response.as_ref(), cost);
+                self.answered(call, response, error);
+            }
             EventBody::SourceAdded { source } => self.journal.sources.push(source),
             body => self.take_tool(seq, body),
         }
@@ -272,9 +276,6 @@ impl JournalReader {
     }
 
     fn answered(&mut self, call: u32, response: Option<GenerateResponse>, error: Option<serde_json::Value>) {
-        if let Some(response) = &response {
-            self.journal.usage += response.usage;
-        }
         let answer = match (response, error) {
             (Some(response), _) => Ok(response),
             (None, error) => Err(model_error(error)),

@@ -27,6 +27,7 @@ mod replay;
 mod request;
 mod service;
 mod sessions;
+mod spending;
 mod structured;
 mod subruns;
 mod table;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use vivarium_domain::{Event, EventBody, RunId, TenantId, Timestamp};
+use vivarium_domain::{Date, Event, EventBody, RunId, TenantId, Timestamp, UsageEntry, utc_day};
 use vivarium_store::{Batch, Store, StoreError, Write};
 
 /// A model that has said nothing for so long thinks: what was recorded before it was asked goes to disk meanwhile.
@@ -76,6 +76,8 @@ struct State {
     answered: u64,
     /// Recorded, and not yet given to the store; the last one's number is `last_seq`.
     buffered: Vec<Bytes>,
+    /// What was used for these, and on which day: it is counted with them.
+    used: Vec<(Date, UsageEntry)>,
     /// Recorded, and not yet on disk; tokens wait behind the events that came before them.
     waiting: VecDeque<Shown>,
     visible: Vec<Shown>,
@@ -87,9 +89,10 @@ struct State {
 }
 
 impl State {
-    fn record(&mut self, body: EventBody) -> u64 {
+    fn record(&mut self, body: EventBody, used: Option<UsageEntry>) -> u64 {
         let seq = self.last_seq + 1;
         let event = Event { seq, at: Timestamp::now(), body };
+        self.used.extend(used.map(|used| (utc_day(event.at), used)));
         // Our own types serialise without fail: their maps have text keys and they hold no foreign Serialize.
         let json = serde_json::to_vec(&event).map(Bytes::from).unwrap_or_default();
         self.last_seq = seq;
@@ -164,14 +167,19 @@ impl RunLog {
 
     /// Writes an event down; the next flush takes it to disk. Gives its number.
     pub(crate) fn record(&self, body: EventBody) -> u64 {
-        self.lock().record(body)
+        self.lock().record(body, None)
+    }
+
+    /// The same of an event that something was used for: it is counted when the event is on disk, and only then.
+    pub(crate) fn record_used(&self, body: EventBody, used: UsageEntry) -> u64 {
+        self.lock().record(body, Some(used))
     }
 
     /// Writes events down that one flush takes to disk, all or none.
     pub(crate) fn record_all(&self, bodies: Vec<EventBody>) {
         let mut state = self.lock();
         for body in bodies {
-            state.record(body);
+            state.record(body, None);
         }
     }
 
@@ -252,6 +260,8 @@ impl RunLog {
             let first_seq = state.last_seq + 1 - events.len() as u64;
             writes.insert(0, Write::AppendEvents { run: self.run, first_seq, events });
         }
+        let used = std::mem::take(&mut state.used).into_iter();
+        writes.extend(used.map(|(day, more)| Write::CountUsage { day, more: Box::new(more) }));
         if writes.is_empty() && state.shown == state.last_seq {
             return None;
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vivarium_domain::{
-    Agent, AgentId, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, Message, ModelName,
-    OutputFormat, ParentRun, RunId, SessionId, WebhookForm,
+    Agent, AgentId, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, KeyId, Message,
+    ModelName, OutputFormat, ParentRun, RunId, SessionId, WebhookForm,
 };
 use vivarium_store::StoreError;
 
@@ -86,6 +86,8 @@ pub struct RunRequest {
     /// Who is charged for what the run has used, when it ends. A run that is taken up by another process charges nobody: what a
     /// key may do in a minute is over by then.
     pub payer: Option<Arc<dyn Payer>>,
+    /// The key that it is counted for; none: nobody's, such as a run of the host's own command line.
+    pub key: Option<KeyId>,
 }
 
 impl RunRequest {
@@ -118,6 +120,7 @@ impl RunRequest {
             webhook: None,
             idempotency: None,
             payer: None,
+            key: None,
         }
     }
 

@@ -164,6 +164,7 @@ impl RunHost {
             parent: Some(parent),
             stateless: true,
             payer: self.payer.clone(),
+            key: self.used_by.key,
             ..RunRequest::of_agent(&found, input)
         };
         match Runs(self.shared.clone()).start_as(subrun.run, &self.tenant, request).await {

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vivarium_api::TierLimits;
 use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, ToolName};
+use vivarium_models::Price;
 
 pub use limits::{LimitsTable, maxima, mode_defaults, tool_defaults};
 
@@ -145,6 +146,8 @@ pub struct Config {
     pub max_runs_per_tenant: Option<NonZeroU64>,
     /// For how many seconds the answer to a request with an idempotency key is kept for its repeats, where it started no run.
     pub idempotency_ttl_seconds: u64,
+    /// For how many days is kept what was used.
+    pub usage_days: NonZeroU32,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
     /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
@@ -152,6 +155,8 @@ pub struct Config {
     pub agent_hub_requests_per_minute: Option<NonZeroU32>,
     /// What keys may do in a minute, by tier.
     pub limits: TierLimits,
+    /// What models cost, by `provider/model`, over the table that is shipped.
+    pub prices: BTreeMap<ModelName, Price>,
     /// What a tool's call may use where neither its grant nor its manifest says anything.
     pub tool_limits: LimitsTable,
     /// What a mode's run may use where neither its grant nor its manifest says anything.
@@ -199,9 +204,11 @@ impl Default for Config {
             run_days: None,
             max_runs_per_tenant: None,
             idempotency_ttl_seconds: 24 * 3600,
+            usage_days: NonZeroU32::MIN.saturating_add(399),
             drain_seconds: 20,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
+            prices: BTreeMap::new(),
             tool_limits: LimitsTable(tool_defaults()),
             mode_limits: LimitsTable(mode_defaults()),
             max_limits: maxima(),
@@ -285,7 +292,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 34] = [
+    pub const KEYS: [&str; 36] = [
         "listen",
         "data",
         "corpus",
@@ -312,10 +319,12 @@ impl Config {
         "run_days",
         "max_runs_per_tenant",
         "idempotency_ttl_seconds",
+        "usage_days",
         "drain_seconds",
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
         "limits",
+        "prices",
         "tool_limits",
         "mode_limits",
         "max_limits",
@@ -392,10 +401,12 @@ impl Config {
             run_days: reader.take("run_days", default.run_days),
             max_runs_per_tenant: reader.take("max_runs_per_tenant", default.max_runs_per_tenant),
             idempotency_ttl_seconds: reader.take_positive("idempotency_ttl_seconds", default.idempotency_ttl_seconds),
+            usage_days: reader.take("usage_days", default.usage_days),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
             limits: reader.take("limits", default.limits),
+            prices: reader.take("prices", default.prices),
             tool_limits: reader.take_limits("tool_limits", default.tool_limits),
             mode_limits: reader.take_limits("mode_limits", default.mode_limits),
             max_limits: reader.take_max_limits(default.max_limits),
@@ -541,6 +552,7 @@ mod tests {
         compile_seconds = 120
         dangerously_allow_private_addresses = []
         idempotency_ttl_seconds = 86400
+        usage_days = 400
         drain_seconds = 20
 
         [limits.free]
@@ -558,6 +570,8 @@ mod tests {
         [limits.enterprise]
         requests_per_minute = 1000000
         tokens_per_minute = 1000000000
+
+        [prices]
 
         [tool_limits]
         cpu_ms = 10000

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, KeyError, Readiness};
 use vivarium_attachments::Attachments;
-use vivarium_domain::{ContentHash, IdError, ModelInfo, ModelName, TenantId};
+use vivarium_domain::{ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
@@ -160,7 +160,7 @@ impl Host {
             &runs,
         );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
-        tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), shutdown.clone()));
+        tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), config.usage_days, shutdown.clone()));
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
@@ -408,7 +408,13 @@ async fn models(config: &Config) -> Result<Models, StartError> {
     if let Some(model) = &config.model {
         models.default = DefaultModel::Named(model.clone());
     }
-    Ok(Models::new(models).await?)
+    models.prices = config.prices.clone();
+    let models = Models::new(models).await?;
+    let model = models.default_model();
+    if models.price(model, utc_day(Timestamp::now())).is_none() {
+        tracing::info!(%model, "this model has no price, so what it is asked costs nothing here; the configuration can give it one under `prices`");
+    }
+    Ok(models)
 }
 
 /// The host is ready when it does not stop, its disk takes writes, and its corpus can be searched. That there are

@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::Timestamp;
+use vivarium_domain::{Timestamp, utc_day};
 use vivarium_runs::{Removed, Retention, Runs};
 use vivarium_store::{Store, StoreError};
 
@@ -16,6 +17,9 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// How many answers are forgotten in one batch.
 const ANSWERS_AT_ONCE: usize = 256;
+
+/// How many records of what was used are forgotten in one batch.
+const RECORDS_AT_ONCE: usize = 1000;
 
 /// What the operator keeps of runs.
 pub(crate) fn retention(config: &Config) -> Retention {
@@ -29,7 +33,13 @@ pub(crate) fn retention(config: &Config) -> Retention {
 
 /// Deletes the sessions and the runs and forgets the answers whose time is over, at once and then regularly, until the host
 /// stops.
-pub(crate) async fn sweep(runs: Runs, store: Arc<dyn Store>, retention: Retention, shutdown: CancellationToken) {
+pub(crate) async fn sweep(
+    runs: Runs,
+    store: Arc<dyn Store>,
+    retention: Retention,
+    usage_days: NonZeroU32,
+    shutdown: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -50,7 +60,18 @@ pub(crate) async fn sweep(runs: Runs, store: Arc<dyn Store>, retention: Retentio
         if let Err(error) = forget_answers(&*store).await {
             tracing::warn!(%error, "answers whose time is over could not be forgotten");
         }
+        if let Err(error) = forget_usage(&*store, usage_days).await {
+            tracing::warn!(%error, "what was used long ago could not be forgotten");
+        }
     }
+}
+
+/// Forgets what was used more than so many days ago.
+async fn forget_usage(store: &dyn Store, days: NonZeroU32) -> Result<(), StoreError> {
+    let kept = SignedDuration::from_hours(24 * i64::from(days.get()));
+    let Ok(first) = utc_day(Timestamp::now()).checked_sub(kept) else { return Ok(()) };
+    while store.forget_usage(first, RECORDS_AT_ONCE).await? == RECORDS_AT_ONCE {}
+    Ok(())
 }
 
 /// Forgets the answers to requests with idempotency keys whose time is over.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vivarium_domain::{
-    ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
+    ContentHash, Message, ModelName, Money, Run, RunId, RunSettings, RunStatus, SessionId, SessionMessage, TenantId,
     Timestamp, Usage,
 };
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, SledStore, Store, Write};
@@ -89,6 +89,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         session_id: session.clone(),
         stateless: false,
         parent: None,
+        key: None,
         agent: None,
         input: "What does the borrow checker do, and why?".to_owned(),
         max_cycles: 3,
@@ -99,6 +100,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         outcome: None,
         failure: None,
         usage: Usage::default(),
+        cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
     };

@@ -6,12 +6,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{
     Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, KeptAttachment, Run,
-    RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp,
+    RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp, UsageEntry,
 };
 
 use crate::idempotency;
 use crate::record::{self, Op};
 use crate::table::{Key, Place, Table, last_number};
+use crate::usage;
 use crate::{Batch, Condition, MAX_STATE_KEY, MAX_STATE_VALUE, StoreError, Write};
 
 /// The largest batch: far more than a run ever appends at once, and far below what a record's length field holds.
@@ -78,6 +79,8 @@ pub(crate) enum Step {
     AgentGone { tenant: TenantId, agent: AgentId },
     /// A document's record; none: its end.
     Document { tenant: TenantId, document: DocumentId, record: Option<Box<CorpusDocument>> },
+    /// More of what was used, for each record that counts it.
+    Used { more: Vec<(Bytes, UsageEntry)> },
 }
 
 /// A run that has ended: its tenant's key, and its place in [`Table::EndedRuns`].
@@ -200,6 +203,7 @@ impl Step {
                 messages.iter().map(|message| message.len() + 128).sum()
             }
             Self::Document { record: Some(record), .. } => SMALL + record.metadata.len() * SMALL,
+            Self::Used { more } => more.len() * SMALL,
             Self::Refer { .. } | Self::RunEnded(_) | Self::TenantClosed { .. } => 0,
             Self::RunGone(gone) => (gone.files.len() + 1) * SMALL,
             Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } | Self::ForgetAnswer { .. } => SMALL,
@@ -281,6 +285,7 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             steps.push(Step::Document { tenant: tenant.clone(), document, record: None });
         }
         Write::PutDelivery(delivery) => steps.push(prepare_delivery(tenant, &delivery)?),
+        Write::CountUsage { day, more } => steps.push(Step::Used { more: usage::counted_by(tenant, day, *more)? }),
         other => prepare_plugin_write(tenant, other, &mut ops)?,
     }
     steps.extend(ops.into_iter().map(Step::Write));
@@ -396,6 +401,7 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
         | Write::PutDocument(_)
         | Write::DeleteDocument(_)
         | Write::PutDelivery(_)
+        | Write::CountUsage { .. }
         | Write::PutApiKey { .. }
         | Write::DeleteApiKey(_)
         | Write::UseApiKey { .. } => {}

@@ -6,6 +6,7 @@
 mod blobs;
 mod relations;
 mod runs;
+mod usage;
 
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
     Agent, ApiKey, CorpusDocument, Delivery, Event, InstalledRecord, PluginGrant, Run, SealedSecret, SessionMessage,
-    Team, Tenant, TenantId,
+    Team, Tenant, TenantId, UsageEntry,
 };
 
 use crate::batch::{from_json, list_of};
@@ -100,6 +101,7 @@ impl SledStore {
             examiner.documents(),
             examiner.keys(),
             examiner.deliveries(),
+            examiner.usage(),
             examiner.blobs(),
         ]
     }
@@ -218,6 +220,7 @@ fn reads(table: Table, key: &Bytes, payload: &Bytes) -> Result<(), StoreError> {
         Table::Teams => json::<Team>(table, key, payload),
         Table::Documents => json::<CorpusDocument>(table, key, payload),
         Table::Deliveries => json::<Delivery>(table, key, payload),
+        Table::Usage => json::<UsageEntry>(table, key, payload),
         Table::SessionPlaces if std::str::from_utf8(payload).is_err() => wrong("there is no session"),
         Table::SessionHeads if payload.len() != 16 => wrong("there are no two numbers"),
         Table::SessionGaps | Table::RunCounts | Table::KeyUses if payload.len() != 8 => wrong("there is no number"),

@@ -60,6 +60,7 @@ mod restore;
 mod settle;
 mod sled_store;
 mod table;
+mod usage;
 mod view;
 mod writer;
 
@@ -73,9 +74,9 @@ pub use sled_store::SledStore;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DocumentId, InstalledRecord, PluginGrant,
-    PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session, SessionId, SessionMessage, Team, TeamId,
-    Tenant, TenantId, Timestamp,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Date, Delivery, DocumentId, InstalledRecord, PluginGrant,
+    PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session, SessionId, SessionMessage, Subject, Team,
+    TeamId, Tenant, TenantId, Timestamp, UsageEntry, Used,
 };
 
 /// Why the store did not do what was asked.
@@ -244,6 +245,13 @@ pub enum Write {
         plugin: PluginName,
         /// The key.
         key: String,
+    },
+    /// Adds to what was used on a day.
+    CountUsage {
+        /// The day, in UTC.
+        day: Date,
+        /// How much more, by whom and for what.
+        more: Box<UsageEntry>,
     },
 }
 
@@ -523,6 +531,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets kept answers whose time was over at `now`, at most `limit`; of each tenant the oldest first. Gives how many.
     fn forget_answers(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// What was used from one day to another, both included: an entry for each day, user and purpose, by day.
+    fn usage(
+        &self,
+        tenant: &TenantId,
+        from: Date,
+        to: Date,
+    ) -> BoxFuture<'_, Result<Vec<(Date, UsageEntry)>, StoreError>>;
+
+    /// What the tenant, one of its keys or one of its agents has used on each day from one to another, both included; days on
+    /// which it has used nothing are left out.
+    fn used(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+        from: Date,
+        to: Date,
+    ) -> BoxFuture<'_, Result<Vec<(Date, Used)>, StoreError>>;
+
+    /// Forgets what was used before a day, in at most `limit` records. Gives how many they were.
+    fn forget_usage(&self, before: Date, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// The tenant's own record.
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>>;

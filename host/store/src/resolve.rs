@@ -5,11 +5,12 @@
 mod records;
 mod runs;
 mod sessions;
+mod usage;
 
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use vivarium_domain::{AgentId, RunId};
+use vivarium_domain::{AgentId, RunId, UsageEntry};
 
 use crate::batch::{Check, Prepared, Step, list_of};
 use crate::places::Head;
@@ -49,6 +50,8 @@ struct Facts {
     agents: HashMap<Bytes, Option<records::AgentFact>>,
     names: HashMap<Bytes, Option<AgentId>>,
     documents: HashMap<Bytes, Option<records::DocumentFact>>,
+    /// What was used, as it is counted now.
+    usage: HashMap<Bytes, UsageEntry>,
 }
 
 impl Facts {
@@ -68,6 +71,7 @@ impl Facts {
         self.agents.extend(other.agents);
         self.names.extend(other.names);
         self.documents.extend(other.documents);
+        self.usage.extend(other.usage);
     }
 }
 
@@ -105,7 +109,7 @@ impl<'a> Resolver<'a> {
 
     /// The writes that all batches of the group share: each counts in the same few records, which are written once.
     pub(crate) fn shared(&self) -> Vec<Op> {
-        let mut ops = Vec::new();
+        let mut ops = self.usage_writes();
         for (key, head) in &self.group.heads {
             record::put(&mut ops, Table::SessionHeads, key.clone(), &head.to_bytes());
         }
@@ -231,6 +235,7 @@ impl<'a> Resolver<'a> {
             Step::Document { tenant, document, record } => {
                 self.put_document(batch, &tenant, document, record.as_deref(), ops)?;
             }
+            Step::Used { more } => self.count_usage(batch, more)?,
         }
         Ok(())
     }

@@ -11,8 +11,9 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DocumentId, InstalledRecord, PluginGrant,
-    PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Team, Tenant, TenantId, Timestamp,
+    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Date, Delivery, DocumentId, InstalledRecord, PluginGrant,
+    PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Subject, Team, Tenant, TenantId,
+    Timestamp, UsageEntry, Used,
 };
 
 use crate::backup::{Backup, BackupPieces, Follower, Source};
@@ -392,6 +393,29 @@ impl Store for SledStore {
 
     fn forget_answers(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
         self.forget_answers_until(now, limit).boxed()
+    }
+
+    fn usage(
+        &self,
+        tenant: &TenantId,
+        from: Date,
+        to: Date,
+    ) -> BoxFuture<'_, Result<Vec<(Date, UsageEntry)>, StoreError>> {
+        self.list_usage(tenant.clone(), from, to).boxed()
+    }
+
+    fn used(
+        &self,
+        tenant: &TenantId,
+        subject: Subject,
+        from: Date,
+        to: Date,
+    ) -> BoxFuture<'_, Result<Vec<(Date, Used)>, StoreError>> {
+        ready(self.used_by(tenant, subject, from, to)).boxed()
+    }
+
+    fn forget_usage(&self, before: Date, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.forget_usage_before(before, limit).boxed()
     }
 
     fn tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Option<Tenant>, StoreError>> {

@@ -8,7 +8,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::{
-    AgentId, ContentHash, DocumentId, PluginName, RunId, RunStatus, SecretName, SessionId, TeamId, TenantId, Timestamp,
+    AgentId, ContentHash, Date, DocumentId, PluginName, RunId, RunStatus, SecretName, SessionId, TeamId, TenantId,
+    Timestamp,
 };
 
 /// One kind of record; a tree of sled each.
@@ -96,11 +97,13 @@ pub(crate) enum Table {
     AnswerExpiries,
     /// tenant, SHA-256 of the key → when the API key was used last.
     KeyUses,
+    /// tenant, day, whose → what was used on the day. See [`crate::usage`].
+    Usage,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -142,6 +145,7 @@ impl Table {
         Self::TenantRemovals,
         Self::AnswerExpiries,
         Self::KeyUses,
+        Self::Usage,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -188,6 +192,7 @@ impl Table {
             Self::TenantRemovals => "tenant_removals",
             Self::AnswerExpiries => "answer_expiries",
             Self::KeyUses => "key_uses",
+            Self::Usage => "usage",
         }
     }
 
@@ -307,6 +312,12 @@ impl Key {
         self
     }
 
+    /// The 16 bytes of an id.
+    pub(crate) fn id(mut self, id: &[u8; 16]) -> Self {
+        self.0.extend_from_slice(id);
+        self
+    }
+
     pub(crate) fn document(mut self, document: DocumentId) -> Self {
         self.0.extend_from_slice(document.as_bytes());
         self
@@ -330,6 +341,14 @@ impl Key {
     pub(crate) fn time(mut self, at: Timestamp) -> Self {
         let since_the_beginning = (at.as_microsecond() as u64) ^ (1 << 63);
         self.0.extend_from_slice(&since_the_beginning.to_be_bytes());
+        self
+    }
+
+    /// A day of the calendar, so that keys sort by it; days before the year 0 are as that.
+    pub(crate) fn day(mut self, day: Date) -> Self {
+        let year = u16::try_from(day.year()).unwrap_or(0);
+        self.0.extend_from_slice(&year.to_be_bytes());
+        self.0.extend([day.month(), day.day()].map(|part| part.unsigned_abs()));
         self
     }
 

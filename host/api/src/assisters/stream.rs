@@ -236,7 +236,7 @@ mod tests {
             tool(4, ToolOutcome::Error("no".into())),
             event(5, EventBody::SourceAdded { source }),
             Item::Token { text: "Line".into(), cursor: "5.4.00000000".parse().unwrap() },
-            event(6, EventBody::RunCompleted { outcome, usage: Usage { input_tokens: 3, output_tokens: 4 } }),
+            event(6, EventBody::RunCompleted { outcome, usage: Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() } }),
         ]), @r#"
         id: 0192f000-0000-7000-8000-000000000001:1
         data: {"type":"step","message":"Searching for \"vec\""}

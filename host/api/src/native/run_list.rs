@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 use utoipa::ToSchema;
-use vivarium_domain::{AgentRef, ModelName, Run, RunFailure, RunId, RunStatus, Scope, SessionId, Timestamp, Usage};
+use vivarium_domain::{
+    AgentRef, ModelName, Money, Run, RunFailure, RunId, RunStatus, Scope, SessionId, Timestamp, Usage,
+};
 use vivarium_store::{Page, RunFilter};
 
 use super::NativeError;
@@ -57,6 +59,8 @@ pub(super) struct RunInBrief {
     failure: Option<RunFailure>,
     /// Tokens of all its model calls.
     usage: Usage,
+    /// What these tokens cost, in US dollars; nothing for models without a price.
+    cost: Money,
     /// The number of its last event.
     last_seq: u64,
 }
@@ -76,6 +80,7 @@ impl From<Run> for RunInBrief {
             ended_at: run.ended_at,
             failure: run.failure,
             usage: run.usage,
+            cost: run.cost,
             last_seq: run.last_seq,
         }
     }

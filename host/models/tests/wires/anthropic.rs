@@ -92,7 +92,7 @@ async fn an_answer_is_shown_without_its_thoughts_and_cached_tokens_count_as_read
         let answer = answer.unwrap();
         assert_eq!(shown, ["Hello", "!"]);
         assert_eq!(answer.finish_reason, FinishReason::Stop);
-        assert_eq!(answer.usage, Usage { input_tokens: 1_125, output_tokens: 15 });
+        assert_eq!(answer.usage, Usage { input_tokens: 1_125, cached_input_tokens: 1_000, output_tokens: 15 });
     }
 }
 
@@ -160,7 +160,7 @@ async fn fragments_of_parallel_tool_calls_are_put_together_by_index() {
     let expected = [call("toolu_a", "look", r#"{"at": "SF"}"#), call("toolu_b", "look", r#"{"at":"once"}"#)];
     assert_eq!(answer.tool_calls, expected);
     assert_eq!(answer.finish_reason, FinishReason::ToolCalls);
-    assert_eq!(answer.usage, Usage { input_tokens: 480, output_tokens: 89 });
+    assert_eq!(answer.usage, Usage { input_tokens: 480, output_tokens: 89, ..Usage::default() });
 }
 
 #[tokio::test]

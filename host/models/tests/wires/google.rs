@@ -29,7 +29,7 @@ async fn an_answer_is_shown_without_its_thoughts_which_count_as_written() {
         let answer = answer.unwrap();
         assert_eq!(shown, ["Hel", "lo"]);
         assert_eq!(answer.finish_reason, FinishReason::Stop);
-        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 42 });
+        assert_eq!(answer.usage, Usage { input_tokens: 12, cached_input_tokens: 4, output_tokens: 42 });
     }
 }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use vivarium_domain::{
     Agent, AgentConfig, AgentId, AgentRef, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
-    Message, ModelName, Run, RunId, RunSettings, RunStatus, Session, SessionId, SessionMessage, Tenant, TenantId, Tier,
-    Timestamp, Usage, WebhookForm,
+    Message, ModelName, Money, Run, RunId, RunSettings, RunStatus, Session, SessionId, SessionMessage, Tenant,
+    TenantId, Tier, Timestamp, Usage, WebhookForm,
 };
 
 use super::*;
@@ -38,6 +38,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         session_id: session.clone(),
         stateless: false,
         parent: None,
+        key: None,
         agent: Some(AgentRef { id: agent, version: 1 }),
         input: "What?".to_owned(),
         max_cycles: 3,
@@ -48,6 +49,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         outcome: None,
         failure: None,
         usage: Usage::default(),
+        cost: Money::ZERO,
         last_seq: 3,
         log_removed_at: None,
     }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use vivarium_domain::{
-    AgentId, AgentRef, ContentHash, Message, ModelName, RunSettings, RunStatus, Session, SessionMessage, Timestamp,
-    Usage, WebhookForm,
+    AgentId, AgentRef, ContentHash, Message, ModelName, Money, RunSettings, RunStatus, Session, SessionMessage,
+    Timestamp, Usage, WebhookForm,
 };
 
 use super::*;
@@ -34,6 +34,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         session_id: session.clone(),
         stateless: false,
         parent: None,
+        key: None,
         agent: Some(AgentRef { id: AgentId::from_bytes([1; 16]), version: 1 }),
         input: text.to_owned(),
         max_cycles: 3,
@@ -44,6 +45,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         outcome: None,
         failure: None,
         usage: Usage::default(),
+        cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
     }

@@ -5,7 +5,7 @@ pub(crate) mod steps;
 
 use bytes::Bytes;
 use vivarium_domain::{
-    Agent, AgentConfig, AgentId, ContentHash, Message, ModelName, Run, RunId, RunSettings, RunStatus, Session,
+    Agent, AgentConfig, AgentId, ContentHash, Message, ModelName, Money, Run, RunId, RunSettings, RunStatus, Session,
     SessionId, SessionMessage, TenantId, Timestamp, Usage,
 };
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, SledStore, StoreOptions, Write};
@@ -39,6 +39,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         session_id: session(session_id),
         stateless: false,
         parent: None,
+        key: None,
         agent: None,
         input: "What is a tenant?".to_owned(),
         max_cycles: 3,
@@ -49,6 +50,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         outcome: None,
         failure: None,
         usage: Usage::default(),
+        cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
     }

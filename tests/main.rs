@@ -13,6 +13,7 @@ mod agents;
 mod architecture;
 mod assisters;
 mod attachments;
+mod audit;
 mod backup;
 mod bad_day;
 mod bad_input;

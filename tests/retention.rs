@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use vivarium_domain::{
-    ContentHash, ModelName, Run, RunFailure, RunId, RunSettings, RunStatus, TenantId, Timestamp, Usage,
+    AuditBy, ContentHash, ModelName, Run, RunFailure, RunId, RunSettings, RunStatus, TenantId, Timestamp, Usage,
 };
 use vivarium_store::{Batch, SledStore, Store, Write};
 use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, files_with, guest, host_of_two, soon};
@@ -291,7 +291,10 @@ async fn a_repeated_request_is_answered_from_the_record_when_the_log_is_gone() {
     let runs: Vec<RunId> = ids(&get(&host, "/v1/runs").await.1).iter().map(|id| id.parse().unwrap()).collect();
     let (_, data) = host.stop().await;
     let store = store_of(data.path());
-    assert_eq!(store.delete_logs(&"default".parse().unwrap(), runs, Timestamp::now()).await.unwrap(), 2);
+    assert_eq!(
+        store.delete_logs(&"default".parse().unwrap(), runs, Timestamp::now(), &AuditBy::HOST).await.unwrap(),
+        2
+    );
     drop(store);
 
     let host = Host::builder().model(&model).data(data).start().await;
@@ -494,7 +497,7 @@ async fn a_deletion_that_a_crash_has_interrupted_is_finished_by_the_next_start()
     let digest = settle_in(&host, &keys.foreign).await;
     let (_, data) = host.stop().await;
     // What a deletion does first; then the power goes.
-    assert!(store_of(data.path()).close_tenant(&"other".parse().unwrap()).await.unwrap());
+    assert!(store_of(data.path()).close_tenant(&"other".parse().unwrap(), &AuditBy::HOST).await.unwrap());
     assert_eq!(folders_of(data.path(), "other"), [true, true]);
     let host = Host::builder().data(data).start().await;
     host.says("whose deletion the last process had not finished").await;

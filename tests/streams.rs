@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use vivarium_domain::{RunId, Timestamp};
+use vivarium_domain::{AuditBy, RunId, Timestamp};
 use vivarium_store::{SledStore, Store as _};
 use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use vivarium_tests::{Answer, Host, ScriptedModel, SseEvent, SseStream, host_of_two, soon};
@@ -377,7 +377,10 @@ async fn of_a_run_whose_log_was_removed_each_dialect_tells_a_reset_and_the_end()
     let ids: Vec<RunId> = ids.collect();
     let (_, data) = host.stop().await;
     let store = SledStore::open(data.path().join("store")).unwrap().0;
-    assert_eq!(store.delete_logs(&"default".parse().unwrap(), ids, Timestamp::now()).await.unwrap(), ALL.len());
+    assert_eq!(
+        store.delete_logs(&"default".parse().unwrap(), ids, Timestamp::now(), &AuditBy::HOST).await.unwrap(),
+        ALL.len()
+    );
     drop(store);
     let host = Host::builder().model(&model).data(data).start().await;
     for (dialect, mut client) in clients {

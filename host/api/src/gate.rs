@@ -8,16 +8,20 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use utoipa_axum::router::OpenApiRouter;
-use vivarium_domain::{Scope, Tier};
+use vivarium_domain::{AuditActor, AuditBy, Scope, Tier};
 
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::error::{ApiError, Dialect, Kind};
 use crate::idempotency::makes_nothing;
 use crate::limits;
+use crate::outer::RequestId;
 
 /// The caller, as handlers take it.
 pub(crate) type CallerExt = axum::Extension<Arc<Caller>>;
+
+/// Who asks, and with which request, as handlers take it for the audit log.
+pub(crate) type By = axum::Extension<AuditBy>;
 
 /// What a group of routes asks for.
 #[derive(Clone)]
@@ -58,6 +62,8 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
     } else if let Err(error) = gate.scope.map_or(Ok(()), |scope| caller.needs(scope)) {
         error.within(gate.dialect).into_response()
     } else {
+        let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).map(ToOwned::to_owned);
+        request.extensions_mut().insert(AuditBy { who: AuditActor::Key(caller.key), request: id });
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request).await
     };

@@ -12,7 +12,9 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
-use vivarium_domain::{ApiKey, ContentHash, KeyFormat, KeyId, Scope, Tenant, TenantId, Timestamp};
+use vivarium_domain::{
+    ApiKey, AuditAction, AuditBy, AuditNote, ContentHash, KeyFormat, KeyId, Scope, Tenant, TenantId, Timestamp,
+};
 use vivarium_store::{Batch, Condition, Page, Store, StoreError, Write};
 
 /// The most keys of a tenant, those included that are no longer valid. The oldest of these make room for new ones.
@@ -129,7 +131,7 @@ impl Keyring {
         Self { store, changes: Mutex::new(()) }
     }
 
-    /// Makes a tenant, in a batch of the tenant `by`; `along` gives what else is written in it.
+    /// Makes a tenant on behalf of `who`, in a batch of the tenant `by`; `along` gives what else is written in it.
     ///
     /// # Errors
     /// [`KeyError::TenantExists`], [`KeyError::Reserved`], and when the store fails.
@@ -137,13 +139,16 @@ impl Keyring {
         &self,
         by: &TenantId,
         tenant: Tenant,
+        who: &AuditBy,
         along: impl FnOnce(&Tenant) -> Batch,
     ) -> Result<Tenant, KeyError> {
         if tenant.id.as_str().starts_with('_') {
             return Err(KeyError::Reserved(tenant.id));
         }
         let absent = vec![Condition::TenantAbsent(tenant.id.clone())];
-        let batch = Batch { conditions: absent, writes: vec![Write::PutTenant(tenant.clone())] };
+        let mut writes = tenant_made(&tenant, who);
+        writes.push(Write::PutTenant(tenant.clone()));
+        let batch = Batch { conditions: absent, writes };
         self.store.commit(by, batch.and(along(&tenant))).await?;
         Ok(tenant)
     }
@@ -164,16 +169,25 @@ impl Keyring {
         Ok(self.store.tenants_after(after, limit).await?)
     }
 
-    /// Changes a tenant's record.
+    /// Changes a tenant's record on behalf of `who`.
     ///
     /// # Errors
     /// [`KeyError::NoTenant`].
-    pub async fn change_tenant(&self, id: &TenantId, change: impl FnOnce(&mut Tenant)) -> Result<Tenant, KeyError> {
+    pub async fn change_tenant(
+        &self,
+        id: &TenantId,
+        who: &AuditBy,
+        change: impl FnOnce(&mut Tenant),
+    ) -> Result<Tenant, KeyError> {
         let _alone = self.changes.lock().await;
-        let mut tenant = self.tenant(id).await?;
+        let before = self.tenant(id).await?;
+        let mut tenant = before.clone();
         change(&mut tenant);
         let conditions = vec![Condition::TenantExists(id.clone())];
-        let batch = Batch { conditions, writes: vec![Write::PutTenant(tenant.clone())] };
+        let note = who.did(AuditAction::TenantChanged, id).with("before", before).with("after", &tenant);
+        let mut writes = of_operator_too(id, note);
+        writes.push(Write::PutTenant(tenant.clone()));
+        let batch = Batch { conditions, writes };
         self.store.commit(id, batch).await?;
         Ok(tenant)
     }
@@ -198,7 +212,7 @@ impl Keyring {
         found.ok_or(KeyError::NoKey)
     }
 
-    /// Makes a key for a tenant, in a batch of the tenant `by`; `along` gives what else is written in it.
+    /// Makes a key for a tenant on behalf of `who`, in a batch of the tenant `by`; `along` gives what else is written in it.
     ///
     /// # Errors
     /// [`KeyError::NoTenant`], [`KeyError::Full`], and when there is no randomness.
@@ -207,12 +221,14 @@ impl Keyring {
         by: &TenantId,
         tenant: &TenantId,
         new: NewKey,
+        who: &AuditBy,
         along: impl FnOnce(&ApiKey) -> Batch,
     ) -> Result<MadeKey, KeyError> {
         let _alone = self.changes.lock().await;
         self.make_room(tenant).await?;
         let made = made(tenant, new_text(new.format)?, new);
-        self.put(by, &made, along(&made.record)).await?;
+        let note = Batch::from(Write::audit(tenant.clone(), key_note(who, AuditAction::KeyCreated, &made.record)));
+        self.put(by, &made, note.and(along(&made.record))).await?;
         Ok(made)
     }
 
@@ -230,12 +246,14 @@ impl Keyring {
         let scopes = vec![Scope::Runs, Scope::Admin];
         let made = made(&tenant.id, text, NewKey { name: name.to_owned(), scopes, ..NewKey::default() });
         // Both or neither: a tenant without a key could never be entered.
-        let writes = vec![Write::PutTenant(tenant.clone()), put_of(&made)];
+        let mut writes = tenant_made(&tenant, &AuditBy::HOST);
+        writes.push(key_note(&AuditBy::HOST, AuditAction::KeyCreated, &made.record).into());
+        writes.extend([Write::PutTenant(tenant.clone()), put_of(&made)]);
         self.store.commit(&tenant.id, Batch { conditions: Vec::new(), writes }).await?;
         Ok(made)
     }
 
-    /// Makes a key with the same rights, and gives it with the old one as it is now. That is valid for the time of `overlap`, or until its own end if that is sooner.
+    /// Makes a key with the same rights on behalf of `who`, and gives it with the old one as it is now. That is valid for the time of `overlap`, or until its own end if that is sooner.
     ///
     /// # Errors
     /// [`KeyError::NoKey`], [`KeyError::Ended`], [`KeyError::Replaced`], [`KeyError::Full`].
@@ -244,6 +262,7 @@ impl Keyring {
         tenant: &TenantId,
         id: KeyId,
         overlap: std::time::Duration,
+        who: &AuditBy,
         along: impl FnOnce(&ApiKey) -> Batch,
     ) -> Result<(MadeKey, ApiKey), KeyError> {
         let _alone = self.changes.lock().await;
@@ -265,12 +284,14 @@ impl Keyring {
             replaced_by: Some(made.record.id),
             ..old
         };
-        let batch = Batch::from(Write::PutApiKey { hash, key: old.clone() }).and(along(&made.record));
+        let note = key_note(who, AuditAction::KeyRotated, &old).with("replacedBy", made.record.id);
+        let writes = vec![Write::PutApiKey { hash, key: old.clone() }, note.into()];
+        let batch = Batch { conditions: Vec::new(), writes }.and(along(&made.record));
         self.put(tenant, &made, batch).await?;
         Ok((made, old))
     }
 
-    /// Changes a key's record.
+    /// Changes a key's record on behalf of `who`.
     ///
     /// # Errors
     /// [`KeyError::NoKey`], and those of `change`.
@@ -278,20 +299,27 @@ impl Keyring {
         &self,
         tenant: &TenantId,
         id: KeyId,
+        who: &AuditBy,
         change: impl FnOnce(&mut ApiKey) -> Result<(), E>,
     ) -> Result<(ContentHash, ApiKey), E> {
         let _alone = self.changes.lock().await;
         let (hash, mut key) = self.key(tenant, id).await?;
         change(&mut key)?;
-        self.replace(tenant, hash, &key).await?;
+        self.replace(tenant, hash, &key, key_note(who, AuditAction::KeyChanged, &key)).await?;
         Ok((hash, key))
     }
 
-    /// Revokes a key. With `guarded` the host's last valid key with the scope admin stays.
+    /// Revokes a key on behalf of `who`. With `guarded` the host's last valid key with the scope admin stays.
     ///
     /// # Errors
     /// [`KeyError::NoKey`], also where it was revoked before, and [`KeyError::LastAdmin`].
-    pub async fn revoke(&self, tenant: &TenantId, id: KeyId, guarded: bool) -> Result<(ContentHash, ApiKey), KeyError> {
+    pub async fn revoke(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        guarded: bool,
+        who: &AuditBy,
+    ) -> Result<(ContentHash, ApiKey), KeyError> {
         let _alone = self.changes.lock().await;
         let (hash, mut key) = self.key(tenant, id).await?;
         if key.revoked_at.is_some() {
@@ -303,7 +331,7 @@ impl Keyring {
             return Err(KeyError::LastAdmin);
         }
         key.revoked_at = Some(now);
-        self.replace(tenant, hash, &key).await?;
+        self.replace(tenant, hash, &key, key_note(who, AuditAction::KeyRevoked, &key)).await?;
         Ok((hash, key))
     }
 
@@ -339,11 +367,34 @@ impl Keyring {
         Ok(self.store.commit(by, batch.and(along)).await?)
     }
 
-    async fn replace(&self, tenant: &TenantId, hash: ContentHash, key: &ApiKey) -> Result<(), KeyError> {
+    async fn replace(
+        &self,
+        tenant: &TenantId,
+        hash: ContentHash,
+        key: &ApiKey,
+        note: AuditNote,
+    ) -> Result<(), KeyError> {
         let conditions = vec![Condition::TenantExists(tenant.clone())];
-        let batch = Batch { conditions, writes: vec![Write::PutApiKey { hash, key: key.clone() }] };
+        let batch = Batch { conditions, writes: vec![Write::PutApiKey { hash, key: key.clone() }, note.into()] };
         Ok(self.store.commit(tenant, batch).await?)
     }
+}
+
+/// What the audit log is told of a key.
+fn key_note(who: &AuditBy, action: AuditAction, key: &ApiKey) -> AuditNote {
+    let note = who.did(action, key.id).with("name", &key.name).with("scopes", &key.scopes);
+    let note = if key.allowed_origins.is_empty() { note } else { note.with("allowedOrigins", &key.allowed_origins) };
+    if key.expires_at.is_none() { note } else { note.with("expiresAt", key.expires_at) }
+}
+
+/// What the audit log is told of a tenant that is made.
+fn tenant_made(tenant: &Tenant, who: &AuditBy) -> Vec<Write> {
+    of_operator_too(&tenant.id, who.did(AuditAction::TenantCreated, &tenant.id).with("tier", tenant.tier))
+}
+
+/// A note in a tenant's own chain and in the operator's.
+fn of_operator_too(tenant: &TenantId, note: AuditNote) -> Vec<Write> {
+    vec![Write::audit(tenant.clone(), note.clone()), Write::audit(TenantId::operator(), note)]
 }
 
 fn put_of(made: &MadeKey) -> Write {

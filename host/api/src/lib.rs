@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use vivarium_agents::Agents;
 use vivarium_attachments::Attachments;
+use vivarium_domain::AuditBy;
 use vivarium_registry::Registry;
 use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
@@ -66,8 +67,8 @@ pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sy
 /// A backup as it is made; one that breaks off ends with an error.
 pub type BackupStream = BoxStream<'static, std::io::Result<Bytes>>;
 
-/// Begins a backup; [`StoreError::Refused`] where one is under way.
-pub type Backups = Arc<dyn Fn() -> BoxFuture<'static, Result<BackupStream, StoreError>> + Send + Sync>;
+/// Begins a backup, for whoever is named; [`StoreError::Refused`] where one is under way.
+pub type Backups = Arc<dyn Fn(AuditBy) -> BoxFuture<'static, Result<BackupStream, StoreError>> + Send + Sync>;
 
 /// What the HTTP face is wired to.
 pub struct ApiConfig {

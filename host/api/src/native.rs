@@ -1,6 +1,7 @@
 //! The native dialect: the host's health, and runs as they are, with the whole of their logs.
 
 mod agents;
+mod audit;
 mod backup;
 mod corpora;
 mod events;
@@ -49,6 +50,9 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(usage::own))
         .routes(routes!(usage::of_tenant))
         .routes(routes!(backup::make))
+        .routes(routes!(audit::own))
+        .routes(routes!(audit::operators))
+        .routes(routes!(audit::tenants))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(secrets::list))

@@ -16,6 +16,10 @@ use crate::error::{ApiError, Dialect};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROCESSING_TIME: HeaderName = HeaderName::from_static("x-processing-time-ms");
 
+/// A request's id, for whoever answers the request.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) HeaderValue);
+
 /// A client's own id is taken if it is short and plain: it goes into logs and back into a header.
 fn accepted(value: &HeaderValue) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
@@ -32,11 +36,12 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 /// The outermost layer.
-pub(crate) async fn outer(request: Request, next: Next) -> Response {
+pub(crate) async fn outer(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), run = tracing::field::Empty);
     let dialect = Dialect::of_path(request.uri().path());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = answered.unwrap_or_else(|_| {
         span.in_scope(|| tracing::error!("a handler panicked; the client was told of an internal error"));

@@ -118,6 +118,18 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 );
 
+impl TenantId {
+    /// Under whose id the operator's own things lie: the plugins that it shares, and its chain of the audit log. No tenant has
+    /// it: theirs do not begin with an underscore.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self(OPERATOR.into())
+    }
+}
+
+/// See [`TenantId::operator`].
+const OPERATOR: &str = "_operator";
+
 /// SHA-256 of some bytes: names a component, a stored text, a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash([u8; 32]);

@@ -2,6 +2,7 @@
 //! of itself. No I/O, no clock, no tokio: every other crate may know this one, and it knows none of them.
 
 mod agent;
+mod audit;
 mod event;
 mod grant;
 mod id;
@@ -21,6 +22,7 @@ mod usage;
 mod webhook;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
+pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
 pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolUsage};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use vivarium_domain::{
-    ContentHash, InstalledRecord, KeyId, Manifest, PluginGrant, PluginName, PluginVersion, TenantId, Timestamp,
+    AuditAction, AuditActor, AuditBy, ContentHash, InstalledRecord, KeyId, Manifest, PluginGrant, PluginName,
+    PluginVersion, TenantId, Timestamp,
 };
 use vivarium_egress::AllowedHost;
 use vivarium_sandbox::{LoadError, read_manifest};
 use vivarium_store::{Batch, Write};
 
+use crate::audit;
 use crate::error::RegistryError;
-use crate::service::{Installed, OPERATOR, Place, PluginInfo, Registry, operator, private_addresses};
+use crate::service::{Installed, Place, PluginInfo, Registry, private_addresses};
 
 /// The owner of the plugins that come with the host.
 const OUR_OWNER: &str = "vivarium";
@@ -39,7 +41,7 @@ impl Registry {
         &self,
         place: &Place,
         component: Bytes,
-        by: Option<KeyId>,
+        by: &AuditBy,
         along: impl FnOnce(&Installed) -> Batch + Send,
     ) -> Result<Installed, RegistryError> {
         let shared = &self.0;
@@ -54,19 +56,19 @@ impl Registry {
         let plugin = shared.shelf.load(component.clone()).await?;
 
         let _changing = shared.changing.lock().await;
-        let tenant = place.tenant()?;
+        let tenant = place.tenant();
         let record = self.check(place, &manifest, plugin.digest(), bytes).await?;
         let version = PluginVersion {
             digest: plugin.digest(),
             bytes,
             manifest: plugin.manifest().clone(),
             installed_at: Timestamp::now(),
-            installed_by: by,
+            installed_by: key_of(by),
         };
         let (record, dropped, new) = with_version(record, version, shared.config.max_versions);
         // The component is on disk before anything names it.
         shared.store.put_blob(&tenant, component).await?;
-        let write = Batch::from(Write::PutPlugin(Box::new(record.clone())));
+        let write = Batch::from(Write::PutPlugin(Box::new(record.clone()))).and(audit::installed(&record, by, new));
         let installed = Installed { info: self.info_of(&tenant, record, *place == Place::Shared).await?, new };
         shared.store.commit(&tenant, write.and(along(&installed))).await?;
         self.forget_components(&tenant, dropped).await;
@@ -84,7 +86,7 @@ impl Registry {
         digest: ContentHash,
         bytes: u64,
     ) -> Result<Option<InstalledRecord>, RegistryError> {
-        let tenant = place.tenant()?;
+        let tenant = place.tenant();
         let record = self.0.store.plugin(&tenant, &manifest.name).await?;
         let neighbours = self.neighbours(place).await?;
         check_owner(place, manifest, &neighbours)?;
@@ -128,7 +130,7 @@ impl Registry {
         if let Place::Tenant(tenant) = place {
             add(self.0.store.plugins(tenant).await?, false);
         }
-        add(self.0.store.plugins(&operator()?).await?, true);
+        add(self.0.store.plugins(&TenantId::operator()).await?, true);
         let builtin = self.0.builtin.iter().map(|builtin| builtin.plugin.manifest().clone());
         found.extend(builtin.map(|manifest| Neighbour { manifest, shared: true }));
         Ok(found)
@@ -144,10 +146,11 @@ impl Registry {
         place: &Place,
         name: &PluginName,
         version: Option<&semver::Version>,
+        by: &AuditBy,
         along: impl FnOnce(&PluginInfo) -> Batch + Send,
     ) -> Result<PluginInfo, RegistryError> {
         let _changing = self.0.changing.lock().await;
-        let tenant = place.tenant()?;
+        let tenant = place.tenant();
         let mut record = self.record(&tenant, name).await?;
         let target = match version {
             Some(wanted) => record
@@ -167,7 +170,8 @@ impl Registry {
             record.before.push(record.active);
         }
         record.active = target;
-        let write = Batch::from(Write::PutPlugin(Box::new(record.clone())));
+        let note = audit::rolled_back(&record, by);
+        let write = Batch::from(Write::PutPlugin(Box::new(record.clone()))).and(note.into());
         let info = self.info_of(&tenant, record, *place == Place::Shared).await?;
         self.0.store.commit(&tenant, write.and(along(&info))).await?;
         self.changed(place);
@@ -179,11 +183,12 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no such plugin, or it came with the host.
-    pub async fn remove(&self, place: &Place, name: &PluginName) -> Result<(), RegistryError> {
+    pub async fn remove(&self, place: &Place, name: &PluginName, by: &AuditBy) -> Result<(), RegistryError> {
         let _changing = self.0.changing.lock().await;
-        let tenant = place.tenant()?;
+        let tenant = place.tenant();
         let record = self.record(&tenant, name).await?;
-        let writes = vec![Write::DeletePlugin(name.clone()), Write::DeleteGrant(name.clone())];
+        let note = by.did(AuditAction::PluginRemoved, name);
+        let writes = vec![Write::DeletePlugin(name.clone()), Write::DeleteGrant(name.clone()), note.into()];
         self.write(&tenant, writes).await?;
         self.changed(place);
         if let Place::Tenant(tenant) = place {
@@ -200,9 +205,11 @@ impl Registry {
             None if builtin() => Err(RegistryError::OperatorOnly(format!(
                 "{name} came with the host: it has one version and stays; a grant can take all from it"
             ))),
-            None if self.0.store.plugin(&operator()?, name).await?.is_some() => Err(RegistryError::OperatorOnly(
-                format!("{name} is shared by the operator, who alone can change it; a grant can take all from it"),
-            )),
+            None if self.0.store.plugin(&TenantId::operator(), name).await?.is_some() => {
+                Err(RegistryError::OperatorOnly(format!(
+                    "{name} is shared by the operator, who alone can change it; a grant can take all from it"
+                )))
+            }
             None => Err(not_found(name)),
         }
     }
@@ -238,7 +245,7 @@ impl Registry {
     /// Some tenant, or the operator, keeps a component of this digest.
     async fn is_anybodys(&self, digest: ContentHash) -> Result<bool, RegistryError> {
         let mut places: Vec<TenantId> = self.0.store.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
-        places.push(operator()?);
+        places.push(TenantId::operator());
         for place in places {
             let records = self.0.store.plugins(&place).await?;
             if records.iter().any(|record| record.version(digest).is_some()) {
@@ -257,7 +264,7 @@ impl Registry {
         for record in self.0.store.plugins(tenant).await? {
             found.push(self.info_of(tenant, record, false).await?);
         }
-        for record in self.0.store.plugins(&operator()?).await? {
+        for record in self.0.store.plugins(&TenantId::operator()).await? {
             found.push(self.info_of(tenant, record, true).await?);
         }
         for builtin in &self.0.builtin {
@@ -322,6 +329,7 @@ impl Registry {
         name: &PluginName,
         grant: PluginGrant,
         by_operator: bool,
+        by: &AuditBy,
     ) -> Result<(PluginInfo, Vec<String>), RegistryError> {
         let info = self.plugin(tenant, name).await?;
         check_grant(&grant, &info.active.manifest, by_operator)?;
@@ -330,9 +338,16 @@ impl Registry {
         let notes = without_effect(&grant, &info.active.manifest, &known);
         let _changing = self.0.changing.lock().await;
         let write = Write::PutGrant { plugin: name.clone(), grant: Box::new(grant.clone()) };
-        self.write(tenant, vec![write]).await?;
+        self.write(tenant, vec![write, audit::granted(name, &grant, by).into()]).await?;
         self.changed(&Place::Tenant(tenant.clone()));
         Ok((PluginInfo { grant, ..info }, notes))
+    }
+}
+
+fn key_of(by: &AuditBy) -> Option<KeyId> {
+    match by.who {
+        AuditActor::Key(key) => Some(key),
+        AuditActor::Cli | AuditActor::Host => None,
     }
 }
 
@@ -352,7 +367,7 @@ fn owner(name: &PluginName) -> &str {
 /// An owner's name stands for who answers for a plugin: nobody takes ours, and no tenant takes one of the operator's.
 fn check_owner(place: &Place, manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
     let owner_name = owner(&manifest.name);
-    if owner_name == OUR_OWNER || owner_name == OPERATOR {
+    if owner_name == OUR_OWNER || owner_name == TenantId::operator().as_str() {
         return Err(RegistryError::NotYours(format!(
             "the plugin is named {}, and the owner {owner_name} is the host's own; choose another owner",
             manifest.name

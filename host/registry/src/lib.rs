@@ -7,6 +7,7 @@
 //!
 //! This crate knows no HTTP and no run.
 
+mod audit;
 mod catalog;
 mod effective;
 mod error;
@@ -24,7 +25,7 @@ pub use catalog::{Catalog, ModeEntry, PluginInUse, ToolEntry};
 pub use error::RegistryError;
 pub use gift::{OperatorGift, OperatorSecret};
 pub use secrets::SecretInfo;
-pub use service::{Installed, OPERATOR, Place, PluginInfo, Registry, RegistryConfig, Rooms, SharedPlugin};
+pub use service::{Installed, Place, PluginInfo, Registry, RegistryConfig, Rooms, SharedPlugin};
 pub use vault::{Vault, VaultError};
 /// Why a component can not be a plugin.
 pub use vivarium_sandbox::LoadError;

@@ -1,7 +1,7 @@
 //! A tenant's secrets: set, listed by name, removed, and sealed anew when the key is replaced.
 
 use secrecy::SecretString;
-use vivarium_domain::{SealedSecret, SecretName, SecretUse, TenantId, Timestamp};
+use vivarium_domain::{AuditAction, AuditBy, SealedSecret, SecretName, SecretUse, TenantId, Timestamp};
 use vivarium_egress::Injection;
 use vivarium_store::Write;
 
@@ -39,6 +39,7 @@ impl Registry {
         name: SecretName,
         inject: SecretUse,
         value: SecretString,
+        by: &AuditBy,
     ) -> Result<SecretInfo, RegistryError> {
         Injection::new(&inject.host, &inject.header, &inject.prefix, value.clone())
             .map_err(|error| RegistryError::invalid("inject", format!("can not be used: {error}")))?;
@@ -48,7 +49,9 @@ impl Registry {
             return Err(RegistryError::Full(format!("a tenant may have {MAX_SECRETS} secrets; remove one first")));
         }
         let sealed = self.0.vault.seal(tenant, name, inject, &value)?;
-        self.write(tenant, vec![Write::PutSecret(sealed.clone())]).await?;
+        let SecretUse { host, header, .. } = &sealed.inject;
+        let note = by.did(AuditAction::SecretSet, &sealed.name).with("host", host).with("header", header);
+        self.write(tenant, vec![Write::PutSecret(sealed.clone()), note.into()]).await?;
         self.changed(&Place::Tenant(tenant.clone()));
         Ok(sealed.into())
     }
@@ -65,12 +68,18 @@ impl Registry {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn remove_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, RegistryError> {
+    pub async fn remove_secret(
+        &self,
+        tenant: &TenantId,
+        name: &SecretName,
+        by: &AuditBy,
+    ) -> Result<bool, RegistryError> {
         let _changing = self.0.changing.lock().await;
         if !self.0.store.secrets(tenant).await?.iter().any(|secret| secret.name == *name) {
             return Ok(false);
         }
-        self.write(tenant, vec![Write::DeleteSecret(name.clone())]).await?;
+        self.write(tenant, vec![Write::DeleteSecret(name.clone()), by.did(AuditAction::SecretRemoved, name).into()])
+            .await?;
         self.changed(&Place::Tenant(tenant.clone()));
         Ok(true)
     }
@@ -85,7 +94,7 @@ impl Registry {
     ///
     /// # Errors
     /// When one does not open, or the store fails.
-    pub async fn reseal(&self, tenant: &TenantId) -> Result<usize, RegistryError> {
+    pub async fn reseal(&self, tenant: &TenantId, by: &AuditBy) -> Result<usize, RegistryError> {
         let _changing = self.0.changing.lock().await;
         let mut writes = Vec::new();
         for secret in self.0.store.secrets(tenant).await? {
@@ -95,6 +104,9 @@ impl Registry {
             }
         }
         let count = writes.len();
+        if count > 0 {
+            writes.push(by.did(AuditAction::SecretsResealed, tenant).with("count", count).into());
+        }
         self.write(tenant, writes).await?;
         Ok(count)
     }

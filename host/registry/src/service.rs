@@ -21,10 +21,6 @@ use crate::state::StateSpace;
 use crate::vault::Vault;
 use crate::workspaces::{Scratch, Workspaces};
 
-/// The id under which the store keeps what the operator shares with all tenants. No tenant can have it: a tenant's own
-/// id does not begin with an underscore.
-pub const OPERATOR: &str = "_operator";
-
 /// Whose registry is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
@@ -134,19 +130,13 @@ pub struct Rooms {
     pub vault: Vault,
 }
 
-pub(crate) fn operator() -> Result<TenantId, RegistryError> {
-    OPERATOR.parse().map_err(|error: vivarium_domain::IdError| RegistryError::BrokeOff(error.to_string()))
-}
-
 impl Place {
     /// The tenant id under which the store keeps this place's records.
-    ///
-    /// # Errors
-    /// Never: the operator's is a good one.
-    pub fn tenant(&self) -> Result<TenantId, RegistryError> {
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
         match self {
-            Self::Tenant(tenant) => Ok(tenant.clone()),
-            Self::Shared => operator(),
+            Self::Tenant(tenant) => tenant.clone(),
+            Self::Shared => TenantId::operator(),
         }
     }
 }
@@ -224,7 +214,7 @@ impl Registry {
         for record in shared.store.plugins(tenant).await? {
             plugins.push((tenant.clone(), record));
         }
-        let operator = operator()?;
+        let operator = TenantId::operator();
         for record in shared.store.plugins(&operator).await? {
             plugins.push((operator.clone(), record));
         }
@@ -286,7 +276,7 @@ impl Registry {
 
     /// A component that the tenant has, or that all have.
     async fn component(&self, tenant: &TenantId, digest: ContentHash) -> Result<Option<Bytes>, RegistryError> {
-        for place in [tenant, &operator()?] {
+        for place in [tenant, &TenantId::operator()] {
             if let Some(bytes) = self.0.store.blob(place, digest).await? {
                 return Ok(Some(bytes));
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    AttachmentKind, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId, RunSettings,
-    RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
+    AttachmentKind, AuditBy, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId,
+    RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
 use vivarium_registry::Catalog;
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, StoreError, Write};
@@ -121,7 +121,7 @@ impl Runs {
         let found = match found {
             Some(session) if session.is_expired(Timestamp::now()) => {
                 // Its time is over: what begins now is another session of the same id.
-                self.delete_session(tenant, id).await.or_else(gone_is_fine)?;
+                self.delete_session(tenant, id, &AuditBy::HOST).await.or_else(gone_is_fine)?;
                 None
             }
             found => found,

@@ -1,7 +1,7 @@
 //! Sessions as clients see them: made, listed, renamed, read and deleted. A run makes its session by itself; a deletion
 //! ends the runs of a session first, so that nothing writes to it any more.
 
-use vivarium_domain::{AgentId, Session, SessionId, SessionMessage, TenantId, Timestamp};
+use vivarium_domain::{AgentId, AuditBy, Session, SessionId, SessionMessage, TenantId, Timestamp};
 use vivarium_store::{Batch, Condition, Page, SessionFilter, StoreError, Write};
 
 use crate::service::Runs;
@@ -149,13 +149,14 @@ impl Runs {
         self.session(tenant, id).await
     }
 
-    /// Ends a session's runs and deletes it: its messages and their attachments, its runs and their events, its files.
+    /// Ends a session's runs and deletes it on behalf of `by`: its messages and their attachments, its runs and their events, its
+    /// files.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::Busy`].
-    pub async fn delete_session(&self, tenant: &TenantId, id: &SessionId) -> Result<(), SessionError> {
+    pub async fn delete_session(&self, tenant: &TenantId, id: &SessionId, by: &AuditBy) -> Result<(), SessionError> {
         let _closed = self.quieten(tenant, id).await?;
-        let deleted = self.store().delete_session(tenant, id).await?;
+        let deleted = self.store().delete_session(tenant, id, by).await?;
         drop(self.registry().scratch(tenant, id));
         if deleted { Ok(()) } else { Err(SessionError::NotFound) }
     }

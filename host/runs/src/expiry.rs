@@ -7,7 +7,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use vivarium_domain::{RunId, TenantId, Timestamp};
+use vivarium_domain::{AuditBy, RunId, TenantId, Timestamp};
 use vivarium_store::{EndedFilter, StoreError};
 
 use crate::conversations::SessionError;
@@ -59,7 +59,7 @@ impl Runs {
                 if self.is_busy(&tenant, &session) {
                     continue;
                 }
-                match self.delete_session(&tenant, &session).await {
+                match self.delete_session(&tenant, &session, &AuditBy::HOST).await {
                     Ok(()) => deleted += 1,
                     Err(SessionError::Store(error)) => return Err(error),
                     // Gone meanwhile, or spoken in.
@@ -123,8 +123,8 @@ impl Runs {
                 let Some((tenant, _)) = of_tenant.first() else { continue };
                 let runs = of_tenant.iter().map(|(_, run)| *run).collect();
                 removed += match logs_at {
-                    Some(at) => self.store().delete_logs(tenant, runs, at).await?,
-                    None => self.store().delete_runs(tenant, runs).await?,
+                    Some(at) => self.store().delete_logs(tenant, runs, at, &AuditBy::HOST).await?,
+                    None => self.store().delete_runs(tenant, runs, &AuditBy::HOST).await?,
                 };
             }
             if found.len() < limit || removed == before {
@@ -150,16 +150,16 @@ pub enum DeletionError {
 }
 
 impl Runs {
-    /// Deletes a run that has ended, with its log. What was said in it stays in its session.
+    /// Deletes a run that has ended, with its log, on behalf of `by`. What was said in it stays in its session.
     ///
     /// # Errors
     /// [`DeletionError::NotFound`], [`DeletionError::UnderWay`].
-    pub async fn delete_run(&self, tenant: &TenantId, run: RunId) -> Result<(), DeletionError> {
+    pub async fn delete_run(&self, tenant: &TenantId, run: RunId, by: &AuditBy) -> Result<(), DeletionError> {
         let found = self.get(tenant, run).await?.ok_or(DeletionError::NotFound)?;
         if !found.status.is_terminal() {
             return Err(DeletionError::UnderWay);
         }
-        self.store().delete_runs(tenant, vec![run]).await?;
+        self.store().delete_runs(tenant, vec![run], by).await?;
         Ok(())
     }
 }

@@ -179,6 +179,14 @@ impl Journal {
         matches!(next, Some(RecordedCall::Model(model)) if model.request_hash == hash)
     }
 
+    /// The tool call with this id, as far as it is not completed.
+    pub(crate) fn open_call(&self, call_id: &str) -> Option<&RecordedTool> {
+        self.calls.iter().find_map(|recorded| match &recorded.call {
+            RecordedCall::Tool(tool) if tool.completed.is_none() && tool.call_id == call_id => Some(&**tool),
+            _ => None,
+        })
+    }
+
     /// The tool calls that wait for a decision, and those whose decision is there and that are not completed.
     pub(crate) fn open_approvals(&self) -> impl Iterator<Item = (&str, Option<Timestamp>, Option<&Decision>)> {
         self.calls.iter().filter_map(|recorded| match &recorded.call {

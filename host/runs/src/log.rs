@@ -78,6 +78,8 @@ struct State {
     buffered: Vec<Bytes>,
     /// What was used for these, and on which day: it is counted with them.
     used: Vec<(Date, UsageEntry)>,
+    /// What goes to disk with what is buffered.
+    along: Vec<Write>,
     /// Recorded, and not yet on disk; tokens wait behind the events that came before them.
     waiting: VecDeque<Shown>,
     visible: Vec<Shown>,
@@ -175,6 +177,13 @@ impl RunLog {
         self.lock().record(body, Some(used))
     }
 
+    /// Writes an event down, and what is written with it or not at all.
+    pub(crate) fn record_with(&self, body: EventBody, along: Write) {
+        let mut state = self.lock();
+        state.record(body, None);
+        state.along.push(along);
+    }
+
     /// Writes events down that one flush takes to disk, all or none.
     pub(crate) fn record_all(&self, bodies: Vec<EventBody>) {
         let mut state = self.lock();
@@ -259,6 +268,7 @@ impl RunLog {
         if !events.is_empty() {
             let first_seq = state.last_seq + 1 - events.len() as u64;
             writes.insert(0, Write::AppendEvents { run: self.run, first_seq, events });
+            writes.append(&mut state.along);
         }
         let used = std::mem::take(&mut state.used).into_iter();
         writes.extend(used.map(|(day, more)| Write::CountUsage { day, more: Box::new(more) }));

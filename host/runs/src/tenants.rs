@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
-use vivarium_domain::TenantId;
+use vivarium_domain::{AuditBy, TenantId};
 use vivarium_registry::RegistryError;
 use vivarium_store::StoreError;
 
@@ -34,12 +34,12 @@ pub struct ClosedTenant {
 }
 
 impl Runs {
-    /// Closes a tenant: its runs are cancelled, it gets no new ones, and its keys are no longer in the store. From here on
+    /// Closes a tenant on behalf of `by`: its runs are cancelled, it gets no new ones, and its keys are no longer in the store. From here on
     /// the next start goes on with the deletion if this process does not.
     ///
     /// # Errors
     /// [`TenantError::NotFound`].
-    pub async fn close_tenant(&self, tenant: &TenantId) -> Result<ClosedTenant, TenantError> {
+    pub async fn close_tenant(&self, tenant: &TenantId, by: &AuditBy) -> Result<ClosedTenant, TenantError> {
         let is_there = self.store().tenant(tenant).await?.is_some();
         if !is_there && !self.store().closed_tenants().await?.contains(tenant) {
             return Err(TenantError::NotFound);
@@ -50,7 +50,7 @@ impl Runs {
             tracing::warn!(%tenant, "some runs of a tenant that is being deleted do not stop; what they write is refused");
         }
         // False: another deletion has finished meanwhile, and nothing is left to be done.
-        self.store().close_tenant(tenant).await?;
+        self.store().close_tenant(tenant, by).await?;
         Ok(closed)
     }
 

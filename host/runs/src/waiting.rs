@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::{EventBody, RunId, TenantId, Timestamp};
+use vivarium_domain::{AuditAction, AuditBy, AuditNote, ContentHash, EventBody, RunId, TenantId, Timestamp};
 use vivarium_store::StoreError;
 
 use crate::approvals::{Approvals, Decision};
@@ -50,6 +50,12 @@ enum Found {
     NotAsked,
 }
 
+/// A decision, and what the audit log is told of it.
+struct Noted {
+    decision: Decision,
+    note: AuditNote,
+}
+
 /// What a run's log says of a call that its memory does not know.
 enum ByLog {
     /// It does not wait for a decision.
@@ -61,7 +67,8 @@ enum ByLog {
 }
 
 impl Runs {
-    /// Decides about a tool call that waits for a person. The decision is on disk when this returns.
+    /// Decides about a tool call that waits for a person, on behalf of `by`. The decision is on disk when this returns, and the
+    /// audit log is told of it in the same batch.
     ///
     /// # Errors
     /// When the store fails, or the host is shutting down.
@@ -71,14 +78,16 @@ impl Runs {
         run: RunId,
         call_id: &str,
         decision: Decision,
+        by: &AuditBy,
     ) -> Result<Decided, StoreError> {
         let key = (tenant.clone(), run);
+        let decision = &Noted { note: self.decision_note(&key, call_id, &decision, by).await?, decision };
         loop {
-            let log = match self.decide_now(&key, call_id, &decision)? {
+            let log = match self.decide_now(&key, call_id, decision)? {
                 Found::NoRun => return Ok(Decided::NoRun),
                 Found::Taken(log) => log,
                 // A run that was just taken up again may not have come back to the call yet; its log knows of it.
-                Found::NotAsked => match self.decide_by_log(&key, call_id, &decision).await? {
+                Found::NotAsked => match self.decide_by_log(&key, call_id, decision).await? {
                     ByLog::NotOpen => return Ok(Decided::NotWaiting),
                     ByLog::Taken(log) => log,
                     ByLog::Moved => continue,
@@ -89,7 +98,27 @@ impl Runs {
         }
     }
 
-    fn decide_now(&self, key: &RunKey, call_id: &str, decision: &Decision) -> Result<Found, StoreError> {
+    /// What the audit log is told: which call it was, and with which arguments.
+    async fn decision_note(
+        &self,
+        (tenant, run): &RunKey,
+        call_id: &str,
+        decision: &Decision,
+        by: &AuditBy,
+    ) -> Result<AuditNote, StoreError> {
+        let action = if decision.approved { AuditAction::ApprovalGiven } else { AuditAction::ApprovalRefused };
+        let note = by.did(action, run).with("call", call_id);
+        let journal = Journal::read(&**self.store(), tenant, *run).await?;
+        Ok(match journal.open_call(call_id) {
+            Some(call) => {
+                let arguments = ContentHash::of(call.arguments_json.as_bytes());
+                note.with("tool", &call.tool).with("argumentsHash", arguments)
+            }
+            None => note,
+        })
+    }
+
+    fn decide_now(&self, key: &RunKey, call_id: &str, decision: &Noted) -> Result<Found, StoreError> {
         let mut table = self.0.table();
         if let Some(waiting) = table.waiting(key) {
             if !waiting.waits_for(call_id) {
@@ -105,7 +134,7 @@ impl Runs {
         Ok(if taken { Found::Taken(Arc::clone(&active.log)) } else { Found::NotAsked })
     }
 
-    async fn decide_by_log(&self, key: &RunKey, call_id: &str, decision: &Decision) -> Result<ByLog, StoreError> {
+    async fn decide_by_log(&self, key: &RunKey, call_id: &str, decision: &Noted) -> Result<ByLog, StoreError> {
         let journal = Journal::read(&**self.store(), &key.0, key.1).await?;
         let mut open = journal.open_approvals().filter(|(id, _, decision)| *id == call_id && decision.is_none());
         let Some((_, expires_at, _)) = open.next() else { return Ok(ByLog::NotOpen) };
@@ -204,7 +233,7 @@ impl Runs {
             let (expired, next) = self.0.table().expired(Timestamp::now());
             for ((tenant, run), call_id) in expired {
                 let decision = Decision { approved: false, reason: Some(REASON.to_owned()) };
-                if let Err(error) = self.decide(&tenant, run, &call_id, decision).await {
+                if let Err(error) = self.decide(&tenant, run, &call_id, decision, &AuditBy::HOST).await {
                     tracing::warn!(%run, call_id, %error, "an approval whose time is over could not be refused");
                 }
             }
@@ -226,11 +255,11 @@ impl Runs {
 
 /// Takes a decision for a run that is under way. Called with the table locked, so that the run does not begin to wait
 /// meanwhile.
-fn take(active: &Active, call_id: &str, decision: &Decision) -> bool {
+fn take(active: &Active, call_id: &str, Noted { decision, note }: &Noted) -> bool {
     let Decision { approved, reason } = decision.clone();
     let given = EventBody::ApprovalGiven { call_id: call_id.to_owned(), approved, reason };
     let record = || {
-        active.log.record(given);
+        active.log.record_with(given, note.clone().into());
     };
     active.approvals.decide(call_id, decision.clone(), record)
 }

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use vivarium_api::{BackupStream, Backups};
+use vivarium_domain::{AuditAction, AuditBy, TenantId};
 use vivarium_store::{BackupPieces, Store, StoreError};
 
 use crate::archive::{self, ArchiveError, Item, Manifest};
@@ -30,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// When the store does not open or does not read, or the file can not be written.
 pub async fn back_up(config: &Config, to: &Path) -> Result<Manifest, StartError> {
     let store = open_store(&config.data).await?;
+    note(&*store, &AuditBy::CLI).await?;
     let (pieces, schema) = (store.backup().await?, store.schema());
     let (workspaces, secrets_key, file) = (workspaces(config), secrets_key_place(config), Aside::new(to)?);
     blocking(move || Ok(file.fill(|to| archive::write(schema, secrets_key, pieces, &workspaces, to).map(|_| ()))?))
@@ -104,13 +106,19 @@ fn check(file: &Path) -> Result<Manifest, ArchiveError> {
     })
 }
 
+/// Tells the audit log of a backup. It is told when one begins: whoever takes half of one has that half.
+async fn note(store: &dyn Store, by: &AuditBy) -> Result<(), StoreError> {
+    store.commit(&TenantId::operator(), by.did(AuditAction::BackupMade, "all tenants").into()).await
+}
+
 /// Backups of a running host, for whoever may ask for one over the API.
 pub(crate) fn backups(config: &Config, store: &Arc<dyn Store>) -> Backups {
     let (store, workspaces, secrets_key) = (Arc::clone(store), workspaces(config), secrets_key_place(config));
-    Arc::new(move || -> BoxFuture<'static, Result<BackupStream, StoreError>> {
+    Arc::new(move |by| -> BoxFuture<'static, Result<BackupStream, StoreError>> {
         let (store, workspaces, secrets_key) = (Arc::clone(&store), workspaces.clone(), secrets_key.clone());
         async move {
             let pieces = store.backup().await?;
+            note(&*store, &by).await?;
             Ok(streamed(store.schema(), secrets_key, pieces, workspaces))
         }
         .boxed()

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use vivarium_domain::{SealedSecret, TenantId};
-use vivarium_registry::{OPERATOR, Vault};
+use vivarium_registry::Vault;
 use vivarium_store::{Examined, OpenReport, SledStore, Store, StoreError, StoreOptions};
 
 use crate::config::{Config, ConfigErrors};
@@ -199,7 +199,7 @@ fn opened(report: &OpenReport) -> Check {
 
 async fn all_secrets(store: &SledStore) -> Result<Vec<(TenantId, SealedSecret)>, StoreError> {
     let mut tenants: Vec<TenantId> = store.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
-    tenants.extend(OPERATOR.parse());
+    tenants.push(TenantId::operator());
     let mut found = Vec::new();
     for tenant in tenants {
         found.extend(store.secrets(&tenant).await?.into_iter().map(|secret| (tenant.clone(), secret)));

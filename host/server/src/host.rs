@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
 use vivarium_api::{ApiConfig, ApiState, KeyError, Readiness};
 use vivarium_attachments::Attachments;
-use vivarium_domain::{ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
+use vivarium_domain::{AuditBy, ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
@@ -379,7 +379,7 @@ pub async fn reseal(config: &Config, of: Option<&TenantId>) -> Result<Vec<(Tenan
     let (store, registry) = without_server(config).await?;
     let mut done = Vec::new();
     for tenant in store.tenants().await?.into_iter().filter(|tenant| of.is_none_or(|of| *of == tenant.id)) {
-        let count = registry.reseal(&tenant.id).await?;
+        let count = registry.reseal(&tenant.id, &AuditBy::CLI).await?;
         done.push((tenant.id, count));
     }
     Ok(done)

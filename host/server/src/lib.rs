@@ -2,6 +2,7 @@
 //! tests and benches can start a host in their own process with [`Host::build`] and [`Server::bind`].
 
 mod archive;
+mod audit;
 mod backup;
 mod components;
 mod contexts;
@@ -20,6 +21,7 @@ mod tenants;
 pub mod config;
 
 pub use archive::{ArchiveError, Manifest, Part};
+pub use audit::AuditLog;
 pub use backup::{Aside, back_up};
 pub use corpus::CorpusProgress;
 pub use doctor::{Check, Level, examine};

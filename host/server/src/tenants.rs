@@ -1,6 +1,6 @@
 //! The end of tenants where no client waits for it: on a data folder that no server has open, and at the start.
 
-use vivarium_domain::TenantId;
+use vivarium_domain::{AuditBy, TenantId};
 use vivarium_registry::Registry;
 use vivarium_store::Store;
 
@@ -13,7 +13,7 @@ use crate::host::{StartError, without_server};
 /// When the store or the key can not be had, or something can not be removed.
 pub async fn delete_tenant(config: &Config, tenant: &TenantId) -> Result<bool, StartError> {
     let (store, registry) = without_server(config).await?;
-    if !store.close_tenant(tenant).await? {
+    if !store.close_tenant(tenant, &AuditBy::CLI).await? {
         return Ok(false);
     }
     delete_closed(&*store, &registry, tenant).await?;

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use vivarium_domain::{Agent, AgentConfig, AgentId, Session, SessionId, TenantId, Timestamp};
+use vivarium_domain::{Agent, AgentConfig, AgentId, AuditBy, Session, SessionId, TenantId, Timestamp};
 use vivarium_store::{AgentFilter, Batch, SessionFilter, SessionStart, SledStore, Store, Write};
 
 /// A page's items.
@@ -34,7 +34,7 @@ async fn main() {
         measure_sessions(&store, &tenant, count, "sessions").await;
         let begun = Instant::now();
         for id in sessions.iter().step_by(10).map(|session| &session.id) {
-            store.delete_session(&tenant, id).await.unwrap();
+            store.delete_session(&tenant, id, &AuditBy::HOST).await.unwrap();
         }
         let each = begun.elapsed() / u32::try_from(count.div_ceil(10)).unwrap();
         store = open_again(store, &folder);

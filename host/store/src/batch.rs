@@ -5,10 +5,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, KeptAttachment, Run,
-    RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp, UsageEntry,
+    Agent, AgentId, ApiKey, AuditNote, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
+    KeptAttachment, Run, RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp, UsageEntry,
 };
 
+use crate::audit::{self, Noted};
 use crate::idempotency;
 use crate::record::{self, Op};
 use crate::table::{Key, Place, Table, last_number};
@@ -77,6 +78,8 @@ pub(crate) enum Step {
     Agent(Box<NextAgent>),
     /// The end of an agent.
     AgentGone { tenant: TenantId, agent: AgentId },
+    /// A note for the audit log.
+    Audit(Noted),
     /// A document's record; none: its end.
     Document { tenant: TenantId, document: DocumentId, record: Option<Box<CorpusDocument>> },
     /// More of what was used, for each record that counts it.
@@ -153,18 +156,20 @@ impl Prepared {
     }
 
     /// Takes a session out of all lists, and marks it as one that is being removed.
-    pub(crate) fn closing(tenant: &TenantId, session: &SessionId) -> Self {
+    pub(crate) fn closing(tenant: &TenantId, session: &SessionId, note: AuditNote) -> Self {
         let change = SessionChange::Close;
-        Self::of_steps(vec![Step::Session { tenant: tenant.clone(), session: session.clone(), change }])
+        let close = Step::Session { tenant: tenant.clone(), session: session.clone(), change };
+        Self::of_steps(vec![close, audit::noted(tenant, note)])
     }
 
     /// Takes a tenant out of all tenants, and marks it as one that is being removed.
-    pub(crate) fn closing_tenant(tenant: &TenantId) -> Self {
+    pub(crate) fn closing_tenant(tenant: &TenantId, note: AuditNote) -> Self {
         let key = Key::of(tenant).into_bytes();
         let mut ops = vec![Op::delete(Table::Tenants, key.clone())];
         record::put(&mut ops, Table::TenantRemovals, key.clone(), b"");
         let mut steps: Vec<_> = ops.into_iter().map(Step::Write).collect();
         steps.push(Step::TenantClosed { key: key.clone(), closed: true });
+        steps.push(audit::tenant_gone(tenant, note));
         let conditions = vec![Check::Tenant { key, tenant: tenant.clone(), exists: true }];
         Self { conditions, ..Self::of_steps(steps) }
     }
@@ -206,7 +211,11 @@ impl Step {
             Self::Used { more } => more.len() * SMALL,
             Self::Refer { .. } | Self::RunEnded(_) | Self::TenantClosed { .. } => 0,
             Self::RunGone(gone) => (gone.files.len() + 1) * SMALL,
-            Self::Session { .. } | Self::AgentGone { .. } | Self::Document { .. } | Self::ForgetAnswer { .. } => SMALL,
+            Self::Audit(_)
+            | Self::Session { .. }
+            | Self::AgentGone { .. }
+            | Self::Document { .. }
+            | Self::ForgetAnswer { .. } => SMALL,
         }
     }
 }
@@ -284,6 +293,7 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
         Write::DeleteDocument(document) => {
             steps.push(Step::Document { tenant: tenant.clone(), document, record: None });
         }
+        Write::Audit { chain, note } => steps.push(audit::noted(chain.as_ref().unwrap_or(tenant), *note)),
         Write::PutDelivery(delivery) => steps.push(prepare_delivery(tenant, &delivery)?),
         Write::CountUsage { day, more } => steps.push(Step::Used { more: usage::counted_by(tenant, day, *more)? }),
         other => prepare_plugin_write(tenant, other, &mut ops)?,
@@ -401,6 +411,7 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
         | Write::PutDocument(_)
         | Write::DeleteDocument(_)
         | Write::PutDelivery(_)
+        | Write::Audit { .. }
         | Write::CountUsage { .. }
         | Write::PutApiKey { .. }
         | Write::DeleteApiKey(_)

@@ -3,6 +3,7 @@
 //! First each record by itself: its checksum, its parts, what it says. Then what must be true between records; what did not
 //! read is passed over there, because it was told already.
 
+mod audit;
 mod blobs;
 mod relations;
 mod runs;
@@ -13,10 +14,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    Agent, ApiKey, CorpusDocument, Delivery, Event, InstalledRecord, PluginGrant, Run, SealedSecret, SessionMessage,
-    Team, Tenant, TenantId, UsageEntry,
+    Agent, ApiKey, AuditEntry, CorpusDocument, Delivery, Event, InstalledRecord, PluginGrant, Run, SealedSecret,
+    SessionMessage, Team, Tenant, TenantId, UsageEntry,
 };
 
+use crate::audit::head_from;
 use crate::batch::{from_json, list_of};
 use crate::record;
 use crate::remove::closed_tenants;
@@ -103,6 +105,7 @@ impl SledStore {
             examiner.deliveries(),
             examiner.usage(),
             examiner.blobs(),
+            examiner.audit(),
         ]
     }
 }
@@ -221,6 +224,8 @@ fn reads(table: Table, key: &Bytes, payload: &Bytes) -> Result<(), StoreError> {
         Table::Documents => json::<CorpusDocument>(table, key, payload),
         Table::Deliveries => json::<Delivery>(table, key, payload),
         Table::Usage => json::<UsageEntry>(table, key, payload),
+        Table::Audit => json::<AuditEntry>(table, key, payload),
+        Table::AuditHeads => head_from(key, payload).map(|_| ()),
         Table::SessionPlaces if std::str::from_utf8(payload).is_err() => wrong("there is no session"),
         Table::SessionHeads if payload.len() != 16 => wrong("there are no two numbers"),
         Table::SessionGaps | Table::RunCounts | Table::KeyUses if payload.len() != 8 => wrong("there is no number"),

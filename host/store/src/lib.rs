@@ -42,6 +42,7 @@
 //! First the door is closed, then it is emptied in pieces (the module `remove`): nobody sees half of it, nobody waits for
 //! all of it, and a crash in between is made good by the next start. Blobs with a text that others may have are counted by
 //! who refers to them.
+mod audit;
 mod backup;
 mod batch;
 mod blobs;
@@ -74,9 +75,9 @@ pub use sled_store::SledStore;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Date, Delivery, DocumentId, InstalledRecord, PluginGrant,
-    PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session, SessionId, SessionMessage, Subject, Team,
-    TeamId, Tenant, TenantId, Timestamp, UsageEntry, Used,
+    Agent, AgentId, ApiKey, AuditBy, AuditEntry, AuditHead, AuditNote, ContentHash, CorpusDocument, Date, Delivery,
+    DocumentId, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session,
+    SessionId, SessionMessage, Subject, Team, TeamId, Tenant, TenantId, Timestamp, UsageEntry, Used,
 };
 
 /// Why the store did not do what was asked.
@@ -212,6 +213,13 @@ pub enum Write {
         hash: ContentHash,
         /// When it was used last.
         at: Timestamp,
+    },
+    /// Adds an entry to a chain of the audit log: the number and the hashes are the writer's.
+    Audit {
+        /// Whose chain; none: that of the batch's tenant.
+        chain: Option<TenantId>,
+        /// What is told.
+        note: Box<AuditNote>,
     },
     /// Creates or replaces what is installed under a plugin's name.
     PutPlugin(Box<InstalledRecord>),
@@ -428,13 +436,24 @@ pub trait Store: Send + Sync + 'static {
     /// and the texts of their sources that no other run and no document refers to. On disk when the future is done; from
     /// when it is begun on nothing of it is found, and it is finished also when nobody waits for it, or after a crash.
     /// False: there is no such session. Whoever deletes sees to it that no run of the session goes on writing.
-    fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// The audit log is told of it on behalf of `by`, in the batch that begins it.
+    fn delete_session(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        by: &AuditBy,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Removes runs that have ended, with their events, deliveries, idempotency keys and the texts of their sources that
     /// nobody else refers to. Their messages stay in their sessions, and the files that came with them go with these. On
     /// disk when the future is done, and finished also when nobody waits for it. Gives how many there were; others, and
-    /// those that have not ended, are left.
-    fn delete_runs(&self, tenant: &TenantId, runs: Vec<RunId>) -> BoxFuture<'_, Result<usize, StoreError>>;
+    /// those that have not ended, are left. The audit log is told of it on behalf of `by`, in the batches that do it.
+    fn delete_runs(
+        &self,
+        tenant: &TenantId,
+        runs: Vec<RunId>,
+        by: &AuditBy,
+    ) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// Removes the events of runs that have ended, and the texts of their sources that nobody else refers to; their records
     /// say from then on that this was done at `at`. Otherwise as [`Store::delete_runs`].
@@ -443,6 +462,7 @@ pub trait Store: Send + Sync + 'static {
         tenant: &TenantId,
         runs: Vec<RunId>,
         at: Timestamp,
+        by: &AuditBy,
     ) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// Runs that have ended.
@@ -452,8 +472,9 @@ pub trait Store: Send + Sync + 'static {
     fn count_ended_runs(&self, tenant: &TenantId) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Begins to remove a tenant: it is not found among the tenants any more, and nothing is written or kept for it. On disk
-    /// when the future is done. False: there is no such tenant.
-    fn close_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// when the future is done, with an entry in the operator's chain of the audit log that says how the tenant's own ended.
+    /// False: there is no such tenant.
+    fn close_tenant(&self, tenant: &TenantId, by: &AuditBy) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Removes all that is left of a tenant that was closed, whoever still refers to it: a tenant of the same id can be made
     /// after it. What a crash interrupts must be asked for again.
@@ -558,6 +579,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// The tenant's keys, by their hashes.
     fn api_keys(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<(ContentHash, ApiKey)>, StoreError>>;
+
+    /// Entries of a tenant's chain of the audit log with numbers below `before` (none: all), newest first. The operator's chain
+    /// is that of [`TenantId::operator`].
+    fn audit(
+        &self,
+        tenant: &TenantId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<AuditEntry, u64>, StoreError>>;
+
+    /// Entries of the same chain with numbers above `after`, oldest first, at most `limit`.
+    fn audit_from(
+        &self,
+        tenant: &TenantId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>>;
+
+    /// What is noted as the end of the same chain.
+    fn audit_head(&self, tenant: &TenantId) -> BoxFuture<'_, Result<AuditHead, StoreError>>;
 
     /// What is installed under a plugin's name.
     fn plugin(

@@ -131,7 +131,7 @@ fn walk_down(view: &View, list: &Key, low: u64, high: u64, left_out: u64) -> Res
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use vivarium_domain::{Session, SessionId, TenantId, Timestamp};
+    use vivarium_domain::{AuditAction, AuditBy, Session, SessionId, TenantId, Timestamp};
 
     use super::*;
     use crate::batch::{Prepared, prepare};
@@ -190,7 +190,7 @@ mod tests {
             there.retain(|number| gone.binary_search(number).is_err());
             for numbers in gone.chunks(group) {
                 let ids = numbers.iter().map(|number| format!("s{number}").parse().unwrap());
-                write(&view, ids.map(|id| Prepared::closing(&tenant, &id)).collect());
+                write(&view, ids.map(|id| Prepared::closing(&tenant, &id, AuditBy::HOST.did(AuditAction::SessionDeleted, &id))).collect());
             }
             let list = Key::of(&tenant).session_list(None);
             let head = Head::read(&view, list.as_slice()).unwrap();

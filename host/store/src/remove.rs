@@ -27,8 +27,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use vivarium_domain::{Run, RunId, SessionId, TenantId, Timestamp};
+use vivarium_domain::{AuditAction, AuditBy, AuditNote, Run, RunId, SessionId, TenantId, Timestamp};
 
+use crate::audit;
 use crate::batch::{Prepared, Step, ended_place, from_json, json};
 use crate::blobs::Blobs;
 use crate::queue::Queue;
@@ -96,9 +97,10 @@ pub(crate) struct Remover {
 
 impl Remover {
     /// Removes a session. False: there is none.
-    pub(crate) async fn remove(self, tenant: TenantId, session: SessionId) -> Result<bool, StoreError> {
+    pub(crate) async fn remove(self, tenant: TenantId, session: SessionId, by: AuditBy) -> Result<bool, StoreError> {
         self.removals.begin();
-        let is_there = match self.commit(Prepared::closing(&tenant, &session)).await {
+        let note = by.did(AuditAction::SessionDeleted, &session);
+        let is_there = match self.commit(Prepared::closing(&tenant, &session, note)).await {
             Ok(()) => Ok(true),
             // Another removal of it may be under way, or was given up: then this one helps.
             Err(StoreError::ConditionFailed(Condition::SessionExists(_))) => {
@@ -117,8 +119,14 @@ impl Remover {
     }
 
     /// Removes those of the runs that have ended. Gives how many that were.
-    pub(crate) async fn remove_runs(self, tenant: TenantId, runs: Vec<RunId>) -> Result<usize, StoreError> {
-        self.remove_logs_of(tenant, runs, |view, tenant, run, steps| {
+    pub(crate) async fn remove_runs(
+        self,
+        tenant: TenantId,
+        runs: Vec<RunId>,
+        by: AuditBy,
+    ) -> Result<usize, StoreError> {
+        let note = || by.did(AuditAction::RunsDeleted, &tenant);
+        self.remove_logs_of(&tenant, runs, note, |view, tenant, run, steps| {
             emptying::remove_run(view, tenant, run.id, steps)?;
             Ok(true)
         })
@@ -131,8 +139,10 @@ impl Remover {
         tenant: TenantId,
         runs: Vec<RunId>,
         at: Timestamp,
+        by: AuditBy,
     ) -> Result<usize, StoreError> {
-        self.remove_logs_of(tenant, runs, move |_, tenant, run, steps| {
+        let note = || by.did(AuditAction::LogsDeleted, &tenant);
+        self.remove_logs_of(&tenant, runs, note, |_, tenant, run, steps| {
             if run.log_removed_at.is_some() {
                 return Ok(false);
             }
@@ -147,11 +157,13 @@ impl Remover {
         .await
     }
 
-    /// Closes what `close` says of each run that has ended (false: nothing), and empties its log.
+    /// Closes what `close` says of each run that has ended (false: nothing), and empties its log. The audit log is told with
+    /// `note`, of all runs that are closed together.
     async fn remove_logs_of(
-        self,
-        tenant: TenantId,
+        &self,
+        tenant: &TenantId,
         runs: Vec<RunId>,
+        note: impl Fn() -> AuditNote,
         close: impl Fn(&View, &TenantId, Run, &mut Vec<Step>) -> Result<bool, StoreError>,
     ) -> Result<usize, StoreError> {
         self.log_removals.begin();
@@ -159,10 +171,10 @@ impl Remover {
         for some in runs.chunks(RUNS_AT_ONCE) {
             let (mut steps, mut closed) = (Vec::new(), Vec::with_capacity(some.len()));
             for id in some {
-                let key = Key::of(&tenant).run(*id).into_bytes();
+                let key = Key::of(tenant).run(*id).into_bytes();
                 let Some(payload) = self.view.get(Table::Runs, &key)? else { continue };
                 let run: Run = from_json(Table::Runs, &key, &payload)?;
-                if run.status.is_terminal() && close(&self.view, &tenant, run, &mut steps)? {
+                if run.status.is_terminal() && close(&self.view, tenant, run, &mut steps)? {
                     let mut mark = Vec::new();
                     record::put(&mut mark, Table::RunRemovals, key, b"");
                     steps.extend(mark.into_iter().map(Step::Write));
@@ -174,19 +186,21 @@ impl Remover {
             }
             removed += closed.len();
             self.take_turn().await;
+            steps.push(audit::noted(tenant, note().with("runs", &closed)));
             self.commit(Prepared::of_steps(steps)).await?;
             self.empty(OfLogs::new(tenant.clone(), closed)).await?;
         }
         self.log_removals.end();
         if removed > 0 {
-            self.sweep(&tenant).await;
+            self.sweep(tenant).await;
         }
         Ok(removed)
     }
 
     /// Closes a tenant. False: there is none.
-    pub(crate) async fn close_tenant(self, tenant: TenantId) -> Result<bool, StoreError> {
-        match self.commit(Prepared::closing_tenant(&tenant)).await {
+    pub(crate) async fn close_tenant(self, tenant: TenantId, by: AuditBy) -> Result<bool, StoreError> {
+        let note = by.did(AuditAction::TenantDeleted, &tenant);
+        match self.commit(Prepared::closing_tenant(&tenant, note)).await {
             Ok(()) => {}
             // Its removal may be under way, or a crash has interrupted it.
             Err(StoreError::ConditionFailed(Condition::TenantExists(_))) => {

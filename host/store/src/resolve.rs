@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use vivarium_domain::{AgentId, RunId, UsageEntry};
 
+use crate::audit;
 use crate::batch::{Check, Prepared, Step, list_of};
 use crate::places::Head;
 use crate::record::{self, Op};
@@ -52,6 +53,8 @@ struct Facts {
     documents: HashMap<Bytes, Option<records::DocumentFact>>,
     /// What was used, as it is counted now.
     usage: HashMap<Bytes, UsageEntry>,
+    /// The heads of chains of the audit log.
+    audit: audit::Heads,
 }
 
 impl Facts {
@@ -72,6 +75,7 @@ impl Facts {
         self.names.extend(other.names);
         self.documents.extend(other.documents);
         self.usage.extend(other.usage);
+        self.audit.extend(other.audit);
     }
 }
 
@@ -118,6 +122,9 @@ impl<'a> Resolver<'a> {
                 Some(empty) => record::put(&mut ops, Table::SessionGaps, key.clone(), &empty.to_be_bytes()),
                 None => ops.push(Op::delete(Table::SessionGaps, key.clone())),
             }
+        }
+        for (chain, head) in &self.group.audit {
+            audit::put_head(&mut ops, chain, *head);
         }
         for (tenant, count) in &self.group.counts {
             match count {
@@ -232,6 +239,9 @@ impl<'a> Resolver<'a> {
             Step::Session { tenant, session, change } => self.change_session(batch, &tenant, session, change, ops)?,
             Step::Agent(next) => self.put_agent(batch, *next, ops)?,
             Step::AgentGone { tenant, agent } => self.delete_agent(batch, &tenant, agent, ops)?,
+            // A chain that goes with its tenant has had its end told.
+            Step::Audit(noted) if self.is_closed(&noted.key()) => (),
+            Step::Audit(noted) => audit::put(self.view, &self.group.audit, &mut batch.audit, noted, ops)?,
             Step::Document { tenant, document, record } => {
                 self.put_document(batch, &tenant, document, record.as_deref(), ops)?;
             }

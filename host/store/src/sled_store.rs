@@ -11,11 +11,12 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    Agent, AgentId, ApiKey, ContentHash, CorpusDocument, Date, Delivery, DocumentId, InstalledRecord, PluginGrant,
-    PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Subject, Team, Tenant, TenantId,
-    Timestamp, UsageEntry, Used,
+    Agent, AgentId, ApiKey, AuditBy, AuditEntry, AuditHead, ContentHash, CorpusDocument, Date, Delivery, DocumentId,
+    InstalledRecord, PluginGrant, PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Subject,
+    Team, Tenant, TenantId, Timestamp, UsageEntry, Used,
 };
 
+use crate::audit::read_head;
 use crate::backup::{Backup, BackupPieces, Follower, Source};
 use crate::batch::{Prepared, from_json, prepare};
 use crate::blobs::Blobs;
@@ -272,12 +273,22 @@ impl Store for SledStore {
         self.list_messages_from(tenant.clone(), session.clone(), first, limit).boxed()
     }
 
-    fn delete_session(&self, tenant: &TenantId, session: &SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        finished(self.remover().remove(tenant.clone(), session.clone())).boxed()
+    fn delete_session(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        by: &AuditBy,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        finished(self.remover().remove(tenant.clone(), session.clone(), by.clone())).boxed()
     }
 
-    fn delete_runs(&self, tenant: &TenantId, runs: Vec<RunId>) -> BoxFuture<'_, Result<usize, StoreError>> {
-        finished(self.remover().remove_runs(tenant.clone(), runs)).boxed()
+    fn delete_runs(
+        &self,
+        tenant: &TenantId,
+        runs: Vec<RunId>,
+        by: &AuditBy,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        finished(self.remover().remove_runs(tenant.clone(), runs, by.clone())).boxed()
     }
 
     fn delete_logs(
@@ -285,8 +296,9 @@ impl Store for SledStore {
         tenant: &TenantId,
         runs: Vec<RunId>,
         at: Timestamp,
+        by: &AuditBy,
     ) -> BoxFuture<'_, Result<usize, StoreError>> {
-        finished(self.remover().remove_logs(tenant.clone(), runs, at)).boxed()
+        finished(self.remover().remove_logs(tenant.clone(), runs, at, by.clone())).boxed()
     }
 
     fn ended_runs(&self, filter: EndedFilter) -> BoxFuture<'_, Result<Vec<(TenantId, RunId)>, StoreError>> {
@@ -297,8 +309,8 @@ impl Store for SledStore {
         ready(self.count_ended(tenant)).boxed()
     }
 
-    fn close_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        finished(self.remover().close_tenant(tenant.clone())).boxed()
+    fn close_tenant(&self, tenant: &TenantId, by: &AuditBy) -> BoxFuture<'_, Result<bool, StoreError>> {
+        finished(self.remover().close_tenant(tenant.clone(), by.clone())).boxed()
     }
 
     fn delete_closed_tenant(&self, tenant: &TenantId) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -424,6 +436,28 @@ impl Store for SledStore {
 
     fn api_keys(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<(ContentHash, ApiKey)>, StoreError>> {
         self.list_api_keys(tenant.clone()).boxed()
+    }
+
+    fn audit(
+        &self,
+        tenant: &TenantId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page<AuditEntry, u64>, StoreError>> {
+        self.list_audit(tenant.clone(), before, limit).boxed()
+    }
+
+    fn audit_from(
+        &self,
+        tenant: &TenantId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+        self.audit_after(tenant.clone(), after, limit).boxed()
+    }
+
+    fn audit_head(&self, tenant: &TenantId) -> BoxFuture<'_, Result<AuditHead, StoreError>> {
+        ready(read_head(&self.view, Key::of(tenant).as_slice())).boxed()
     }
 
     fn plugin(

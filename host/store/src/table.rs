@@ -99,11 +99,15 @@ pub(crate) enum Table {
     KeyUses,
     /// tenant, day, whose → what was used on the day. See [`crate::usage`].
     Usage,
+    /// tenant, number → an entry of its chain of the audit log; the operator's is a chain like the tenants'.
+    Audit,
+    /// tenant → number and hash of the last entry of its chain.
+    AuditHeads,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -146,6 +150,8 @@ impl Table {
         Self::AnswerExpiries,
         Self::KeyUses,
         Self::Usage,
+        Self::Audit,
+        Self::AuditHeads,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -193,6 +199,8 @@ impl Table {
             Self::AnswerExpiries => "answer_expiries",
             Self::KeyUses => "key_uses",
             Self::Usage => "usage",
+            Self::Audit => "audit",
+            Self::AuditHeads => "audit_heads",
         }
     }
 

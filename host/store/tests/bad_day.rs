@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use support::steps::*;
 use support::*;
+use vivarium_domain::AuditBy;
 use vivarium_store::{OpenReport, SledStore, Store, StoreError, StoreOptions, Write};
 
 const CHILD: &str = "VIVARIUM_STORE_TEST_FOLDER";
@@ -32,7 +33,7 @@ async fn child() {
             let mut seq = steps(&store, &acme, writer).await.unwrap();
             // The process before may have been killed between the last step and what goes after it.
             if let Some(session) = removed_after(writer, seq) {
-                store.delete_session(&acme, &session).await.unwrap();
+                store.delete_session(&acme, &session, &AuditBy::HOST).await.unwrap();
             }
             loop {
                 if let Err(refused) = take_step(&store, &acme, writer, seq + 1).await {

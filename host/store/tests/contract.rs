@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
 use vivarium_domain::{
-    Agent, AgentId, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
+    Agent, AgentId, AgentRef, ApiKey, AttachmentKind, AuditBy, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
     DocumentId, InstalledRecord, KeptAttachment, PluginGrant, PluginName, PluginVersion, Run, RunId, RunStatus, Scope,
     SealedSecret, SecretUse, Session, SessionMessage, Team, TeamId, Tenant, TenantId, Tier, Timestamp, WebhookForm,
 };
@@ -295,7 +295,7 @@ async fn an_operators_batch_makes_a_tenant_once_and_keys_only_for_one_that_is_th
     assert!(matches!(two.await, Err(StoreError::ConditionFailed(Condition::TenantAbsent(_)))));
     given(there.clone(), key).await.unwrap();
     assert_eq!(store.api_keys(&acme).await.unwrap().len(), 1);
-    assert!(store.close_tenant(&acme).await.unwrap());
+    assert!(store.close_tenant(&acme, &AuditBy::HOST).await.unwrap());
     for condition in [absent, there] {
         assert!(given(condition, record(Tier::Max)).await.is_err(), "it is being deleted");
     }
@@ -610,7 +610,7 @@ async fn a_session_whose_time_is_over_is_found_and_must_be_deleted_before_the_ne
     assert_eq!(failed(again), Condition::SessionAbsent(session("early")));
     let rename = Write::ChangeSession { session: session("early"), title: None, at: at(11) };
     assert_eq!(failed(store.commit(&acme, batch([rename])).await), Condition::SessionExists(session("early")));
-    assert!(store.delete_session(&acme, &session("early")).await.unwrap());
+    assert!(store.delete_session(&acme, &session("early"), &AuditBy::HOST).await.unwrap());
     store.commit(&acme, batch([ensure(&short("early", 30))])).await.unwrap();
     assert_eq!(expired(24, 10).await, ["acme late", "other theirs"]);
 }
@@ -647,7 +647,7 @@ async fn sessions_are_listed_newest_first_wherever_a_page_begins(store: &dyn Sto
         // Every third goes; and one more, which is made anew and is the newest then.
         let gone: Vec<_> = left.iter().skip(round).step_by(3).map(|one| one.id.clone()).collect();
         for id in &gone {
-            assert!(store.delete_session(&acme, id).await.unwrap());
+            assert!(store.delete_session(&acme, id, &AuditBy::HOST).await.unwrap());
         }
         left.retain(|one| !gone.contains(&one.id));
         let again = made(gone[0].as_str(), 1000, Some(ids[0]));
@@ -732,8 +732,8 @@ async fn a_removed_session_leaves_nothing_and_nothing_else_goes(store: &dyn Stor
     stateless.stateless = true;
     store.commit(&acme, batch([put(&stateless)])).await.unwrap();
 
-    assert!(store.delete_session(&acme, &session("gone")).await.unwrap());
-    assert!(!store.delete_session(&acme, &session("gone")).await.unwrap());
+    assert!(store.delete_session(&acme, &session("gone"), &AuditBy::HOST).await.unwrap());
+    assert!(!store.delete_session(&acme, &session("gone"), &AuditBy::HOST).await.unwrap());
 
     for run in &gone {
         sees_nothing(store, &acme, run, &run.id.to_string()).await;
@@ -772,7 +772,7 @@ async fn of_a_session_that_is_being_removed_nobody_sees_a_half(store: &dyn Store
         });
         store.commit(&acme, batch(writes)).await.unwrap();
     }
-    let removal = store.delete_session(&acme, &id);
+    let removal = store.delete_session(&acme, &id, &AuditBy::HOST);
     let mut removal = std::pin::pin!(removal);
     let newest = RunFilter { limit: 1, ..RunFilter::default() };
     let mut is_gone = false;
@@ -801,14 +801,14 @@ async fn of_a_session_that_is_being_removed_nobody_sees_a_half(store: &dyn Store
     }
     // A removal that nobody waits for is finished all the same.
     store.commit(&acme, batch([put(&runs[0]), messages("large", vec![message(runs[0].id, 0, "word")])])).await.unwrap();
-    let mut removal = store.delete_session(&acme, &id);
+    let mut removal = store.delete_session(&acme, &id, &AuditBy::HOST);
     let _ = futures::poll!(&mut removal);
     drop(removal);
     while store.run(&acme, runs[0].id).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
     // Another removal, or the next session, may meet it under way.
-    store.delete_session(&acme, &id).await.unwrap();
+    store.delete_session(&acme, &id, &AuditBy::HOST).await.unwrap();
     store.commit(&acme, batch([ensure(&made("large", 0, None))])).await.unwrap();
 }
 

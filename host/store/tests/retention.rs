@@ -14,9 +14,9 @@ use futures::future::join_all;
 use proptest::prelude::*;
 use support::*;
 use vivarium_domain::{
-    Agent, AgentRef, ApiKey, AttachmentKind, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId, Event,
-    EventBody, FailureCode, KeptAttachment, Outcome, Run, RunFailure, RunId, RunStatus, Scope, SessionMessage, Tenant,
-    TenantId, Tier, WebhookForm,
+    Agent, AgentRef, ApiKey, AttachmentKind, AuditBy, ContentHash, CorpusDocument, Delivery, DeliveryStatus,
+    DocumentId, Event, EventBody, FailureCode, KeptAttachment, Outcome, Run, RunFailure, RunId, RunStatus, Scope,
+    SessionMessage, Tenant, TenantId, Tier, WebhookForm,
 };
 use vivarium_store::{
     AgentFilter, Condition, EndedFilter, RunFilter, SessionFilter, SledStore, Store, StoreError, Write,
@@ -100,8 +100,8 @@ async fn a_run_goes_whole_and_its_messages_and_all_others_stay() {
     assert_eq!(store.count_ended_runs(&acme).await.unwrap(), 3);
 
     let both = vec![gone.id, also_gone.id];
-    assert_eq!(store.delete_runs(&acme, both.clone()).await.unwrap(), 2);
-    assert_eq!(store.delete_runs(&acme, both).await.unwrap(), 0);
+    assert_eq!(store.delete_runs(&acme, both.clone(), &AuditBy::HOST).await.unwrap(), 2);
+    assert_eq!(store.delete_runs(&acme, both, &AuditBy::HOST).await.unwrap(), 0);
     for reopened in [false, true] {
         if reopened {
             drop(store);
@@ -119,8 +119,8 @@ async fn a_run_goes_whole_and_its_messages_and_all_others_stay() {
     }
     // The files of runs that are gone go with their session, also of a run of which nothing was said.
     let silent = full_run(&store, &acme, &of, &own).await;
-    store.delete_runs(&acme, vec![silent.id, stays.id]).await.unwrap();
-    assert!(store.delete_session(&acme, &session("s")).await.unwrap());
+    store.delete_runs(&acme, vec![silent.id, stays.id], &AuditBy::HOST).await.unwrap();
+    assert!(store.delete_session(&acme, &session("s"), &AuditBy::HOST).await.unwrap());
     for run in [gone, also_gone, stays, silent] {
         assert_eq!(store.blob(&acme, run.settings.attachments[0].content).await.unwrap(), None);
     }
@@ -133,8 +133,12 @@ async fn a_log_goes_and_the_record_of_its_run_says_so() {
     let (acme, of, text) = (tenant("acme"), agent("a"), Bytes::from_static(b"what it has read"));
     let mut store = open(&folder);
     let whole = full_run(&store, &acme, &of, &text).await;
-    assert_eq!(store.delete_logs(&acme, vec![whole.id], at(99)).await.unwrap(), 1);
-    assert_eq!(store.delete_logs(&acme, vec![whole.id], at(100)).await.unwrap(), 0, "it has none any more");
+    assert_eq!(store.delete_logs(&acme, vec![whole.id], at(99), &AuditBy::HOST).await.unwrap(), 1);
+    assert_eq!(
+        store.delete_logs(&acme, vec![whole.id], at(100), &AuditBy::HOST).await.unwrap(),
+        0,
+        "it has none any more"
+    );
     for reopened in [false, true] {
         if reopened {
             drop(store);
@@ -149,7 +153,7 @@ async fn a_log_goes_and_the_record_of_its_run_says_so() {
         assert_eq!(store.ended_runs(with_log).await.unwrap(), []);
         assert_eq!(store.count_ended_runs(&acme).await.unwrap(), 1);
     }
-    assert_eq!(store.delete_runs(&acme, vec![whole.id]).await.unwrap(), 1);
+    assert_eq!(store.delete_runs(&acme, vec![whole.id], &AuditBy::HOST).await.unwrap(), 1);
     assert_eq!((traces(&store, &acme, &whole).await, store.count_ended_runs(&acme).await.unwrap()), (0, 0));
 }
 
@@ -162,8 +166,8 @@ async fn a_run_that_has_not_ended_stays_whoever_asks() {
         store.commit(&acme, batch([put(run), events(run.id, 1..=3)])).await.unwrap();
     }
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
-    assert_eq!(store.delete_runs(&acme, ids.clone()).await.unwrap(), 0);
-    assert_eq!(store.delete_logs(&acme, ids, at(1)).await.unwrap(), 0);
+    assert_eq!(store.delete_runs(&acme, ids.clone(), &AuditBy::HOST).await.unwrap(), 0);
+    assert_eq!(store.delete_logs(&acme, ids, at(1), &AuditBy::HOST).await.unwrap(), 0);
     assert_eq!(store.ended_runs(EndedFilter { limit: 10, ..EndedFilter::default() }).await.unwrap(), []);
     for run in &runs {
         assert_eq!(store.run(&acme, run.id).await.unwrap().as_ref(), Some(run));
@@ -206,12 +210,12 @@ async fn runs_that_have_ended_are_found_by_when_they_did_and_counted() {
     }
     // Those without a log and those with one are one list.
     let without: Vec<_> = by_end.iter().step_by(3).map(|(_, run)| *run).collect();
-    assert_eq!(store.delete_logs(&acme, without.clone(), at(0)).await.unwrap(), without.len());
+    assert_eq!(store.delete_logs(&acme, without.clone(), at(0), &AuditBy::HOST).await.unwrap(), without.len());
     assert_eq!(found(&store, EndedFilter { limit: 1000, ..EndedFilter::default() }).await, of_both);
     let with_log = found(&store, EndedFilter { with_log: true, limit: 1000, ..EndedFilter::default() }).await;
     let expected: Vec<_> = of_both.iter().filter(|(_, run)| !without.contains(run)).cloned().collect();
     assert_eq!(with_log, expected);
-    store.delete_runs(&acme, by_end.iter().map(|(_, run)| *run).take(99).collect()).await.unwrap();
+    store.delete_runs(&acme, by_end.iter().map(|(_, run)| *run).take(99).collect(), &AuditBy::HOST).await.unwrap();
     assert_eq!(store.count_ended_runs(&acme).await.unwrap(), 1);
 }
 
@@ -227,10 +231,10 @@ async fn removals_of_the_same_runs_at_once_count_each_once() {
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     let (some, most) = (ids[20..120].to_vec(), ids[..150].to_vec());
     let (logs, one, other, session) = futures::join!(
-        store.delete_logs(&acme, ids.clone(), at(500)),
-        store.delete_runs(&acme, some),
-        store.delete_runs(&acme, most),
-        store.delete_session(&acme, &session("odd")),
+        store.delete_logs(&acme, ids.clone(), at(500), &AuditBy::HOST),
+        store.delete_runs(&acme, some, &AuditBy::HOST),
+        store.delete_runs(&acme, most, &AuditBy::HOST),
+        store.delete_session(&acme, &session("odd"), &AuditBy::HOST),
     );
     logs.unwrap();
     one.unwrap();
@@ -254,8 +258,8 @@ async fn of_a_log_that_is_being_removed_nobody_sees_a_half() {
             store.commit(&acme, batch([events(one.id, first..=first + 9)])).await.unwrap();
         }
         let mut removal = match whole {
-            true => store.delete_runs(&acme, vec![one.id]),
-            false => store.delete_logs(&acme, vec![one.id], at(1)),
+            true => store.delete_runs(&acme, vec![one.id], &AuditBy::HOST),
+            false => store.delete_logs(&acme, vec![one.id], at(1), &AuditBy::HOST),
         };
         let mut is_gone = false;
         loop {
@@ -332,11 +336,11 @@ async fn a_tenant_goes_whole_and_its_neighbours_stay() {
     let (run, neighbours_run) = (settle_in(&store, &acme).await, settle_in(&store, &neighbour).await);
     let whole = vec![69, 1, 1, 1, 1, 1, 1, 1, 1, 3000, 1, 2];
     assert_eq!(all_of(&store, &acme, &run).await, whole);
-    assert!(!store.close_tenant(&tenant("nobody")).await.unwrap());
+    assert!(!store.close_tenant(&tenant("nobody"), &AuditBy::HOST).await.unwrap());
     assert!(store.delete_closed_tenant(&acme).await.is_err(), "it is not closed");
     assert_eq!(all_of(&store, &acme, &run).await, whole);
 
-    assert!(store.close_tenant(&acme).await.unwrap());
+    assert!(store.close_tenant(&acme, &AuditBy::HOST).await.unwrap());
     assert_eq!(store.closed_tenants().await.unwrap(), vec![acme.clone()]);
     store.delete_closed_tenant(&acme).await.unwrap();
     assert_eq!(store.closed_tenants().await.unwrap(), []);
@@ -362,7 +366,7 @@ async fn for_a_tenant_that_is_being_removed_nothing_is_written_or_kept_also_afte
     settle_in(&store, &acme).await;
     // What stands in line before the removal is written and goes with it; what comes later is refused, at once.
     let before: Vec<_> = (0..50).map(|_| store.commit(&acme, batch([put(&run("s", RunStatus::Queued))]))).collect();
-    let closing = store.close_tenant(&acme);
+    let closing = store.close_tenant(&acme, &AuditBy::HOST);
     join_all(before).await.into_iter().for_each(Result::unwrap);
     assert!(closing.await.unwrap());
     for reopened in [false, true] {
@@ -371,7 +375,7 @@ async fn for_a_tenant_that_is_being_removed_nothing_is_written_or_kept_also_afte
             store = open(&folder);
         }
         assert_eq!(store.closed_tenants().await.unwrap(), vec![acme.clone()]);
-        assert!(store.close_tenant(&acme).await.unwrap(), "it is under way");
+        assert!(store.close_tenant(&acme, &AuditBy::HOST).await.unwrap(), "it is under way");
         assert_eq!(store.tenant(&acme).await.unwrap(), None);
         assert!(store.tenants().await.unwrap().is_empty());
         for write in [made_tenant(&acme), key_of(&acme).1, events(RunId::new(), 1..=1)] {
@@ -462,17 +466,17 @@ async fn act(store: &SledStore, runs: &mut Vec<Run>, of: &Agent, act: Act) {
         }
         Act::DeleteLogs(places) => {
             let ids = chosen(runs, places);
-            store.delete_logs(&acme, ids.clone(), at(9)).await.unwrap();
+            store.delete_logs(&acme, ids.clone(), at(9), &AuditBy::HOST).await.unwrap();
             let ended = runs.iter_mut().filter(|run| ids.contains(&run.id) && run.status.is_terminal());
             ended.for_each(|run| run.log_removed_at = Some(at(9)));
         }
         Act::DeleteRuns(places) => {
             let ids = chosen(runs, places);
-            store.delete_runs(&acme, ids.clone()).await.unwrap();
+            store.delete_runs(&acme, ids.clone(), &AuditBy::HOST).await.unwrap();
             runs.retain(|run| !ids.contains(&run.id) || !run.status.is_terminal());
         }
         Act::DeleteSession(id) => {
-            store.delete_session(&acme, &session(&id.to_string())).await.unwrap();
+            store.delete_session(&acme, &session(&id.to_string()), &AuditBy::HOST).await.unwrap();
             runs.retain(|run| run.session_id != session(&id.to_string()));
         }
         Act::End { .. } | Act::Reopen => {}

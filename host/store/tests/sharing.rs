@@ -14,7 +14,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 use support::*;
 use vivarium_domain::{
-    Agent, AgentRef, ContentHash, CorpusDocument, DocumentId, Run, RunId, RunStatus, SessionMessage,
+    Agent, AgentRef, AuditBy, ContentHash, CorpusDocument, DocumentId, Run, RunId, RunStatus, SessionMessage,
 };
 use vivarium_store::{AgentFilter, RunFilter, SessionFilter, SledStore, Store, Write};
 
@@ -186,7 +186,7 @@ proptest! {
                 let owned = all.entry((owner.clone(), name.clone())).or_default();
                 write(&store, owner, name, *count, owned).await;
                 if *then == 0 {
-                    prop_assert!(store.delete_session(&tenant(owner), &session(name)).await.unwrap());
+                    prop_assert!(store.delete_session(&tenant(owner), &session(name), &AuditBy::HOST).await.unwrap());
                     owned.said.clear();
                     removed.append(&mut owned.runs);
                 }

@@ -17,7 +17,7 @@ use super::params::Params;
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::segment::Segment;
 
@@ -279,9 +279,10 @@ pub(super) async fn rename(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
 ) -> Result<Json<Deleted>, AgentHubError> {
     let id = found(&state, &caller.tenant, &id).await?.id;
-    state.0.runs.delete_session(&caller.tenant, &id).await?;
+    state.0.runs.delete_session(&caller.tenant, &id, &by).await?;
     Ok(Deleted::new("the session was deleted, with its messages, files and runs"))
 }

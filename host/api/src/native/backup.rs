@@ -10,7 +10,7 @@ use vivarium_store::StoreError;
 use super::NativeError;
 use crate::ApiState;
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 
 /// Make a backup
 ///
@@ -28,9 +28,10 @@ use crate::gate::CallerExt;
 pub(super) async fn make(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
 ) -> Result<Response, NativeError> {
     caller.needs(Scope::Admin)?;
-    let backup = (state.0.backups)().await.map_err(|error| match error {
+    let backup = (state.0.backups)(by).await.map_err(|error| match error {
         StoreError::Refused(reason) => ApiError::new(Kind::Conflict, reason),
         error => error.into(),
     })?;

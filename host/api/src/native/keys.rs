@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vivarium_domain::{ApiKey, KeyFormat, KeyId, Scope, TenantId, Timestamp};
+use vivarium_domain::{ApiKey, AuditBy, KeyFormat, KeyId, Scope, TenantId, Timestamp};
 
 use super::NativeError;
 use super::list::{List, Parameters};
@@ -19,7 +19,7 @@ use crate::ApiState;
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::keyring::{KeyError, MadeKey, NewKey};
 use crate::origin::origins;
@@ -193,18 +193,20 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     request: Request,
 ) -> Result<Answer, NativeError> {
     caller.needs(Scope::Keys)?;
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
-    Ok(make(&state, &caller, &caller.tenant, &head, &body).await?)
+    Ok(make(&state, &caller, &by, &caller.tenant, &head, &body).await?)
 }
 
 /// Makes a key of a tenant, once.
 pub(super) async fn make(
     state: &ApiState,
     caller: &Caller,
+    by: &AuditBy,
     tenant: &TenantId,
     head: &Parts,
     body: &[u8],
@@ -213,7 +215,7 @@ pub(super) async fn make(
     let make = async {
         let new = json_of::<NewKeyJson>(body)?.checked(caller)?;
         let along = |record: &ApiKey| once.remember(&shown_again(record));
-        let made = state.0.keyring.create(&caller.tenant, tenant, new, along).await?;
+        let made = state.0.keyring.create(&caller.tenant, tenant, new, by, along).await?;
         tracing::info!(key = %made.record.id, %tenant, by = %caller.key, "a key was made");
         Ok(shown(&made))
     };
@@ -275,6 +277,7 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Tim
 pub(super) async fn change(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Json<ApiKey>, NativeError> {
@@ -296,7 +299,7 @@ pub(super) async fn change(
             key.expires_at = expires_at.unwrap_or(key.expires_at);
             Ok::<_, ApiError>(())
         };
-        let (hash, key) = state.0.keyring.change(&caller.tenant, id, change).await?;
+        let (hash, key) = state.0.keyring.change(&caller.tenant, id, &by, change).await?;
         state.0.auth.key_changed(&hash, None);
         Ok(state.0.auth.with_use(&hash, key))
     };
@@ -325,22 +328,22 @@ pub(super) async fn whole<T: Send + 'static>(
 pub(super) async fn revoke(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Keys)?;
     let (tenant, id) = (caller.tenant.clone(), key_id(&id)?);
     let (_, key) = state.0.keyring.key(&tenant, id).await?;
     may_give(&caller, &key.scopes)?;
-    Ok(end(state, &caller, tenant, id).await?)
+    Ok(end(state, by, tenant, id).await?)
 }
 
 /// Revokes a key, whoever leaves.
-pub(super) async fn end(state: ApiState, caller: &Caller, tenant: TenantId, id: KeyId) -> Result<StatusCode, ApiError> {
-    let by = caller.key;
+pub(super) async fn end(state: ApiState, by: AuditBy, tenant: TenantId, id: KeyId) -> Result<StatusCode, ApiError> {
     let ending = async move {
-        let (hash, key) = state.0.keyring.revoke(&tenant, id, true).await?;
+        let (hash, key) = state.0.keyring.revoke(&tenant, id, true, &by).await?;
         state.0.auth.key_changed(&hash, key.end(Timestamp::now()));
-        tracing::info!(key = %id, %tenant, %by, "a key was revoked");
+        tracing::info!(key = %id, %tenant, by = %by.who, "a key was revoked");
         Ok(StatusCode::NO_CONTENT)
     };
     whole(ending).await
@@ -372,6 +375,7 @@ struct Rotation {
 pub(super) async fn rotate(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Answer, NativeError> {
@@ -389,13 +393,13 @@ pub(super) async fn rotate(
         let (tenant, id) = (caller.tenant.clone(), key_id(&id)?);
         let (hash, old) = state.0.keyring.key(&tenant, id).await?;
         may_give(&caller, &old.scopes)?;
-        let (state, by, remember) = (state.clone(), caller.key, once.memory());
+        let (state, by, remember) = (state.clone(), by.clone(), once.memory());
         let rotating = async move {
             let along = |record: &ApiKey| remember.remember(&shown_again(record));
             let overlap = Duration::from_secs(seconds.into());
-            let (made, old) = state.0.keyring.rotate(&tenant, id, overlap, along).await?;
+            let (made, old) = state.0.keyring.rotate(&tenant, id, overlap, &by, along).await?;
             state.0.auth.key_changed(&hash, old.end(Timestamp::now()));
-            tracing::info!(key = %made.record.id, replaces = %id, %tenant, %by, "a key was rotated");
+            tracing::info!(key = %made.record.id, replaces = %id, %tenant, by = %by.who, "a key was rotated");
             Ok(shown(&made))
         };
         whole(rotating).await

@@ -18,7 +18,7 @@ use crate::ApiState;
 use crate::auth::Caller;
 use crate::body::{json_of, read_body};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::query;
 use crate::segment::Segment;
@@ -219,6 +219,7 @@ pub(super) async fn list(
 pub(super) async fn install(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     request: Request,
 ) -> Result<Answer, NativeError> {
     let (head, body) = request.into_parts();
@@ -226,11 +227,11 @@ pub(super) async fn install(
     refuse_other_types(&head.headers)?;
     let _place = state.0.installs.place(&caller.tenant, state.0.body_timeout).await?;
     let component = read_body(body, state.0.max_component_bytes, state.0.body_timeout * 4).await?;
-    let tenant = place.tenant()?;
+    let tenant = place.tenant();
     let once = Once::of(&state, &tenant, &head, &component)?;
     let make = async {
         let along = |installed: &Installed| once.remember(&made(installed));
-        Ok(made(&state.0.registry.install(&place, component.clone(), Some(caller.key), along).await?))
+        Ok(made(&state.0.registry.install(&place, component.clone(), &by, along).await?))
     };
     Ok(once.or(make).await?)
 }
@@ -293,11 +294,12 @@ pub(super) async fn versions_of(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(named): Segment<Named>,
     uri: Uri,
 ) -> Result<StatusCode, NativeError> {
     let place = place(&caller, &uri)?;
-    state.0.registry.remove(&place, &named.name()?).await?;
+    state.0.registry.remove(&place, &named.name()?, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -326,20 +328,21 @@ struct Rollback {
 pub(super) async fn rollback(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(named): Segment<Named>,
     request: Request,
 ) -> Result<Answer, NativeError> {
     let (head, body) = request.into_parts();
     let place = place(&caller, &head.uri)?;
     let body = read_body(body, state.0.max_body_bytes, state.0.body_timeout).await?;
-    let tenant = place.tenant()?;
+    let tenant = place.tenant();
     let once = Once::of(&state, &tenant, &head, &body)?;
     let make = async {
         let asked: Option<Rollback> = if body.is_empty() { None } else { json_of(&body)? };
         let Rollback { version } = asked.unwrap_or_default();
         let shown = |info: &PluginInfo| Answer::json(StatusCode::OK, &WholePlugin::from(info.clone()));
         let along = |info: &PluginInfo| once.remember(&shown(info));
-        let info = state.0.registry.rollback(&place, &named.name()?, version.as_ref(), along).await?;
+        let info = state.0.registry.rollback(&place, &named.name()?, version.as_ref(), &by, along).await?;
         Ok(shown(&info))
     };
     Ok(once.or(make).await?)
@@ -388,6 +391,7 @@ pub(super) async fn grants(
 pub(super) async fn set_grants(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(named): Segment<Named>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
@@ -396,7 +400,7 @@ pub(super) async fn set_grants(
     let body = crate::body::json_bytes(&state, &head.headers, body).await?;
     let grant: PluginGrant = json_of(&body)?;
     let by_operator = caller.may(Scope::Admin);
-    let set = state.0.registry.set_grant(&caller.tenant, &named.name()?, grant, by_operator).await;
+    let set = state.0.registry.set_grant(&caller.tenant, &named.name()?, grant, by_operator, &by).await;
     let (info, notes) = set.map_err(|error: RegistryError| ApiError::from(error))?;
     let requests = info.active.manifest.requests;
     Ok(Json(Granted { name: info.name, grants: info.grant, requests, notes }))

@@ -17,7 +17,7 @@ use crate::attend::Attended;
 use crate::auth::Caller;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::segment::Segment;
 
 /// The longest time that an answer waits for a run's end.
@@ -90,10 +90,11 @@ fn wait(uri: &Uri) -> Result<Duration, ApiError> {
 pub(super) async fn delete(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Runs)?;
-    state.0.runs.delete_run(&caller.tenant, run_id(&id)?).await?;
+    state.0.runs.delete_run(&caller.tenant, run_id(&id)?, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -159,6 +160,7 @@ struct Approval {
 pub(super) async fn approve(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Json<Run>, NativeError> {
@@ -169,7 +171,7 @@ pub(super) async fn approve(
     let reason = reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect());
     let run = find(&state, &caller, &id).await?;
     let decision = Decision { approved: matches!(decision, Verdict::Approve), reason };
-    match state.0.runs.decide(&caller.tenant, run.id, &call_id, decision).await? {
+    match state.0.runs.decide(&caller.tenant, run.id, &call_id, decision, &by).await? {
         Decided::Taken => Ok(Json(find(&state, &caller, &id).await?)),
         Decided::NotWaiting => {
             let message = "no call of this id waits for approval in this run";

@@ -15,7 +15,7 @@ use super::list::List;
 use crate::ApiState;
 use crate::body::{json_bytes, secret_json_of};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::segment::Segment;
 
 /// A secret to keep.
@@ -81,6 +81,7 @@ pub(super) async fn list(
 pub(super) async fn set(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(name): Segment<String>,
     request: Request,
 ) -> Result<Json<impl Serialize>, NativeError> {
@@ -91,7 +92,7 @@ pub(super) async fn set(
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
     let NewSecret { value, inject } = secret_json_of(&body)?;
-    let info = state.0.registry.set_secret(&caller.tenant, name, inject, value).await?;
+    let info = state.0.registry.set_secret(&caller.tenant, name, inject, value, &by).await?;
     Ok(Json(SecretJson::from(info)))
 }
 
@@ -106,12 +107,13 @@ pub(super) async fn set(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(name): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Secrets)?;
     let not_found = || ApiError::new(Kind::NotFound, "there is no such secret");
     let name = name.parse().map_err(|_| not_found())?;
-    match state.0.registry.remove_secret(&caller.tenant, &name).await? {
+    match state.0.registry.remove_secret(&caller.tenant, &name, &by).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(not_found().into()),
     }

@@ -21,7 +21,7 @@ use super::list::{List, PIECE, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::ApiError;
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::MAX_PAGE_BYTES;
 use crate::segment::Segment;
@@ -243,10 +243,11 @@ pub(super) async fn rename(
 pub(super) async fn delete(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(session): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Runs)?;
-    state.0.runs.delete_session(&caller.tenant, &session_id(&session)?).await?;
+    state.0.runs.delete_session(&caller.tenant, &session_id(&session)?, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

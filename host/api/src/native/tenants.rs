@@ -15,7 +15,7 @@ use super::list::{List, Parameters};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
-use crate::gate::CallerExt;
+use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::keyring::KeyError;
 use crate::segment::Segment;
@@ -90,6 +90,7 @@ fn default_tier() -> Tier {
 pub(super) async fn create(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     request: Request,
 ) -> Result<Answer, NativeError> {
     caller.needs(Scope::Admin)?;
@@ -101,7 +102,7 @@ pub(super) async fn create(
         let made = |tenant: &Tenant| Answer::json(StatusCode::CREATED, tenant);
         let along = |tenant: &Tenant| once.remember(&made(tenant));
         let tenant = Tenant { id, tier, created_at: Timestamp::now() };
-        let tenant = state.0.keyring.create_tenant(&caller.tenant, tenant, along).await?;
+        let tenant = state.0.keyring.create_tenant(&caller.tenant, tenant, &by, along).await?;
         tracing::info!(tenant = %tenant.id, tier = tenant.tier.name(), by = %caller.key, "a tenant was made");
         Ok(made(&tenant))
     };
@@ -147,6 +148,7 @@ struct TenantChange {
 pub(super) async fn change(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Json<Tenant>, NativeError> {
@@ -155,7 +157,8 @@ pub(super) async fn change(
     let (head, body) = request.into_parts();
     let TenantChange { tier } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
     let changing = async move {
-        let changed = state.0.keyring.change_tenant(&id, |tenant| tenant.tier = tier.unwrap_or(tenant.tier)).await?;
+        let changed =
+            state.0.keyring.change_tenant(&id, &by, |tenant| tenant.tier = tier.unwrap_or(tenant.tier)).await?;
         state.0.auth.tenant_changed(&id);
         tracing::info!(tenant = %id, tier = changed.tier.name(), by = %caller.key, "a tenant was changed");
         Ok(changed)
@@ -179,6 +182,7 @@ pub(super) async fn change(
 pub(super) async fn delete(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Admin)?;
@@ -191,7 +195,7 @@ pub(super) async fn delete(
         return Err(ApiError::new(Kind::Conflict, message).into());
     }
     let deleting = async move {
-        let closed = state.0.runs.close_tenant(&id).await?;
+        let closed = state.0.runs.close_tenant(&id, &by).await?;
         state.0.auth.forget_tenant(&id);
         closed.delete().await?;
         tracing::info!(tenant = %id, by = %caller.key, "a tenant was deleted");
@@ -239,6 +243,7 @@ pub(super) async fn list_keys(
 pub(super) async fn create_key(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment(id): Segment<String>,
     request: Request,
 ) -> Result<Answer, NativeError> {
@@ -246,7 +251,7 @@ pub(super) async fn create_key(
     let id = tenant_id(&id)?;
     let (head, body) = request.into_parts();
     let body = json_bytes(&state, &head.headers, body).await?;
-    Ok(keys::make(&state, &caller, &id, &head, &body).await?)
+    Ok(keys::make(&state, &caller, &by, &id, &head, &body).await?)
 }
 
 /// Revoke a key of a tenant
@@ -267,8 +272,9 @@ pub(super) async fn create_key(
 pub(super) async fn revoke_key(
     State(state): State<ApiState>,
     CallerExt { 0: caller }: CallerExt,
+    By { 0: by }: By,
     Segment((id, key)): Segment<(String, String)>,
 ) -> Result<StatusCode, NativeError> {
     caller.needs(Scope::Admin)?;
-    Ok(keys::end(state, &caller, tenant_id(&id)?, key_id(&key)?).await?)
+    Ok(keys::end(state, by, tenant_id(&id)?, key_id(&key)?).await?)
 }

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 use vivarium::config::Flags;
 use vivarium::{default_tenant, open_keyring};
 use vivarium_api::{KeyError, Keyring, NewKey};
-use vivarium_domain::{KeyId, Scope, Tenant, TenantId, Tier, Timestamp};
+use vivarium_domain::{AuditBy, KeyId, Scope, Tenant, TenantId, Tier, Timestamp};
 use vivarium_store::Batch;
 
 use super::{Failure, Place, result, say};
@@ -153,7 +153,7 @@ impl Key {
                 let (keys, tenant) = of.open().await?;
                 let scopes = scope.into_iter().map(Scope::from).collect();
                 let new = NewKey { name, scopes, ..NewKey::default() };
-                let made = keys.create(&tenant, &tenant, new, |_| Batch::default()).await;
+                let made = keys.create(&tenant, &tenant, new, &AuditBy::CLI, |_| Batch::default()).await;
                 let made = made.map_err(|error| match error {
                     KeyError::NoTenant => Failure::Failed(format!(
                         "there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"
@@ -179,7 +179,7 @@ impl Key {
             }
             Self::Revoke { id, of } => {
                 let (keys, tenant) = of.open().await?;
-                keys.revoke(&tenant, id, false).await.map_err(|error| match error {
+                keys.revoke(&tenant, id, false, &AuditBy::CLI).await.map_err(|error| match error {
                     KeyError::NoKey => Failure::Failed(format!(
                         "the tenant {tenant} has no valid key {id}; `vivarium key list` shows its keys"
                     )),
@@ -197,7 +197,7 @@ impl Tenants {
         match self {
             Self::Create { id, tier, place } => {
                 let tenant = Tenant { id: id.clone(), tier: tier.into(), created_at: Timestamp::now() };
-                let made = open(&place).await?.create_tenant(&id, tenant, |_| Batch::default()).await;
+                let made = open(&place).await?.create_tenant(&id, tenant, &AuditBy::CLI, |_| Batch::default()).await;
                 made.map_err(Failure::failed)?;
                 say(format_args!("the tenant {id} is made; `vivarium key create --tenant {id}` gives it a key"));
             }

@@ -1,6 +1,7 @@
 //! What a person types. Results go to standard output, everything else to standard error; 0 is done, 1 failed, 2 wrong
 //! use.
 
+mod audit;
 mod backup;
 mod compile;
 mod doctor;
@@ -48,6 +49,9 @@ enum Command {
     /// Tenants of a data folder that no server has open.
     #[command(subcommand)]
     Tenant(keys::Tenants),
+    /// Who did what, with which grant; and whether nobody has changed that since.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make a backup of all that a running server keeps, as one file.
     Backup(backup::Backup),
     /// Put a backup into a data folder that has no store.
@@ -117,6 +121,7 @@ impl Cli {
             Command::Plugin(plugin) => plugin.run().await,
             Command::Secret(secret) => secret.run().await,
             Command::CompileComponent(compile) => return ExitCode::from(compile.run()),
+            Command::Audit(audit) => audit.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Doctor(doctor) => doctor.run().await,

@@ -19,6 +19,11 @@ pub(super) struct Remote {
 }
 
 impl Remote {
+    /// This one.
+    pub(super) fn at(url: String, key: Option<SecretString>) -> Self {
+        Self { url, key }
+    }
+
     /// A request to this path.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let key = self.key.as_ref().ok_or_else(|| {

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use vivarium_domain::{
-    Agent, AgentConfig, AgentId, AgentRef, ApiKey, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
-    Message, ModelName, Money, Run, RunId, RunSettings, RunStatus, Session, SessionId, SessionMessage, Tenant,
-    TenantId, Tier, Timestamp, Usage, WebhookForm,
+    Agent, AgentConfig, AgentId, AgentRef, ApiKey, AuditAction, AuditBy, AuditEntry, ContentHash, CorpusDocument,
+    Delivery, DeliveryStatus, DocumentId, Message, ModelName, Money, Run, RunId, RunSettings, RunStatus, Session,
+    SessionId, SessionMessage, Tenant, TenantId, Tier, Timestamp, Usage, WebhookForm,
 };
 
 use super::*;
 use crate::batch::json;
 use crate::record::Op;
 use crate::table::Key;
+use crate::view::Direction;
 use crate::{Batch, KeptAnswer, Made, Store, StoreOptions, Write};
 
 /// A store with one of everything, and what its records are found by.
@@ -124,6 +125,8 @@ async fn kept() -> Kept {
         Write::PutDocument(Box::new(document.clone())),
         Write::PutDelivery(Box::new(delivery)),
         Write::PutIdempotency { key: "once".to_owned(), record: key_of(Made::Run(run.id)) },
+        AuditBy::HOST.did(AuditAction::KeyCreated, "one").into(),
+        AuditBy::HOST.did(AuditAction::KeyCreated, "two").into(),
         Write::PutIdempotency { key: "twice".to_owned(), record: key_of(Made::Answer(answer)) },
     ];
     store.commit(&tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
@@ -163,7 +166,7 @@ async fn what_fits_together_is_found_to() {
 
 type Damage = (&'static str, &'static str, fn(&Kept) -> Vec<Op>);
 
-const DAMAGES: [Damage; 28] = [
+const DAMAGES: [Damage; 32] = [
     ("records", "the record does not read", |k| there(Table::Agents, k.at().agent(k.agent), b"{")),
     ("records", "does not match its checksum", |k| {
         let [op] = <[Op; 1]>::try_from(there(Table::Teams, k.at().number(1), b"x")).unwrap();
@@ -224,6 +227,16 @@ const DAMAGES: [Damage; 28] = [
     ("keys", "was used that is not there", |k| there(Table::KeyUses, k.at().hash(&k.text), &[0; 8])),
     ("keys", "is of tenant acme, which is not there", |k| gone(Table::Tenants, k.at())),
     ("deliveries", "the list of pending ones says otherwise", |k| gone(Table::PendingDeliveries, k.at().run(k.run.id))),
+    ("audit log", "entry 1 was changed", |k| {
+        let (_, payload) =
+            k.store.view.walk(Table::Audit, &Range::prefix(b""), Direction::Forward, 1).unwrap().remove(0);
+        let entry: AuditEntry = serde_json::from_slice(&payload).unwrap();
+        let another = AuditEntry { target: "another".to_owned(), ..entry };
+        there(Table::Audit, k.at().number(1), &json(&another).unwrap())
+    }),
+    ("audit log", "entry 1 is missing", |k| gone(Table::Audit, k.at().number(1))),
+    ("audit log", "its end was cut off", |k| gone(Table::Audit, k.at().number(2))),
+    ("audit log", "its end was cut off", |k| gone(Table::AuditHeads, k.at())),
     ("blobs", "does not know that run", |k| gone(Table::BlobUses, k.at().hash(&k.text).run(k.run.id))),
 ];
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use vivarium_domain::{
-    AgentId, AgentRef, ContentHash, Message, ModelName, Money, RunSettings, RunStatus, Session, SessionMessage,
-    Timestamp, Usage, WebhookForm,
+    AgentId, AgentRef, AuditAction, AuditBy, ContentHash, Message, ModelName, Money, RunSettings, RunStatus, Session,
+    SessionMessage, Timestamp, Usage, WebhookForm,
 };
 
 use super::*;
@@ -9,10 +9,11 @@ use crate::{Batch, IdempotencyRecord, Made, SledStore, Store, StoreOptions, Writ
 
 const OPTIONS: StoreOptions = StoreOptions { journal_bytes: 64 * 1024, reserve_bytes: 0 };
 
-/// All keys of all tables, but for the few numbers that a list keeps of its past.
+/// All keys of all tables, but for the few numbers that a list keeps of its past, and the audit log, which forgets nothing.
 fn everything(view: &View) -> Vec<String> {
     let mut found = Vec::new();
-    for table in Table::ALL.into_iter().filter(|table| !matches!(table, Table::SessionHeads | Table::SessionGaps)) {
+    let kept = [Table::SessionHeads, Table::SessionGaps, Table::Audit, Table::AuditHeads];
+    for table in Table::ALL.into_iter().filter(|table| !kept.contains(table)) {
         let mut range = Range::prefix(b"");
         loop {
             let piece = view.walk(table, &range, Direction::Forward, PIECE).unwrap();
@@ -102,7 +103,7 @@ async fn a_removed_session_leaves_no_record_in_any_table() {
         }
     }
     assert!(everything(&store.view).len() > 30);
-    assert!(store.delete_session(&tenant, &session).await.unwrap());
+    assert!(store.delete_session(&tenant, &session, &AuditBy::HOST).await.unwrap());
     // Parts that lie in the trees go with the next settling, and nobody finds them until then.
     let mut left = everything(&store.view);
     left.retain(|place| !place.starts_with("table parts"));
@@ -154,7 +155,13 @@ async fn a_removal_that_was_interrupted_is_finished_when_the_store_is_opened() {
     let text = store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
     let batch = Batch { conditions: Vec::new(), writes: writes(&session, &run, 1, "small") };
     store.commit(&tenant, batch).await.unwrap();
-    store.queue.push(Prepared::closing(&tenant, &session)).unwrap().await.unwrap().unwrap();
+    store
+        .queue
+        .push(Prepared::closing(&tenant, &session, AuditBy::HOST.did(AuditAction::SessionDeleted, &session)))
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap();
     drop(store);
     let (store, report) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
     assert_eq!(
@@ -175,7 +182,7 @@ async fn a_text_that_is_about_to_be_referred_to_is_not_removed() {
     store.commit(&tenant, batch).await.unwrap();
     // Another run has put the same and not written its event yet.
     store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
-    assert!(store.delete_session(&tenant, &session).await.unwrap());
+    assert!(store.delete_session(&tenant, &session, &AuditBy::HOST).await.unwrap());
     assert!(store.blob(&tenant, text).await.unwrap().is_some());
     // It never does, and after a start nobody is about to: then the text goes.
     drop(store);
@@ -240,8 +247,14 @@ async fn a_removed_tenant_leaves_no_record_in_any_table() {
     let mut all = writes(&session, &Run { status: RunStatus::Failed, ..run(&session, "") }, 1, &"large".repeat(50_000));
     all.push(Write::PutTenant(record));
     store.commit(&tenant, Batch { conditions: Vec::new(), writes: all }).await.unwrap();
-    store.queue.push(Prepared::closing(&tenant, &session)).unwrap().await.unwrap().unwrap();
-    assert!(store.close_tenant(&tenant).await.unwrap());
+    store
+        .queue
+        .push(Prepared::closing(&tenant, &session, AuditBy::HOST.did(AuditAction::SessionDeleted, &session)))
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(store.close_tenant(&tenant, &AuditBy::HOST).await.unwrap());
     store.delete_closed_tenant(&tenant).await.unwrap();
     drop(store);
     let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
@@ -275,7 +288,7 @@ async fn a_tenant_that_is_half_removed_is_removed_by_who_opens_the_store_and_ask
     let writes = std::iter::once(Write::PutTenant(record)).chain((0..2500).map(state)).collect();
     store.commit(&tenant, Batch { conditions: Vec::new(), writes }).await.unwrap();
     store.put_blob(&tenant, Bytes::from_static(b"x")).await.unwrap();
-    assert!(store.close_tenant(&tenant).await.unwrap());
+    assert!(store.close_tenant(&tenant, &AuditBy::HOST).await.unwrap());
     // The first piece; then the crash.
     let piece = OfTenant::new(tenant.clone()).next(&store.view).unwrap().unwrap();
     store.queue.push(Prepared::of_steps(piece)).unwrap().await.unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Steps: batches that write to many tables at once, and the check that each is there whole or not at all.
 
-use vivarium_domain::{Agent, AgentId, AgentRef, Run, RunId, RunStatus, SessionId, TenantId};
+use vivarium_domain::{Agent, AgentId, AgentRef, AuditBy, Run, RunId, RunStatus, SessionId, TenantId};
 use vivarium_store::{Batch, SessionFilter, SledStore, Store, StoreError};
 
 use super::*;
@@ -111,7 +111,7 @@ pub(crate) async fn agents_and_sessions(
 pub(crate) async fn take_step(store: &SledStore, acme: &TenantId, writer: u8, seq: u64) -> Result<(), StoreError> {
     store.commit(acme, step(writer, seq)).await?;
     if let Some(session) = removed_after(writer, seq) {
-        assert!(store.delete_session(acme, &session).await?);
+        assert!(store.delete_session(acme, &session, &AuditBy::HOST).await?);
     }
     Ok(())
 }

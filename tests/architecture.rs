@@ -8,22 +8,30 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("vivarium-domain", &[]),
+    ("vivarium-sight", &[]),
     ("vivarium-author", &["vivarium-domain"]),
-    ("vivarium-egress", &[]),
-    ("vivarium-store", &["vivarium-domain"]),
-    ("vivarium-models", &["vivarium-domain"]),
+    ("vivarium-egress", &["vivarium-sight"]),
+    ("vivarium-store", &["vivarium-domain", "vivarium-sight"]),
+    ("vivarium-models", &["vivarium-domain", "vivarium-sight"]),
     ("vivarium-corpus", &["vivarium-domain"]),
-    ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress"]),
+    ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
     ("vivarium-registry", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox", "vivarium-store"]),
     (
         "vivarium-runs",
-        &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-sandbox", "vivarium-store"],
+        &[
+            "vivarium-domain",
+            "vivarium-models",
+            "vivarium-registry",
+            "vivarium-sandbox",
+            "vivarium-sight",
+            "vivarium-store",
+        ],
     ),
     ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
     ("vivarium-attachments", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox"]),
-    ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-store"]),
+    ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-sight", "vivarium-store"]),
     (
         "vivarium-api",
         &[
@@ -32,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "vivarium-domain",
             "vivarium-registry",
             "vivarium-runs",
+            "vivarium-sight",
             "vivarium-store",
             "vivarium-webhooks",
         ],
@@ -39,12 +48,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// A foreign crate that carries an authority, and the rooms that may hold it. The binary may hold any.
-const KEEPERS: [(&str, &[&str]); 9] = [
+const KEEPERS: [(&str, &[&str]); 11] = [
     ("axum", &["vivarium-api"]),
     ("tower-http", &["vivarium-api"]),
     ("sled", &["vivarium-store"]),
     ("tantivy", &["vivarium-corpus"]),
     ("reqwest", &["vivarium-egress", "vivarium-models"]),
+    ("metrics", &["vivarium-sight"]),
+    ("opentelemetry", &["vivarium-sight"]),
     ("wasmtime", &["vivarium-sandbox"]),
     ("wasmtime-wasi", &["vivarium-sandbox"]),
     ("wasmtime-wasi-http", &["vivarium-sandbox"]),

@@ -210,6 +210,7 @@ fn run_of(ago: Duration) -> Run {
         cost: vivarium_domain::Money::ZERO,
         last_seq: 1,
         log_removed_at: None,
+        trace: None,
     }
 }
 

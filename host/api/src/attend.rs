@@ -115,7 +115,7 @@ pub(crate) async fn attend_from(
     run: RunId,
     seen: Cursor,
 ) -> Result<Attended, ApiError> {
-    tracing::Span::current().record("run", tracing::field::display(run));
+    vivarium_sight::log::names_run(run);
     let reader = state.0.runs.follow_whole(&caller.tenant, run, seen).await?;
     Ok(Attended::new(reader.ok_or_else(ApiError::run_not_found)?))
 }

@@ -38,6 +38,16 @@ impl Dialect {
         }
     }
 
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Assisters => "assisters",
+            Self::Make => "make",
+            Self::AgentHub => "agent-hub",
+            Self::Native => "native",
+        }
+    }
+
     /// Each request counts against the key's allowance, whatever it asks for.
     pub(crate) fn counts_every_request(self) -> bool {
         self == Self::AgentHub

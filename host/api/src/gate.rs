@@ -9,6 +9,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use utoipa_axum::router::OpenApiRouter;
 use vivarium_domain::{AuditActor, AuditBy, Scope, Tier};
+use vivarium_sight as sight;
 
 use crate::ApiState;
 use crate::auth::Caller;
@@ -64,6 +65,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
     } else {
         let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).map(ToOwned::to_owned);
         request.extensions_mut().insert(AuditBy { who: AuditActor::Key(caller.key), request: id });
+        sight::Span::current().set(sight::attribute::TENANT, caller.tenant.as_str().to_owned());
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request).await
     };

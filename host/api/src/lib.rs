@@ -18,6 +18,7 @@ mod installs;
 mod keyring;
 mod limits;
 mod make;
+mod metrics;
 mod native;
 mod openapi;
 mod origin;
@@ -52,6 +53,7 @@ use vivarium_store::{Store, StoreError};
 pub use assisters::answer_json;
 pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
+pub use metrics::{MetricsAccess, MetricsPage};
 pub use webhooks::RunStories;
 
 use auth::Auth;
@@ -185,13 +187,14 @@ impl ApiState {
 }
 
 /// All routes of all dialects.
-pub fn router(state: ApiState) -> Router {
+pub fn router(state: ApiState, metrics: MetricsPage) -> Router {
     let dialects = [assisters::routes(&state), make::routes(&state), agent_hub::routes(&state), native::routes(&state)];
     debug_assert_eq!(openapi::clashes(&dialects), [""; 0], "two dialects give one name to different schemas");
     let (router, collected) = dialects.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
     let reference = Arc::new(Reference::new(&openapi::document(collected)));
     router
         .layer(Extension(reference))
+        .layer(Extension(metrics))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(outer::outer))
         .with_state(state)

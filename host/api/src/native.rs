@@ -33,13 +33,16 @@ use vivarium_domain::{RunId, Tier};
 
 use crate::error::{ApiError, Dialect};
 use crate::gate::{Gate, guarded, unguarded};
-use crate::{ApiState, openapi};
+use crate::{ApiState, metrics, openapi};
 
 /// Health and the document need no key; everything else needs one, of any tier.
 pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
     let gate = Gate { state: state.clone(), dialect: Dialect::Native, least: Tier::Free, scope: None };
-    let open =
-        OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).merge(openapi::routes());
+    let open = OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .merge(metrics::routes())
+        .merge(openapi::routes());
     let keyed = OpenApiRouter::new()
         .routes(routes!(new_run::create, run_list::list))
         .routes(routes!(runs::one, runs::delete))

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use vivarium_runs::{FollowError, Item};
+use vivarium_sight::metric::{self, NO_LABELS, OneMore};
 
 use crate::ApiState;
 use crate::attend::Attended;
@@ -84,7 +85,8 @@ pub(crate) fn follow<V: View>(run: Attended, view: V, ends: Ends) -> Response {
 /// and nothing else.
 fn pieces<V: View>(items: Items, view: V, ends: Ends) -> impl futures::Stream<Item = Bytes> + Send {
     let opening = Some(Bytes::from(view.open())).filter(|opening| !opening.is_empty());
-    let open = Open { items, view, ends, said_at: Instant::now() };
+    let counted = metric::HTTP_STREAMS.one_more(NO_LABELS);
+    let open = Open { items, view, ends, said_at: Instant::now(), _counted: counted };
     let rest = stream::unfold(Some(open), async |open| open?.next_piece().await);
     stream::iter(opening).chain(rest)
 }
@@ -98,6 +100,7 @@ struct Open<V> {
     ends: Ends,
     /// When the client was last told something. Much may happen of which a dialect has nothing to tell.
     said_at: Instant,
+    _counted: OneMore,
 }
 
 enum Next {

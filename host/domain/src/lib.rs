@@ -20,6 +20,7 @@ mod source;
 mod tenant;
 mod usage;
 mod webhook;
+mod word;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
 pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
@@ -40,7 +41,7 @@ pub use money::Money;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{
     AgentAsTool, CheckedCitation, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure, RunSettings,
-    RunStatus, Waiting,
+    RunStatus, RunTrace, Waiting,
 };
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};

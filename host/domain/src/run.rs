@@ -198,6 +198,25 @@ impl RunSettings {
     }
 }
 
+/// Where a run comes from, for who reads logs and traces: all its parts say so, however long it waits and whichever process
+/// goes on with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunTrace {
+    /// The id of the request that has started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub request_id: Option<String>,
+    /// The span that has asked for it, as a W3C `traceparent`; where the host makes traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub parent: Option<String>,
+    /// The W3C `tracestate` that goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub state: Option<String>,
+}
+
 /// A run's record: what lists show. Its story is in its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -233,6 +252,10 @@ pub struct Run {
     /// What it was told besides.
     #[serde(default, skip_serializing_if = "RunSettings::is_empty")]
     pub settings: RunSettings,
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub trace: Option<RunTrace>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// What it waits for, while it waits.

@@ -131,6 +131,27 @@ pub enum EgressError {
 }
 
 impl EgressError {
+    /// The word for its kind.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::HostNotRequested { .. } => "host_not_requested",
+            Self::HostDenied { .. } => "host_denied",
+            Self::MethodNotRequested { .. } => "method_not_requested",
+            Self::MethodDenied { .. } => "method_denied",
+            Self::PrivateAddress { .. } => "private_address",
+            Self::CredentialInTheClear { .. } => "credential_in_the_clear",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::Dns { .. } => "dns",
+            Self::Connect { .. } => "connect",
+            Self::Tls { .. } => "tls",
+            Self::Timeout { .. } => "timeout",
+            Self::Protocol { .. } => "protocol",
+            Self::RequestBody(_) => "request_body",
+        }
+    }
+
     /// Whether the plugin was not allowed to, rather than the request or the network being at fault: what an operator or
     /// the plugin's author can change.
     #[must_use]

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
+use vivarium_sight::metric;
 
 use crate::body::{AnyError, Connection, EgressBody, RequestBody};
 use crate::connect::{Connector, Resolve, Stream, SystemResolver};
@@ -71,6 +72,22 @@ impl Egress {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
     {
+        let mut measuring = Measuring { outcome: "cancelled" };
+        let answered = self.exchange(policy, meter, request).await;
+        measuring.outcome = answered.as_ref().map_or_else(EgressError::word, |_| "ok");
+        answered
+    }
+
+    async fn exchange<B>(
+        &self,
+        policy: &EgressPolicy,
+        meter: &Meter,
+        request: Request<B>,
+    ) -> Result<Response<EgressBody>, EgressError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
         let (head, body) = request.into_parts();
         let checked = check(&head, policy)?;
         meter.take_request(&policy.limits)?;
@@ -85,6 +102,17 @@ impl Egress {
         answered.await.unwrap_or_else(|_| {
             Err(EgressError::Timeout { host, limit_ms: milliseconds(policy.limits.total_timeout), step: "answer" })
         })
+    }
+}
+
+/// An exchange that is under way. One that is dropped was cancelled.
+struct Measuring {
+    outcome: &'static str,
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        metric::EGRESS_REQUESTS.add(1, &[("outcome", self.outcome)]);
     }
 }
 

@@ -79,6 +79,10 @@ impl Provider for Anthropic {
         catalog::output_bound(&facts(model), asked)
     }
 
+    fn server(&self) -> Option<(&str, u16)> {
+        self.wire.server()
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         self.ask(call).boxed()
     }

@@ -8,6 +8,7 @@ mod config;
 mod embedded;
 mod fault;
 mod google;
+mod measured;
 mod openai;
 mod prices;
 mod provider;

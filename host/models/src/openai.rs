@@ -76,6 +76,10 @@ impl Provider for OpenAi {
         catalog::output_bound(&self.facts(model), asked)
     }
 
+    fn server(&self) -> Option<(&str, u16)> {
+        self.wire.server()
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         self.ask(call).boxed()
     }

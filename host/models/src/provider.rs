@@ -32,6 +32,11 @@ pub trait Provider: Send + Sync {
     /// thoughts.
     fn most_output_tokens(&self, model: &str, asked: u32) -> u32;
 
+    /// Where it is asked: a host and a port. None: in this process.
+    fn server(&self) -> Option<(&str, u16)> {
+        None
+    }
+
     /// Asks the model, with retries where they can help.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vivarium_domain::{Date, ModelInfo, ModelName};
 
 use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
+use crate::measured::Measured;
 use crate::prices::{Price, Prices};
 use crate::{Anthropic, Embedded, Google, ModelError, OpenAi, Provider, catalog};
 
@@ -61,6 +62,8 @@ impl Models {
         if !providers.iter().any(|provider| provider.name() == Embedded.name()) {
             providers.push(Arc::new(Embedded));
         }
+        let measured = |provider| Arc::new(Measured(provider)) as Arc<dyn Provider>;
+        let providers = providers.into_iter().map(measured).collect();
         let models = Self { providers, default, usual: Vec::new(), prices: Prices::default() };
         if models.provider(models.default.provider()).is_none() {
             return Err(ConfigError::DefaultModel(models.unknown(&models.default)));

@@ -95,6 +95,11 @@ impl Wire {
         &self.limits
     }
 
+    /// The endpoint's host and port.
+    pub(crate) fn server(&self) -> Option<(&str, u16)> {
+        Some((self.endpoint.host_str()?, self.endpoint.port_or_known_default()?))
+    }
+
     /// The address of a path below the endpoint.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.endpoint.clone();

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tracing::Instrument as _;
 use vivarium_domain::{
     AttachmentKind, AuditBy, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId,
     RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
 };
 use vivarium_registry::Catalog;
+use vivarium_sight::metric::{self, NO_LABELS};
+use vivarium_sight::{InSpan as _, Span};
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, StoreError, Write};
 
 use crate::approvals::Approvals;
@@ -22,6 +25,7 @@ use crate::service::Runs;
 use crate::sessions::NoTurn;
 use crate::structured::OutputSchema;
 use crate::table::{Active, NoRoom};
+use crate::trace::{Told, asked_now, begin_part};
 
 impl From<NoTurn> for StartError {
     fn from(no_turn: NoTurn) -> Self {
@@ -84,11 +88,16 @@ impl Runs {
         let (accepted, acknowledged) = tokio::sync::oneshot::channel();
         // The id of a run that another one starts is known before.
         let on_disk_first = request.idempotency.is_some() || request.parent.is_some();
-        tokio::spawn(prepared.run_when(committed, accepted, on_disk_first));
+        let Told { span, log } = begin_part(tenant, &prepared.run, false);
+        let prepared = Execution { trace: span.clone(), ..prepared };
+        tokio::spawn(prepared.run_when(committed, accepted, on_disk_first).within(&span).instrument(log));
         let result =
             acknowledged.await.map_err(|_| StoreError::Unavailable("the run broke off at its start".to_owned()))?;
         match (result, &request.idempotency) {
-            (Ok(()), _) => Ok(started),
+            (Ok(()), _) => {
+                metric::RUNS_STARTED.add(1, NO_LABELS);
+                Ok(started)
+            }
             (Err(StoreError::ConditionFailed(Condition::IdempotencyKeyUnused(key))), Some(idempotency)) => {
                 // Another request with this key was faster.
                 let record = shared.store.idempotency(tenant, &key).await?.ok_or_else(|| {
@@ -202,6 +211,7 @@ impl Runs {
             // Another run may be making the session that a client has named.
             new_session: request.session_id.is_none(),
             after_a_stop: false,
+            trace: Span::default(),
         })
     }
 
@@ -330,6 +340,7 @@ fn new_run(
         input: request.input.clone(),
         max_cycles: checked.max_cycles,
         settings: settings(request, attachments),
+        trace: asked_now(),
         created_at: Timestamp::now(),
         waiting: None,
         ended_at: None,

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 use vivarium_domain::{
-    AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome, UsageEntry,
+    AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome, ToolUsage, UsageEntry,
 };
 use vivarium_registry::ToolEntry;
 use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
+use vivarium_sight::{self as sight, Content, InSpan as _, Span, Wait, attribute, metric};
 
 use crate::approvals::Decision;
 use crate::fits;
@@ -22,6 +24,9 @@ use crate::waits::WaitFor;
 
 /// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
 pub(crate) const MAX_ARGUMENT_BYTES: usize = 256 << 10;
+
+/// The owner of the plugins that ship: nobody else installs under it.
+const OURS: &str = "vivarium/";
 
 /// The answer to a call that may have been at work when the host was stopped.
 const INTERRUPTED: &str = "interrupted: the host was stopped while this call was at work. It may have done its work, all or a \
@@ -69,7 +74,7 @@ impl RunHost {
                 continue;
             }
             let host = Arc::clone(&self);
-            tasks.spawn(async move { (index, host.call_one(call).await) });
+            tasks.spawn(async move { (index, host.call_one(call).await) }.carried());
         }
         while !tasks.is_empty() {
             let done = tokio::select! {
@@ -191,7 +196,12 @@ impl RunHost {
         let report = match &intended.target {
             Ok(Target::Tool(entry)) => self.call_allowed(entry, &intended, &mut used).await?,
             Ok(Target::Agent(agent, subrun)) => self.call_agent(*agent, subrun, &intended).await?,
-            Err(message) => failed(message.clone()),
+            Err(message) => {
+                let span = self.tool_span(&intended, None, None);
+                span.fail("no_such_tool");
+                told("other", "error", None);
+                failed(message.clone())
+            }
         };
         let IntendedCall { call, id, .. } = intended;
         let (outcome, documents) = match report.result {
@@ -238,10 +248,12 @@ impl RunHost {
         };
         if let Some((expires_at, decision)) = &asked {
             self.approvals.ask(id, *expires_at, decision.clone());
-            let waiting = self.waits.begin(WaitFor::Person);
+            let (waiting, span) = (self.waits.begin(WaitFor::Person), Wait::Approval.begin(&self.trace.now()));
             let Decision { approved, reason } = self.approvals.decision(id).await;
             waiting.go_on().await;
+            span.end();
             if !approved {
+                told(label(entry), "denied", None);
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 return Ok(failed(format!("denied: a person refused this call{reason}")));
             }
@@ -250,6 +262,7 @@ impl RunHost {
         if recorded.is_some_and(RecordedTool::may_have_worked)
             && !(entry.manifest.read_only || entry.manifest.idempotent)
         {
+            told(label(entry), "interrupted", None);
             return Ok(failed(INTERRUPTED.to_owned()));
         }
         if asked.is_some() || attempts > 0 {
@@ -272,13 +285,18 @@ impl RunHost {
             session: &self.session,
             log,
         };
-        let report = match self.toolbox.call(into).await {
-            Ok(report) => {
-                *used = Some(of_plugin(&self.used_by, plugin, report.usage.wall_ms));
-                report
-            }
-            Err(no_place) => failed(format!("unavailable: {no_place}")),
+        let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));
+        let began = Instant::now();
+        let (report, outcome) = match self.toolbox.call(into).within(&span).await {
+            Ok(report) if report.result.is_ok() => (report, "ok"),
+            Ok(report) => (report, "error"),
+            Err(no_place) => (failed(format!("unavailable: {no_place}")), "unavailable"),
         };
+        if outcome != "unavailable" {
+            *used = Some(of_plugin(&self.used_by, plugin, report.usage.wall_ms));
+        }
+        told(label(entry), outcome, Some(began));
+        end_tool_span(&span, &report, outcome);
         for denial in &report.denials {
             self.log.record(EventBody::GrantDenied {
                 call_id: intended.id.clone(),
@@ -288,6 +306,13 @@ impl RunHost {
             });
         }
         report
+    }
+
+    /// A tool call, in the run's trace. Without a name there is no such tool; without a plugin it is an agent.
+    pub(crate) fn tool_span(&self, intended: &IntendedCall, name: Option<&str>, plugin: Option<&str>) -> Span {
+        let span = sight::ToolCall { name, call: &intended.id, plugin }.begin(&self.trace.now());
+        Content::set(&span, attribute::TOOL_ARGUMENTS, || intended.call.arguments_json.clone());
+        span
     }
 
     /// Puts documents into the ledger and their texts into the store.
@@ -313,6 +338,34 @@ impl RunHost {
         self.log.record(EventBody::SourceAdded { source: entry.source.clone() });
         Ok(entry.source.clone())
     }
+}
+
+/// What a tool is called in the metrics: those that ship by their names, of which there are few.
+fn label(entry: &ToolEntry) -> &str {
+    let ships = entry.plugin.name().as_str().starts_with(OURS);
+    if ships { entry.manifest.name.as_str() } else { "other" }
+}
+
+/// Counts a call, and measures it if it was made.
+pub(crate) fn told(tool: &str, outcome: &'static str, began: Option<Instant>) {
+    metric::TOOL_CALLS.add(1, &[("tool", tool.to_owned()), ("outcome", outcome.to_owned())]);
+    if let Some(began) = began {
+        metric::TOOL_DURATION.took(began.elapsed(), &[("tool", tool.to_owned())]);
+    }
+}
+
+/// Says in the trace what came of a call.
+pub(crate) fn end_tool_span(span: &Span, report: &ToolReport, outcome: &'static str) {
+    let ToolUsage { cpu_ms, memory_peak_bytes, host_calls, .. } = report.usage;
+    sight::ToolCall::used(span, cpu_ms, memory_peak_bytes, host_calls);
+    match &report.result {
+        Ok(output) => Content::set(span, attribute::TOOL_RESULT, || output.content.clone()),
+        Err(message) => {
+            span.fail(outcome);
+            Content::set(span, attribute::TOOL_RESULT, || message.clone());
+        }
+    }
+    span.end();
 }
 
 /// What a mode is told of a call.

@@ -13,6 +13,7 @@ use vivarium_domain::{
     ToolDefinition, UsageEntry, Used, UsedBy,
 };
 use vivarium_sandbox::{CallFailure, ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
+use vivarium_sight::{InSpan as _, Span, Wait, attribute, metric};
 use vivarium_store::{StoreError, Write};
 
 use crate::approvals::Approvals;
@@ -29,6 +30,7 @@ use crate::spending::Spent;
 use crate::structured::{OutputSchema, Unsettled};
 use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
+use crate::trace::AgentTrace;
 
 /// So often a run is taken up again that comes to nothing new: one that brings the host down must not do so for ever.
 const MOST_VAIN_RESUMES: usize = 25;
@@ -91,6 +93,8 @@ pub(crate) struct Execution {
     pub(crate) new_session: bool,
     /// The host was stopped while it was under way.
     pub(crate) after_a_stop: bool,
+    /// This part of the run, in its trace.
+    pub(crate) trace: Span,
 }
 
 /// How an attempt at a run came to its end.
@@ -151,7 +155,7 @@ impl Execution {
     pub(crate) async fn run_to_end(mut self) {
         let control = Arc::clone(&self.seat.control);
         loop {
-            let host_slot = HostSlot::new();
+            let (host_slot, trace) = (HostSlot::new(), self.trace.clone());
             let attempt = AssertUnwindSafe(self.attempt(&host_slot)).catch_unwind();
             let ended = tokio::select! {
                 biased;
@@ -169,13 +173,17 @@ impl Execution {
                 },
             };
             let spent = host_slot.get().map(|host| host.spent());
+            if let Some(host) = host_slot.get() {
+                host.trace.end();
+            }
             match ended {
                 Ended::Left => {
+                    self.trace.set(attribute::RUN_ENDED, "left");
                     self.seat.log.leave();
                     return self.shared.forget(&self.tenant, self.run.id);
                 }
                 Ended::Waits => match self.wait(host_slot.get()).await {
-                    Waited::Waiting => return,
+                    Waited::Waiting => return trace.end(),
                     Waited::Again(again) => self = again,
                     Waited::NoRoom(execution, message) => {
                         let ended = Ended::failed(FailureCode::Internal, message);
@@ -188,9 +196,12 @@ impl Execution {
     }
 
     async fn attempt(&mut self, host_slot: &HostSlot) -> Result<Ended, StoreError> {
+        let wait = Wait::Place.begin(&self.trace);
         // A run that stands in its session's line holds no place that another session could have.
         self.seat.place.turn().await;
-        let Some(place) = self.shared.place(&self.tenant).await else {
+        let place = self.shared.place(&self.tenant).await;
+        wait.end();
+        let Some(place) = place else {
             return Ok(Ended::failed(FailureCode::Interrupted, "the host had no place for the run in time; try again"));
         };
         let journal = self.journal().await?;
@@ -352,6 +363,7 @@ impl Execution {
             used_by: self.used_by(),
             ledger: ledger.into(),
             appended: Default::default(),
+            trace: AgentTrace::begin(&self.run),
         })
     }
 
@@ -359,8 +371,9 @@ impl Execution {
         let plugin = &found.mode.plugin.plugin;
         let call = mode_call(&self.run, found.output_schema.as_ref(), history, self.tenant.as_str().into());
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
+        let agent = host.trace.agent().clone();
         let host: Arc<dyn ModeHost> = host;
-        plugin.run_mode(call, host, &found.mode.plugin.mode_limits, sink).await
+        plugin.run_mode(call, host, &found.mode.plugin.mode_limits, sink).within(&agent).await
     }
 
     /// What the mode's answer means for the run.
@@ -462,7 +475,7 @@ impl Execution {
             return Waited::Again(self);
         }
         let Seat { log, control, approvals, place, payer } = self.seat;
-        let session = self.run.session_id.clone();
+        let (session, trace) = (self.run.session_id.clone(), self.trace.clone());
         let waiting = Box::new(table::Waiting {
             session,
             place,
@@ -478,6 +491,7 @@ impl Execution {
             Ok(()) => {
                 drop(table);
                 log.leave();
+                trace.set(attribute::RUN_ENDED, "waiting");
                 shared.changed.notify_waiters();
                 shared.waiting_changed.notify_one();
                 Waited::Waiting
@@ -529,6 +543,7 @@ impl Execution {
             // Neither of them is an end.
             Ended::Waits | Ended::Left => return,
         };
+        self.tell_end(now);
         self.run.last_seq = self.seat.log.record(event);
         writes.push(Write::PutRun(Box::new(self.run.clone())));
         if let Err(error) = self.seat.log.flush(writes).await {
@@ -540,8 +555,26 @@ impl Execution {
         if self.run.stateless {
             self.clear_away().await;
         }
+        self.trace.end();
         self.shared.forget(&self.tenant, self.run.id);
         Runs(self.shared).ended(&self.tenant, &self.run);
+    }
+
+    /// Tells the operator of the end.
+    fn tell_end(&self, now: Timestamp) {
+        let outcome = match self.run.status {
+            RunStatus::Completed => "completed",
+            RunStatus::Cancelled => "cancelled",
+            _ => "failed",
+        };
+        let code = self.run.failure.as_ref().map_or("", |failure| failure.code.word());
+        metric::RUNS_ENDED.add(1, &[("outcome", outcome), ("code", code)]);
+        let took = Duration::try_from(now.duration_since(self.run.created_at)).unwrap_or_default();
+        metric::RUN_DURATION.took(took, &[("outcome", outcome)]);
+        self.trace.set(attribute::RUN_ENDED, outcome);
+        if !code.is_empty() {
+            self.trace.fail(code);
+        }
     }
 
     /// What a stateless run leaves behind: nothing but its record and its log.

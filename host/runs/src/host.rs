@@ -17,6 +17,7 @@ use vivarium_domain::{
 use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
 use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
+use vivarium_sight::{Content, ModelCall, Span, attribute};
 use vivarium_store::StoreError;
 
 use crate::approvals::Approvals;
@@ -29,6 +30,7 @@ use crate::service::Shared;
 use crate::spending::Spent;
 use crate::table::Payer;
 use crate::tools::Toolbox;
+use crate::trace::{AgentTrace, end_model_span, input_messages};
 use crate::waits::Waits;
 
 /// One run.
@@ -74,6 +76,7 @@ pub(crate) struct RunHost {
     pub(crate) used_by: UsedBy,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
+    pub(crate) trace: AgentTrace,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,7 +180,7 @@ impl RunHost {
         request: &GenerateRequest,
     ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
         self.log.flush_answers().await.map_err(|error| stopped(&error))?;
-        let started = Instant::now();
+        let (started, span) = (Instant::now(), self.model_span(call, request));
         let visible = request.visibility == Visibility::Answer;
         let mut on_token = |piece: &str| {
             if visible {
@@ -196,6 +199,7 @@ impl RunHost {
             answer = asked => answer,
             () = self.log.flush_for_tokens() => return Err(HostStop("the log ended".to_owned())),
         };
+        end_model_span(&span, &answer);
         let duration_ms = millis(started);
         match &answer {
             Ok(response) => self.answered(call, response, duration_ms, visible),
@@ -222,6 +226,23 @@ impl RunHost {
     /// What the run's model costs today.
     fn price(&self) -> Option<Price> {
         self.shared.models.price(&self.model, utc_day(Timestamp::now()))
+    }
+
+    /// A question to the model, in the run's trace.
+    fn model_span(&self, number: u32, request: &GenerateRequest) -> Span {
+        let call = ModelCall {
+            provider: self.model.provider(),
+            server: self.provider.server(),
+            model: self.model.model(),
+            session: self.session.as_str(),
+            number,
+            max_tokens: request.max_output_tokens,
+            temperature: request.temperature,
+            json: request.output_schema.is_some(),
+        };
+        let span = call.begin(&self.trace.now());
+        Content::set(&span, attribute::INPUT_MESSAGES, || input_messages(&request.messages));
+        span
     }
 
     /// The recorded answer of a small call, or the one that `live` gives now, which is recorded.
@@ -304,8 +325,10 @@ impl ModeHost for RunHost {
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async move {
             if self.recorded(|| format!("steps.report({message:?})"), fits::step(&message))?.is_some() {
+                self.trace.step(None);
                 return Ok(());
             }
+            self.trace.step(Some(&message));
             self.log.record(EventBody::Step { message });
             self.log.flush_soon();
             Ok(())

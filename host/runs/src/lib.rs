@@ -33,6 +33,7 @@ mod subruns;
 mod table;
 mod tenants;
 mod tools;
+mod trace;
 mod waiting;
 mod waits;
 

@@ -33,6 +33,14 @@ pub(crate) enum NoPlace {
     Host,
 }
 
+/// What a queue has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) places: usize,
+    pub(crate) taken: usize,
+    pub(crate) waiting: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct FairQueue {
     limits: QueueLimits,
@@ -86,6 +94,13 @@ impl FairQueue {
             Ok(Ok(place)) => Ok(place),
             _ => Err(self.why_not(tenant)),
         }
+    }
+
+    /// How many places there are, how many are taken, and how many wait for one.
+    pub(crate) fn load(&self) -> Load {
+        let state = self.lock();
+        let waiting = state.tenants.values().flat_map(|line| &line.waiting).filter(|turn| !turn.is_closed()).count();
+        Load { places: self.limits.places, taken: state.taken, waiting }
     }
 
     fn enter(self: &Arc<Self>, tenant: &TenantId) -> Result<Entered, NoPlace> {

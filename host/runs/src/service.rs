@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use vivarium_domain::{Run, RunId, SessionId, TenantId};
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, Registry, RegistryError};
+use vivarium_sight::metric;
 use vivarium_store::{Store, StoreError};
 
 use crate::contexts::Contexts;
@@ -15,7 +16,7 @@ use crate::conversations::SessionError;
 use crate::cursor::Cursor;
 use crate::execute::Ending;
 use crate::found::KnownDefinitions;
-use crate::queue::{FairQueue, Place, QueueLimits};
+use crate::queue::{FairQueue, Load, Place, QueueLimits};
 use crate::reader::Reader;
 use crate::sessions::{Closed, SessionLines};
 use crate::table::{Table, Where};
@@ -110,7 +111,10 @@ impl Shared {
 
     /// Waits for one of the places of running runs. None: in vain, which takes longer than any client waits.
     pub(crate) async fn place(&self, tenant: &TenantId) -> Option<Place> {
-        self.places.place(tenant, LONGEST_WAIT).await.ok()
+        let began = Instant::now();
+        let place = self.places.place(tenant, LONGEST_WAIT).await.ok();
+        metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "runs")]);
+        place
     }
 
     /// Nobody drives a run any more.
@@ -333,6 +337,24 @@ impl Runs {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.0.table().under_way()
+    }
+
+    /// Tells the metrics how many runs there are and who waits for what. For who is about to read them.
+    pub fn tell_load(&self) {
+        let (under_way, waiting) = {
+            let table = self.0.table();
+            (table.under_way(), table.waiting_count())
+        };
+        let queues = [("runs", self.0.places.load()), ("tool_calls", self.0.toolbox.places.load())];
+        let running = queues.first().map_or(0, |(_, load)| load.taken).min(under_way);
+        for (state, count) in [("queued", under_way - running), ("running", running), ("waiting", waiting)] {
+            metric::RUNS.set(count, &[("state", state)]);
+        }
+        for (queue, Load { places, taken, waiting }) in queues {
+            metric::QUEUE_PLACES.set(places, &[("queue", queue)]);
+            metric::QUEUE_TAKEN.set(taken, &[("queue", queue)]);
+            metric::QUEUE_LENGTH.set(waiting, &[("queue", queue)]);
+        }
     }
 
     /// How many runs wait for a person.

@@ -2,6 +2,7 @@
 //! runs is bounded in depth and in number; what happens below is shown above; who ends a run ends those that it has started.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde::Deserialize;
 use vivarium_domain::{
@@ -10,9 +11,10 @@ use vivarium_domain::{
 };
 use vivarium_registry::Catalog;
 use vivarium_sandbox::{HostStop, ToolOutput, ToolReport};
+use vivarium_sight::InSpan as _;
 use vivarium_store::StoreError;
 
-use crate::calls::{IntendedCall, Subrun};
+use crate::calls::{IntendedCall, Subrun, end_tool_span, told};
 use crate::cursor::Cursor;
 use crate::host::{RunHost, stopped};
 use crate::journal::Journal;
@@ -135,6 +137,21 @@ impl RunHost {
             Err(error) => return Ok(failed(format!("invalid arguments: {error}"))),
         };
         let _waiting = self.waits.begin(WaitFor::Run);
+        let (span, began) = (self.tool_span(intended, Some(&intended.call.name), None), Instant::now());
+        let report = self.ask_agent(agent, subrun, intended, input).within(&span).await?;
+        let outcome = if report.result.is_ok() { "ok" } else { "error" };
+        told("agent", outcome, Some(began));
+        end_tool_span(&span, &report, outcome);
+        Ok(report)
+    }
+
+    async fn ask_agent(
+        &self,
+        agent: AgentRef,
+        subrun: &Subrun,
+        intended: &IntendedCall,
+        input: String,
+    ) -> Result<ToolReport, HostStop> {
         if let Some(refused) = self.start_subrun(agent, subrun, input).await? {
             return Ok(failed(refused));
         }

@@ -2,11 +2,13 @@
 //! tenants share, and both get the workspace of their session if the plugin was granted files.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vivarium_domain::{SessionId, TenantId, ToolManifest, ToolOutcome, ToolUsage};
 use vivarium_registry::{Registry, RegistryError, ToolEntry};
 use vivarium_sandbox::{Denial, LogLevel, LogSink, ToolCallContext, ToolReport, Workspace};
+
+use vivarium_sight::metric;
 
 use crate::queue::{FairQueue, NoPlace};
 
@@ -32,7 +34,10 @@ impl Toolbox {
     /// Calls a tool when there is a place for it.
     pub(crate) async fn call(&self, call: IntoTool<'_>) -> Result<ToolReport, NoPlace> {
         let IntoTool { tenant, entry, arguments_json, mut context, session, log } = call;
-        let _place = self.places.place(tenant, self.patience).await?;
+        let began = Instant::now();
+        let place = self.places.place(tenant, self.patience).await;
+        metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "tool_calls")]);
+        let _place = place?;
         context.workspace = match self.workspace(tenant, entry, session).await {
             Ok(workspace) => workspace,
             Err(error) => return Ok(failed(error.to_string())),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use vivarium_domain::{AuditAction, AuditBy, AuditNote, ContentHash, EventBody, RunId, TenantId, Timestamp};
+use vivarium_sight::InSpan as _;
+use vivarium_sight::metric::{self, NO_LABELS};
 use vivarium_store::StoreError;
 
 use crate::approvals::{Approvals, Decision};
@@ -14,6 +17,7 @@ use crate::journal::Journal;
 use crate::log::RunLog;
 use crate::service::{Runs, STOP_PATIENCE};
 use crate::table::{Active, RunKey, Table, Waiting};
+use crate::trace::{Told, begin_part};
 
 /// How long at least lies between two looks for approvals whose time is over.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
@@ -196,9 +200,19 @@ impl Runs {
                     return shared.forget(&tenant, run);
                 }
             };
-            let execution =
-                Execution { shared, tenant, run: record, seat, found: None, new_session: false, after_a_stop };
-            execution.run_to_end().await;
+            metric::RUNS_RESUMED.add(1, NO_LABELS);
+            let Told { span, log } = begin_part(&tenant, &record, true);
+            let execution = Execution {
+                shared,
+                tenant,
+                run: record,
+                seat,
+                found: None,
+                new_session: false,
+                after_a_stop,
+                trace: span.clone(),
+            };
+            execution.run_to_end().within(&span).instrument(log).await;
         });
     }
 

@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{Citation, Document, Instances, Message, ToolUsage};
 use vivarium_egress::{Meter, Redactor};
+use vivarium_sight::{InSpan as _, metric};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
@@ -226,6 +227,7 @@ impl Plugin {
     ) -> (Result<T, CallFailure>, ToolUsage, Option<Seat>) {
         let limits = Arc::clone(&seat.store.data().limits);
         let meters = Meters::of(seat.store.data());
+        let mut counted = Counted { role: seat.store.data().role.word(), outcome: "cancelled", meters: &meters };
         let (cpu, cpu_limit) = (Arc::clone(&meters.cpu), limits.cpu);
         seat.store.epoch_deadline_callback(move |_| {
             if cpu.spent_within_poll() > cpu_limit {
@@ -234,6 +236,7 @@ impl Plugin {
             Ok(UpdateDeadline::Yield(1))
         });
         let pre = self.pre.clone();
+        // It may be polled on another runtime, and belongs to the same run and the same span there.
         let work = async move {
             let Seat { store, instance: place, .. } = &mut seat;
             // Armed here, not above: what the host did before is not the guest's time.
@@ -249,13 +252,33 @@ impl Plugin {
             let result = result.map_err(|error| failure(&error, store.data()));
             (result, seat)
         };
-        let shared = self.scheduler.share(payer, Arc::clone(&meters.cpu), work);
+        let shared = self.scheduler.share(payer, Arc::clone(&meters.cpu), work.carried());
         let (result, seat) = match tokio::time::timeout(limits.wall, shared).await {
             Ok(Some((result, seat))) => (result, Some(seat)),
             Ok(None) => (Err(CallFailure::Host("its own code broke off".to_owned())), None),
             Err(_) => (Err(CallFailure::DeadlineExceeded(limits.wall.as_millis())), None),
         };
+        counted.outcome = result.as_ref().map_or_else(CallFailure::word, |_| "ok");
+        drop(counted);
         (result, meters.usage(), seat)
+    }
+}
+
+/// Tells of a call's use when it is over, also where it was cancelled.
+struct Counted<'a> {
+    role: &'static str,
+    outcome: &'static str,
+    meters: &'a Meters,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let Self { role, outcome, meters } = *self;
+        metric::GUEST_CALLS.add(1, &[("role", role), ("outcome", outcome)]);
+        metric::GUEST_CPU.took(meters.cpu.spent(), &[("role", role)]);
+        #[expect(clippy::cast_precision_loss, reason = "a guest's memory has less than 2^52 bytes")]
+        metric::GUEST_MEMORY.record(meters.memory_peak.load(Ordering::Relaxed) as f64, &[("role", role)]);
+        metric::GUEST_HOST_CALLS.add(meters.host_calls.load(Ordering::Relaxed), &[("role", role)]);
     }
 }
 

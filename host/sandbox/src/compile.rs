@@ -5,9 +5,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::ContentHash;
+use vivarium_sight::metric;
 use wasmtime::component::Component;
 
 use crate::LoadError;
@@ -64,6 +66,14 @@ impl CompileCache {
         if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
             return Ok(component);
         }
+        let began = Instant::now();
+        let compiled = self.compile(engine, path, bytes);
+        let outcome = if compiled.is_ok() { "ok" } else { "error" };
+        metric::COMPILE_DURATION.took(began.elapsed(), &[("outcome", outcome)]);
+        compiled
+    }
+
+    fn compile(&self, engine: &PooledEngine, path: Option<PathBuf>, bytes: &[u8]) -> Result<Component, LoadError> {
         if let (Some(path), Compiler::Process(compiler)) = (&path, &self.compiler) {
             compile_aside(compiler, path, bytes)?;
             let unreadable = || LoadError::Engine("what the compiler has made does not fit this engine".to_owned());

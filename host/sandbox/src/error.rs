@@ -97,6 +97,20 @@ pub enum CallFailure {
 }
 
 impl CallFailure {
+    /// The word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Trapped(_) => "trapped",
+            Self::DeadlineExceeded(_) => "deadline_exceeded",
+            Self::CpuExceeded(_) => "cpu_exceeded",
+            Self::MemoryExceeded(_) => "memory_exceeded",
+            Self::OutputExceeded(_) => "output_exceeded",
+            Self::NoCapacity(_) => "no_capacity",
+            Self::Host(_) => "host",
+        }
+    }
+
     /// What a run says that failed for this reason.
     #[must_use]
     pub fn code(&self) -> FailureCode {

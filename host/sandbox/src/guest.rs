@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vivarium_domain::Manifest;
+use vivarium_sight::metric::{self, NO_LABELS, OneMore};
+use vivarium_sight::{HostCall, Span};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
@@ -23,6 +25,9 @@ use crate::limits::{Limits, MemoryMeter};
 /// The largest header section that a guest can build.
 const FIELD_SIZE_LIMIT: usize = 64 << 10;
 
+/// So many calls of the host are shown in the trace of one call; how many there were, the span of the call says.
+const MAX_SPANS: u32 = 100;
+
 /// Handles that an instance may keep from one call to the next.
 const MAX_STANDING_HANDLES: usize = 16;
 
@@ -34,6 +39,17 @@ pub(crate) enum Role {
     Tool,
     /// A tool in a test: it has what it was granted, and the same time and dice each time.
     Rehearsal(FixedWorld),
+}
+
+impl Role {
+    /// The word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Mode(_) => "mode",
+            Self::Tool => "tool",
+            Self::Rehearsal(_) => "rehearsal",
+        }
+    }
 }
 
 /// What differs from call to call.
@@ -72,6 +88,9 @@ pub(crate) struct Guest {
     /// Made when the guest first asks for something of WASI: most calls never do.
     wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
+    /// How many of its calls of the host may still be shown in the trace.
+    spans_left: u32,
+    _counted: OneMore,
 }
 
 impl Guest {
@@ -94,6 +113,8 @@ impl Guest {
             table,
             wasi: None,
             http,
+            spans_left: MAX_SPANS,
+            _counted: metric::INSTANCES.one_more(NO_LABELS),
             role,
             grant,
             limits,
@@ -116,6 +137,7 @@ impl Guest {
         self.log = LogBudget::new(&limits, sink, Arc::clone(&grant.redactor));
         self.hooks = EgressHooks::new(grant.egress.clone(), self.denials.clone());
         self.host_calls = Arc::default();
+        self.spans_left = MAX_SPANS;
         self.table.set_max_capacity(limits.handles);
         (self.workspace, self.grant, self.limits) = (workspace, grant, limits);
     }
@@ -150,6 +172,13 @@ impl Guest {
     /// The host calls that were counted.
     pub(crate) fn host_calls(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.host_calls)
+    }
+
+    /// A call of the host, in the trace of this call.
+    pub(crate) fn span(&mut self, name: &'static str) -> Span {
+        let Some(left) = self.spans_left.checked_sub(1) else { return Span::default() };
+        self.spans_left = left;
+        HostCall::Other(name).begin()
     }
 
     /// Counts one host call; every host function of ours begins with it.

@@ -1,5 +1,6 @@
 //! What an operator can set: defaults < `vivarium.toml` < environment < flags. Everything that is wrong is told at once.
 
+mod collector;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,10 @@ use vivarium_api::TierLimits;
 use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, ToolName};
 use vivarium_models::Price;
 
+pub use collector::CollectorUrl;
 pub use limits::{LimitsTable, maxima, mode_defaults, tool_defaults};
+
+use crate::sight::LogFormat;
 
 /// The file that is read from the working folder if no other is named.
 const DEFAULT_FILE: &str = "vivarium.toml";
@@ -150,6 +154,14 @@ pub struct Config {
     pub usage_days: NonZeroU32,
     /// How long a stop waits for runs that are under way, in seconds.
     pub drain_seconds: u64,
+    /// What a line of the server's log looks like.
+    pub log_format: LogFormat,
+    /// An address of the metrics' own, where they need no key; none: they are where the API is.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The collector that takes the traces, by OTLP over HTTP; none: the standard variables name it, or there are no traces.
+    pub otlp_endpoint: Option<CollectorUrl>,
+    /// Traces hold prompts, answers, arguments and results.
+    pub otlp_include_content: bool,
     /// Requests of any kind that each key may make in a minute in the agent-hub dialect; none: as many as its tier's may
     /// start runs, but 100 in any case.
     pub agent_hub_requests_per_minute: Option<NonZeroU32>,
@@ -206,6 +218,10 @@ impl Default for Config {
             idempotency_ttl_seconds: 24 * 3600,
             usage_days: NonZeroU32::MIN.saturating_add(399),
             drain_seconds: 20,
+            log_format: LogFormat::Text,
+            metrics_listen: None,
+            otlp_endpoint: None,
+            otlp_include_content: false,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
             prices: BTreeMap::new(),
@@ -292,7 +308,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 36] = [
+    pub const KEYS: [&str; 40] = [
         "listen",
         "data",
         "corpus",
@@ -321,6 +337,10 @@ impl Config {
         "idempotency_ttl_seconds",
         "usage_days",
         "drain_seconds",
+        "log_format",
+        "metrics_listen",
+        "otlp_endpoint",
+        "otlp_include_content",
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
         "limits",
@@ -355,7 +375,6 @@ impl Config {
         let variables: Vec<&str> = Self::KEYS.into_iter().take_while(|key| *key != Self::FILE_ONLY).collect();
         let sum = sum.merge(Env::prefixed("VIVARIUM_").only(&variables).lowercase(true));
         let sum = sum.merge(Serialized::defaults(flags));
-        warn_of_unknown_variables(&variables);
         let (config, mut reader) = Self::of(sum);
         reader.errors.splice(0..0, errors);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
@@ -403,6 +422,10 @@ impl Config {
             idempotency_ttl_seconds: reader.take_positive("idempotency_ttl_seconds", default.idempotency_ttl_seconds),
             usage_days: reader.take("usage_days", default.usage_days),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
+            log_format: reader.take("log_format", default.log_format),
+            metrics_listen: reader.take("metrics_listen", default.metrics_listen),
+            otlp_endpoint: reader.take("otlp_endpoint", default.otlp_endpoint),
+            otlp_include_content: reader.take("otlp_include_content", default.otlp_include_content),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
             limits: reader.take("limits", default.limits),
@@ -424,6 +447,17 @@ impl Config {
                 .push(format!("run_log_days must be less than run_days ({run}), or left out: a log goes with its run"));
         }
         (config, reader)
+    }
+
+    /// A variable with a typing error in its name must not pass in silence; it may also belong to somebody else.
+    pub fn warn_of_unknown_variables() {
+        let known: Vec<&str> = Self::KEYS.into_iter().take_while(|key| *key != Self::FILE_ONLY).collect();
+        for (name, _) in std::env::vars_os() {
+            let Some(key) = name.to_str().and_then(|name| name.strip_prefix("VIVARIUM_")) else { continue };
+            if !known.contains(&key.to_ascii_lowercase().as_str()) && !OTHER_VARIABLES.contains(&key) {
+                tracing::warn!(variable = %name.display(), "this environment variable sets nothing");
+            }
+        }
     }
 
     /// The configuration as a file would have it, secrets masked.
@@ -448,16 +482,6 @@ fn admin_key(errors: &mut Vec<String>) -> Option<SecretString> {
         errors.push(format!("VIVARIUM_ADMIN_KEY must be at least {MIN_ADMIN_KEY_CHARS} visible ASCII characters"));
     }
     Some(key)
-}
-
-/// A variable with a typing error in its name must not pass in silence; it may also belong to somebody else.
-fn warn_of_unknown_variables(known: &[&str]) {
-    for (name, _) in std::env::vars_os() {
-        let Some(key) = name.to_str().and_then(|name| name.strip_prefix("VIVARIUM_")) else { continue };
-        if !known.contains(&key.to_ascii_lowercase().as_str()) && !OTHER_VARIABLES.contains(&key) {
-            tracing::warn!(variable = %name.display(), "this environment variable sets nothing");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -554,6 +578,8 @@ mod tests {
         idempotency_ttl_seconds = 86400
         usage_days = 400
         drain_seconds = 20
+        log_format = "text"
+        otlp_include_content = false
 
         [limits.free]
         requests_per_minute = 10

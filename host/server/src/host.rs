@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
-use vivarium_api::{ApiConfig, ApiState, KeyError, Readiness};
+use vivarium_api::{ApiConfig, ApiState, KeyError, MetricsPage, Readiness};
 use vivarium_attachments::Attachments;
 use vivarium_domain::{AuditBy, ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
 use vivarium_egress::{Egress, HostPort, PolicyError};
@@ -17,6 +17,7 @@ use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
 use vivarium_runs::{RecoveryReport, Runs, RunsConfig};
 use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
+use vivarium_sight::metric::{self, NO_LABELS};
 use vivarium_store::{SledStore, Store, StoreError};
 
 use crate::archive::ArchiveError;
@@ -132,6 +133,7 @@ impl Host {
         let (store, plugins, models) = tokio::join!(open_store(&config.data), load_plugins(config), models(config));
         let (store, models) = (store?, Arc::new(models?));
         let (sandbox, shared) = plugins?;
+        metric::INSTANCES_MAX.set(sandbox.max_instances() as usize, NO_LABELS);
         let egress = Arc::new(Egress::new());
         let rooms = Rooms {
             store: Arc::clone(&store),
@@ -210,8 +212,8 @@ impl Host {
     }
 
     /// All routes.
-    pub fn router(&self) -> axum::Router {
-        vivarium_api::router(self.api.clone())
+    pub fn router(&self, metrics: MetricsPage) -> axum::Router {
+        vivarium_api::router(self.api.clone(), metrics)
     }
 
     /// Takes up the runs that the last process left, which go on from here. For a host that will serve, and before it does: one

@@ -15,6 +15,7 @@ mod plugins;
 mod recording;
 mod restore;
 mod server;
+pub mod sight;
 mod sweep;
 mod tenants;
 

@@ -10,6 +10,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vivarium_api::MetricsPage;
+use vivarium_sight::metric::{self, NO_LABELS};
 
 use crate::config::Config;
 use crate::host::Host;
@@ -64,8 +66,8 @@ impl Server {
     }
 
     /// Serves until `stop` is done; then accepts nothing more, drains the host, and ends the connections.
-    pub async fn serve(self, host: &Host, stop: impl Future<Output = ()>) -> Stopped {
-        let router = host.router();
+    pub async fn serve(self, host: &Host, metrics: MetricsPage, stop: impl Future<Output = ()>) -> Stopped {
+        let router = host.router(metrics);
         host.deliver();
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);
@@ -74,6 +76,7 @@ impl Server {
                 accepted = self.accept() => accepted,
                 () = &mut stop => break,
             };
+            let place = (place, metric::HTTP_CONNECTIONS.one_more(NO_LABELS));
             let service = TowerToHyperService::new(router.clone());
             let connection = graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {

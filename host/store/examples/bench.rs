@@ -103,6 +103,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
+        trace: None,
     };
     let event = Bytes::from(vec![b'e'; 300]);
     let append = |first_seq, count| Write::AppendEvents { run: run.id, first_seq, events: vec![event.clone(); count] };

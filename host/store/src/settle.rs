@@ -13,9 +13,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
+use vivarium_sight::metric;
 
 use crate::StoreError;
 use crate::backup::Follower;
@@ -156,7 +157,14 @@ impl Settler {
         }
         while let Ok(job) = self.jobs.recv() {
             let Job { layer, last, file } = job;
-            if self.insist(|| self.settle(&layer, last)).is_none() {
+            let settle = || {
+                let began = Instant::now();
+                let settled = self.settle(&layer, last);
+                let outcome = if settled.is_ok() { "ok" } else { "error" };
+                metric::STORE_SETTLE.took(began.elapsed(), &[("outcome", outcome)]);
+                settled
+            };
+            if self.insist(settle).is_none() {
                 // It stays in the journal, and is replayed when the store is opened again.
                 continue;
             }

@@ -7,9 +7,10 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use vivarium_sight::metric::{self, NO_LABELS};
 
 use crate::StoreError;
 use crate::backup::Follower;
@@ -96,6 +97,8 @@ impl Writer {
             record.push(&op);
             ops.push(op);
         }
+        #[expect(clippy::cast_precision_loss, reason = "a group has a few thousand batches at the most")]
+        metric::STORE_GROUP.record(answers.len() as f64, NO_LABELS);
         let written = if answers.iter().any(|(_, resolved)| resolved.is_ok()) { self.append(record) } else { Ok(()) };
         if written.is_ok() {
             self.counters.last.store(self.journal.next() - 1, Ordering::SeqCst);
@@ -122,7 +125,12 @@ impl Writer {
             self.turn()?;
         }
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
-        self.journal.append(record).map_err(|error| format!("the journal can not be written: {error}"))
+        let (began, bytes) = (Instant::now(), record.len() as u64);
+        let written = self.journal.append(record);
+        let outcome = if written.is_ok() { "ok" } else { "error" };
+        metric::STORE_FLUSH.took(began.elapsed(), &[("outcome", outcome)]);
+        metric::STORE_BYTES.add(if written.is_ok() { bytes } else { 0 }, NO_LABELS);
+        written.map_err(|error| format!("the journal can not be written: {error}"))
     }
 
     /// Goes on in the other file, and has what this one holds brought into the trees. Waits for the other file, which is

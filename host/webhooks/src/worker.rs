@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{Delivery, DeliveryAttempt, DeliveryStatus, RunId, TenantId, Timestamp};
+use vivarium_sight::metric::{self, NO_LABELS};
 use vivarium_store::{Batch, StoreError, Write};
 
 use crate::backoff::next_attempt;
@@ -194,7 +195,15 @@ impl Job {
             self.write(tenant, delivery).await?;
             return Ok(None);
         };
+        let began = Instant::now();
         let (attempted, verdict) = attempt(&self.rooms, &self.config, tenant, &delivery, body).await;
+        let outcome = match verdict {
+            Verdict::Delivered => "delivered",
+            Verdict::TryAgain => "again",
+            Verdict::GiveUp => "given_up",
+        };
+        metric::WEBHOOK_ATTEMPTS.add(1, &[("outcome", outcome)]);
+        metric::WEBHOOK_DURATION.took(began.elapsed(), NO_LABELS);
         tracing::debug!(%run, status = attempted.status, error = attempted.error, "a delivery was attempted");
         delivery.attempts.push(attempted);
         let next = match verdict {

@@ -306,7 +306,7 @@ pub(super) async fn create(
     let seen = seen(&head.headers, told, once.of_run().is_some())?;
     let started = once.or(start(&state, &caller, form, once.of_run())).await?;
     let run = started.run_id;
-    tracing::Span::current().record("run", tracing::field::display(run));
+    vivarium_sight::log::names_run(run);
     let answered = match told {
         Told::WhenItHasEnded => ended(&state, &caller, run).await,
         Told::InTheBackground => accepted(&state, &caller.tenant, run).await,

@@ -87,6 +87,7 @@ impl wit::Host for Guest {
             return Ok(Err(wit::CorpusError::InvalidQuery(message)));
         }
         let max_hits = max_hits.clamp(1, MAX_HITS) as usize;
+        let _span = self.span("corpus.search");
         let hits = corpus.search(query, max_hits).await;
         Ok(hits.map(|hits| hits.into_iter().map(hit).collect()).map_err(Into::into))
     }
@@ -103,6 +104,7 @@ impl wit::Host for Guest {
         };
         // The guest must be able to hold it, and to hand it back.
         let max_bytes = (max_bytes as usize).min(self.limits.memory_bytes / 4);
+        let _span = self.span("corpus.read");
         let document = corpus.read(location, max_bytes).await;
         Ok(document.map(Into::into).map_err(Into::into))
     }

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vivarium_sight::metric;
+
 /// The most denials of one call that are kept word for word.
 const MAX_DENIALS: usize = 32;
 /// The longest text of one.
@@ -39,6 +41,7 @@ impl Denials {
         if noted.denials.contains(&denial) {
             return;
         }
+        metric::GUEST_DENIALS.add(1, &[("capability", capability)]);
         if noted.denials.len() < MAX_DENIALS {
             noted.denials.push(denial);
         } else {

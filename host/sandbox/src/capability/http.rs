@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use vivarium_egress::{Egress, EgressError, EgressPolicy, Meter};
+use vivarium_sight::{HostCall, InSpan as _, Span, attribute};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::capability::denial::Denials;
@@ -99,17 +100,38 @@ impl WasiHttpHooks for EgressHooks {
             let request = request.map(|body| {
                 body.map_err(|error| BodyError::from(std::io::Error::other(format!("{error:?}")))).boxed_unsync()
             });
-            let send = door.send(&meter, request);
+            let span = begin_span(&request);
+            let send = door.send(&meter, request).within(&span);
             let response = match options.and_then(|options| options.first_byte_timeout) {
                 Some(patience) => tokio::time::timeout(patience, send).await.map_err(|_| Error::HttpResponseTimeout)?,
                 None => send.await,
             };
+            match &response {
+                Ok(response) => span.set(attribute::HTTP_STATUS, i64::from(response.status().as_u16())),
+                Err(error) => span.fail(error.word()),
+            }
             let response = response.inspect_err(|error| note(&denials, error)).map_err(to_wasi)?;
             let response = response.map(|body| body.map_err(to_wasi).boxed_unsync());
             let done: Done = Box::new(async { Ok(()) });
             Ok((response, done))
         })
     }
+}
+
+/// A request, in the trace of the call that makes it.
+fn begin_span(request: &DoorRequest) -> Span {
+    let method = match *request.method() {
+        http::Method::GET => "GET",
+        http::Method::HEAD => "HEAD",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::PATCH => "PATCH",
+        http::Method::DELETE => "DELETE",
+        http::Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    };
+    let uri = request.uri();
+    HostCall::Http { method, host: uri.host().unwrap_or_default(), port: uri.port_u16() }.begin()
 }
 
 /// A refusal that a grant would lift is a denial; all others are the request's or the network's.

@@ -69,7 +69,10 @@ impl wit::Host for Guest {
     async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, wit::StateError>> {
         self.count_host_call()?;
         match self.state(&key) {
-            Ok(state) => Ok(state.get(key).await.map_err(Into::into)),
+            Ok(state) => {
+                let _span = self.span("state.get");
+                Ok(state.get(key).await.map_err(Into::into))
+            }
             Err(error) => Ok(Err(error)),
         }
     }
@@ -84,13 +87,17 @@ impl wit::Host for Guest {
             let message = format!("the value has {} bytes; at most {MAX_VALUE_BYTES} are taken", value.len());
             return Ok(Err(wit::StateError::TooLarge(message)));
         }
+        let _span = self.span("state.set");
         Ok(state.set(key, value).await.map_err(Into::into))
     }
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), wit::StateError>> {
         self.count_host_call()?;
         match self.state(&key) {
-            Ok(state) => Ok(state.delete(key).await.map_err(Into::into)),
+            Ok(state) => {
+                let _span = self.span("state.delete");
+                Ok(state.delete(key).await.map_err(Into::into))
+            }
             Err(error) => Ok(Err(error)),
         }
     }
@@ -99,6 +106,7 @@ impl wit::Host for Guest {
         self.count_host_call()?;
         match self.state(&prefix) {
             Ok(state) => {
+                let _span = self.span("state.list");
                 let keys = state.list(prefix, max_keys.min(MAX_LISTED) as usize).await;
                 Ok(keys.map_err(Into::into))
             }

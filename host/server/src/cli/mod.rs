@@ -76,6 +76,13 @@ struct Place {
 
 impl Place {
     fn read(&self, flags: Flags) -> Result<Config, ConfigErrors> {
+        let config = self.read_in_silence(flags)?;
+        Config::warn_of_unknown_variables();
+        Ok(config)
+    }
+
+    /// Reads the configuration before there is a log.
+    fn read_in_silence(&self, flags: Flags) -> Result<Config, ConfigErrors> {
         Config::read(self.config.as_deref(), &Flags { data: self.data.clone(), ..flags })
     }
 }
@@ -114,6 +121,10 @@ impl From<io::Error> for Failure {
 
 impl Cli {
     pub(crate) async fn run(self) -> ExitCode {
+        // The server's log is as its configuration says.
+        if !matches!(self.command, Command::Serve(_)) {
+            vivarium::sight::log_as_text();
+        }
         let done = match self.command {
             Command::Serve(serve) => serve.run().await,
             Command::Run(run) => run.run().await,

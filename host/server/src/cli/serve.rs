@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vivarium::config::{Config, Flags};
+use vivarium::sight::{MetricsListener, Sight};
 use vivarium::{FirstKey, Host, Server, Stopped};
 
 use super::{Failure, Place, compile, result, say};
@@ -32,28 +33,42 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { listen, corpus, model, print_config, place } = self;
-        let mut config = place.read(Flags { listen, corpus, model, data: None })?;
+        let mut config = place.read_in_silence(Flags { listen, corpus, model, data: None })?;
         config.compiler = compile::ourselves(&config)?;
         if print_config {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
         }
+        let sight = Sight::begin(&config).map_err(Failure::failed)?;
+        Config::warn_of_unknown_variables();
         raise_open_files();
         let _heard = survive_large_files()?;
         let mut stop = Signals::listen()?;
         let server = Server::bind(&config)
             .await
             .map_err(|error| Failure::Failed(format!("{} can not be listened on: {error}", config.listen)))?;
+        let metrics = MetricsListener::bind(&config)
+            .await
+            .map_err(|error| Failure::Failed(format!("metrics_listen can not be listened on: {error}")))?;
         let host = tokio::select! {
             host = Host::build(&config, Box::new(|line| tracing::info!("corpus: {line}"))) => host?,
             () = stop.first() => return Ok(()),
         };
         host.take_up_runs().await?;
         announce(&host, &server, &config);
-        match server.serve(&host, stop.first()).await {
+        let page = sight.metrics.page(host.runs.clone());
+        let of_their_own = metrics.map(|listener| {
+            tracing::info!("the metrics are at http://{}/metrics", listener.address());
+            tokio::spawn(listener.serve(page.clone()))
+        });
+        match server.serve(&host, page, stop.first()).await {
             Stopped::Cleanly => tracing::info!("stopped"),
             Stopped::Cut => tracing::warn!("stopped; some connections did not end in time and were cut"),
         }
+        if let Some(listener) = of_their_own {
+            listener.abort();
+        }
         drop(host);
+        sight.end().await;
         Ok(())
     }
 }

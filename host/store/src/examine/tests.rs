@@ -53,6 +53,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         cost: Money::ZERO,
         last_seq: 3,
         log_removed_at: None,
+        trace: None,
     }
 }
 

@@ -49,6 +49,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
+        trace: None,
     }
 }
 

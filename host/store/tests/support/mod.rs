@@ -53,6 +53,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         cost: Money::ZERO,
         last_seq: 0,
         log_removed_at: None,
+        trace: None,
     }
 }
 

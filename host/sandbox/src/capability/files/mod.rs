@@ -289,6 +289,7 @@ impl HostDescriptor for Guest {
     }
 
     async fn read_directory(&mut self, fd: Resource<Descriptor>) -> FsResult<Resource<ReaddirIterator>> {
+        let _span = self.span("files.read_directory");
         self.reading()?;
         self.filesystem().read_directory(fd).await
     }
@@ -299,6 +300,7 @@ impl HostDescriptor for Guest {
     }
 
     async fn create_directory_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let _span = self.span("files.create_directory");
         let workspace = self.changing()?;
         let change = workspace.change().await.one_more().await;
         let change = self.grown(change)?;
@@ -351,6 +353,7 @@ impl HostDescriptor for Guest {
         open: OpenFlags,
         descriptor: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
+        let _span = self.span("files.open");
         let wish = Wish { folder, path_flags, path, open, descriptor };
         let workspace = if wish.is_to_change() {
             self.changing()?
@@ -367,6 +370,7 @@ impl HostDescriptor for Guest {
     }
 
     async fn remove_directory_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let _span = self.span("files.remove_directory");
         let mut change = self.changing()?.change().await;
         change.shrunk();
         self.filesystem().remove_directory_at(fd, path).await
@@ -379,6 +383,7 @@ impl HostDescriptor for Guest {
         new_fd: Resource<Descriptor>,
         new_path: String,
     ) -> FsResult<()> {
+        let _span = self.span("files.rename");
         let mut change = self.changing()?.change().await;
         // Something may have stood in its new place.
         change.shrunk();
@@ -391,6 +396,7 @@ impl HostDescriptor for Guest {
     }
 
     async fn unlink_file_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let _span = self.span("files.unlink");
         let mut change = self.changing()?.change().await;
         change.shrunk();
         self.filesystem().unlink_file_at(fd, path).await

@@ -38,6 +38,7 @@ mod plugins;
 mod replay;
 mod research;
 mod retention;
+mod sight;
 mod soak;
 mod streams;
 mod subruns;

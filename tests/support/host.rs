@@ -107,12 +107,20 @@ impl Cli {
 
 /// How a server is started.
 pub struct HostBuilder {
+    listen: String,
     data: Option<TempDir>,
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
 }
 
 impl HostBuilder {
+    /// At this address, in place of a free port that only this machine reaches.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
     /// With an argument of `vivarium serve` more.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
@@ -170,7 +178,7 @@ impl HostBuilder {
         let compiled = data.path().join("compiled");
         share(&compiled_forms(), &compiled);
         let mut command = clean_command(data.path());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(&self.arguments);
+        command.args(["serve", "--listen", &self.listen, "--data"]).arg(data.path()).args(&self.arguments);
         command.env("VIVARIUM_ADMIN_KEY", KEY).envs(self.environment);
         let mut child = command.spawn().expect("vivarium can be started");
         let said = Arc::new(watch::Sender::new(String::new()));
@@ -219,6 +227,8 @@ async fn address(child: &mut Child, said: &watch::Sender<String>) -> String {
 
 /// `http://127.0.0.1:<port>`, once the whole line is there.
 fn find_address(text: &str) -> Option<String> {
+    // Whoever listens on all addresses listens on this one, too.
+    let text = text.replace("http://0.0.0.0:", "http://127.0.0.1:");
     let start = text.find("http://127.0.0.1:")?;
     let (line, _) = text.get(start..)?.split_once('\n')?;
     let end = line.char_indices().skip("http://".len()).find(|(_, c)| !c.is_ascii_digit() && !".:".contains(*c));
@@ -240,7 +250,7 @@ impl Host {
     /// A server to be started.
     #[must_use]
     pub fn builder() -> HostBuilder {
-        HostBuilder { data: None, arguments: Vec::new(), environment: Vec::new() }
+        HostBuilder { listen: "127.0.0.1:0".to_owned(), data: None, arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// Waits until the server says that it is able to serve.

@@ -531,7 +531,8 @@ impl Execution {
                 EventBody::RunCompleted { outcome, usage }
             }
             Ended::Failed(failure) => {
-                tracing::info!(run = %self.run.id, mode = self.run.mode, code = ?failure.code, message = failure.message, "a run failed");
+                // Its words are in its record: they may quote what people said.
+                tracing::info!(run = %self.run.id, mode = self.run.mode, code = failure.code.word(), "a run failed");
                 self.run.status = RunStatus::Failed;
                 self.run.failure = Some(failure.clone());
                 EventBody::RunFailed { failure, usage }

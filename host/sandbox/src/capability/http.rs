@@ -91,19 +91,23 @@ impl WasiHttpHooks for EgressHooks {
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Done), Error>> + Send> {
         let (door, meter, denials) = (self.door.clone(), self.meter.clone(), self.denials.clone());
         Box::new(async move {
+            let span = begin_span(request.method(), request.uri());
             let Some(door) = door else {
                 let host = request.uri().host().unwrap_or("the host");
                 let message = format!("no host is granted to this plugin; a grant of the host {host:?} would allow it");
                 denials.note("hosts", message.clone());
+                span.fail("host_denied");
                 return Err(with_sentence(message));
             };
             let request = request.map(|body| {
                 body.map_err(|error| BodyError::from(std::io::Error::other(format!("{error:?}")))).boxed_unsync()
             });
-            let span = begin_span(&request);
             let send = door.send(&meter, request).within(&span);
             let response = match options.and_then(|options| options.first_byte_timeout) {
-                Some(patience) => tokio::time::timeout(patience, send).await.map_err(|_| Error::HttpResponseTimeout)?,
+                Some(patience) => tokio::time::timeout(patience, send).await.map_err(|_| {
+                    span.fail("timeout");
+                    Error::HttpResponseTimeout
+                })?,
                 None => send.await,
             };
             match &response {
@@ -119,8 +123,8 @@ impl WasiHttpHooks for EgressHooks {
 }
 
 /// A request, in the trace of the call that makes it.
-fn begin_span(request: &DoorRequest) -> Span {
-    let method = match *request.method() {
+fn begin_span(method: &http::Method, uri: &http::Uri) -> Span {
+    let method = match *method {
         http::Method::GET => "GET",
         http::Method::HEAD => "HEAD",
         http::Method::POST => "POST",
@@ -130,7 +134,6 @@ fn begin_span(request: &DoorRequest) -> Span {
         http::Method::OPTIONS => "OPTIONS",
         _ => "_OTHER",
     };
-    let uri = request.uri();
     HostCall::Http { method, host: uri.host().unwrap_or_default(), port: uri.port_u16() }.begin()
 }
 

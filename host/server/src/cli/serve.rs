@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vivarium::config::{Config, Flags};
-use vivarium::sight::{MetricsListener, Sight};
+use vivarium::sight::{LogFormat, MetricsListener, Sight};
 use vivarium::{FirstKey, Host, Server, Stopped};
 
 use super::{Failure, Place, compile, result, say};
@@ -117,8 +117,26 @@ impl Signals {
     }
 }
 
-/// Says what a newcomer needs for the first request.
+/// Says where it serves: to a program that reads the log, or to a person.
 fn announce(host: &Host, server: &Server, config: &Config) {
+    match config.log_format {
+        LogFormat::Json => {
+            tracing::info!(model = model(host), "listening on http://{}", server.address());
+            if let FirstKey::Made(key) = &host.first_key {
+                // Not a line of the log: keys are never logged.
+                say(format_args!("key {} (shown this once)", key.expose_secret()));
+            }
+        }
+        LogFormat::Text => greet(host, server, config),
+    }
+    if !server.address().ip().is_loopback() {
+        let seconds = Duration::from_secs(config.drain_seconds).as_secs();
+        tracing::info!(drain_seconds = seconds, "other machines can reach this address: put TLS before it");
+    }
+}
+
+/// Says what a newcomer needs for the first request.
+fn greet(host: &Host, server: &Server, config: &Config) {
     let address = server.address();
     say(format_args!("Vivarium {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
     say(format_args!("  model   {}", model(host)));
@@ -145,10 +163,6 @@ fn announce(host: &Host, server: &Server, config: &Config) {
         "  -d '{\"query\": \"Summarize the latest advances in retrieval-augmented generation.\", \"mode\": \"research\", \"maxCycles\": 5}'",
     );
     say("");
-    if !address.ip().is_loopback() {
-        let seconds = Duration::from_secs(config.drain_seconds).as_secs();
-        tracing::info!(drain_seconds = seconds, "other machines can reach this address: put TLS before it");
-    }
 }
 
 /// The model; one that is no language model has a hint that says so, and what to do about it.

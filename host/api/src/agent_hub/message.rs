@@ -285,7 +285,7 @@ impl Awaited {
             // The session was deleted as the run ended.
             Ok(None) => alone(),
             Err(error) => {
-                tracing::warn!(run = %self.run, message = error.message(), "an answer's place in its session was not found");
+                tracing::warn!(run = %self.run, reason = error.message(), "an answer's place in its session was not found");
                 alone()
             }
         }

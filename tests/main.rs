@@ -17,6 +17,7 @@ mod audit;
 mod backup;
 mod bad_day;
 mod bad_input;
+mod budgets;
 mod clients;
 mod corpora;
 mod crash;

@@ -205,7 +205,7 @@ fn run_of(ago: Duration) -> Run {
         waiting: None,
         ended_at: Some(ended_at),
         outcome: None,
-        failure: Some(RunFailure { code: vivarium_domain::FailureCode::Interrupted, message: "stopped".to_owned() }),
+        failure: Some(RunFailure::new(vivarium_domain::FailureCode::Interrupted, "stopped".to_owned())),
         usage: Usage { input_tokens: 7, ..Usage::default() },
         cost: vivarium_domain::Money::ZERO,
         last_seq: 1,

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use vivarium_agents::AgentError;
 use vivarium_attachments::AttachmentError;
-use vivarium_domain::{FailureCode, RunFailure, RunId, Timestamp};
+use vivarium_domain::{BudgetUnit, FailureCode, RunFailure, RunId, SpentBudget, Timestamp};
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{DeletionError, FollowError, RecordingError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::{Condition, StoreError};
@@ -76,6 +76,9 @@ pub(crate) enum Kind {
     SessionBusy,
     Conflict,
     RateLimited,
+    TokensExhausted,
+    MoneyExhausted,
+    ToolSecondsExhausted,
     TenantBusy,
     InvalidPlugin,
     PluginConflict,
@@ -119,6 +122,9 @@ impl Kind {
             Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
             Self::Conflict => (StatusCode::CONFLICT, REQUEST, "conflict"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+            Self::TokensExhausted => (StatusCode::TOO_MANY_REQUESTS, "tokens_exhausted_error", "tokens_exhausted"),
+            Self::MoneyExhausted => (StatusCode::TOO_MANY_REQUESTS, "insufficient_funds_error", "insufficient_funds"),
+            Self::ToolSecondsExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tool_seconds_exhausted"),
             Self::TenantBusy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tenant_busy"),
             Self::InvalidPlugin => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_plugin"),
             Self::PluginConflict => (StatusCode::CONFLICT, REQUEST, "plugin_conflict"),
@@ -275,6 +281,7 @@ impl From<StartError> for ApiError {
             StartError::Session(_) => Self::invalid_from("sessionId", &error),
             StartError::IdempotencyConflict => Self::idempotency_conflict(),
             StartError::TenantOverloaded(_) => Self::new(Kind::TenantBusy, error.to_string()),
+            StartError::Budget(spent) => (&*spent).into(),
             StartError::Registry(error) => error.into(),
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
             StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
@@ -381,6 +388,8 @@ impl From<TrialError> for ApiError {
             TrialError::UnknownTool { .. } => Self::new(Kind::NotFound, error.to_string()),
             TrialError::TenantBusy => Self::new(Kind::TenantBusy, error.to_string()),
             TrialError::HostBusy => Self::new(Kind::Overloaded, error.to_string()),
+            TrialError::Budget(spent) => (&*spent).into(),
+            TrialError::Store(error) => error.into(),
             TrialError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
             TrialError::Registry(error) => error.into(),
         }
@@ -393,13 +402,31 @@ impl ApiError {
     }
 }
 
+/// A budget is there again when its day or its month turns.
+impl From<&SpentBudget> for ApiError {
+    fn from(spent: &SpentBudget) -> Self {
+        let kind = match spent.unit {
+            BudgetUnit::Tokens => Kind::TokensExhausted,
+            BudgetUnit::Money => Kind::MoneyExhausted,
+            BudgetUnit::ToolSeconds => Kind::ToolSecondsExhausted,
+        };
+        let seconds = spent.turns_at.duration_since(Timestamp::now()).as_secs();
+        let retry_after_seconds = Some(u64::try_from(seconds).unwrap_or(0) + 1);
+        Self { retry_after_seconds, ..Self::new(kind, spent.to_string()) }
+    }
+}
+
 impl From<&RunFailure> for ApiError {
     fn from(failure: &RunFailure) -> Self {
+        if let Some(spent) = &failure.budget {
+            return (&**spent).into();
+        }
         let kind = match failure.code {
             FailureCode::InvalidInput => Kind::InvalidRequest,
             FailureCode::ModelUnavailable => Kind::ModelUnavailable,
             FailureCode::ContextLengthExceeded => Kind::ContextLengthExceeded,
             FailureCode::ContentPolicy => Kind::ContentPolicy,
+            FailureCode::BudgetExhausted => Kind::MoneyExhausted,
             FailureCode::Interrupted => Kind::Interrupted,
             FailureCode::Internal => Kind::Internal,
             FailureCode::ModeFailed

@@ -13,7 +13,7 @@ use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 use vivarium_domain::{
-    ApiKey, AuditAction, AuditBy, AuditNote, ContentHash, KeyFormat, KeyId, Scope, Tenant, TenantId, Timestamp,
+    ApiKey, AuditAction, AuditBy, AuditNote, Budget, ContentHash, KeyFormat, KeyId, Scope, Tenant, TenantId, Timestamp,
 };
 use vivarium_store::{Batch, Condition, Page, Store, StoreError, Write};
 
@@ -81,6 +81,8 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
     /// The origins whose pages may use it.
     pub allowed_origins: Vec<String>,
+    /// What may be used with it.
+    pub budget: Budget,
 }
 
 /// A key that was made just now.
@@ -275,8 +277,9 @@ impl Keyring {
             return Err(KeyError::Replaced(id, by));
         }
         self.make_room(tenant).await?;
-        let ApiKey { name, scopes, format, allowed_origins, expires_at, .. } = old.clone();
-        let mut made = made(tenant, new_text(format)?, NewKey { name, scopes, format, expires_at, allowed_origins });
+        let ApiKey { name, scopes, format, allowed_origins, expires_at, budget, .. } = old.clone();
+        let new = NewKey { name, scopes, format, expires_at, allowed_origins, budget };
+        let mut made = made(tenant, new_text(format)?, new);
         made.record.replaces = Some(id);
         let ends = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
         let old = ApiKey {
@@ -402,13 +405,14 @@ fn put_of(made: &MadeKey) -> Write {
 }
 
 fn made(tenant: &TenantId, text: SecretString, new: NewKey) -> MadeKey {
-    let NewKey { name, scopes, format, expires_at, allowed_origins } = new;
+    let NewKey { name, scopes, format, expires_at, allowed_origins, budget } = new;
     let record = ApiKey {
         hint: hint(text.expose_secret()),
         format,
         scopes,
         expires_at,
         allowed_origins,
+        budget,
         ..ApiKey::new(tenant.clone(), name, Timestamp::now())
     };
     MadeKey { hash: hash_key(text.expose_secret()), text, record }

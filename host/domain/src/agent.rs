@@ -6,6 +6,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::Timestamp;
+use crate::budget::Budget;
 use crate::grant::Approval;
 use crate::id::{AgentId, DocumentId, KeyId, TeamId, ToolName};
 use crate::model::ModelName;
@@ -174,6 +175,10 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 316224000)]
     pub session_ttl_seconds: Option<u64>,
+    /// What its runs may use in a day and in a month, all of them together.
+    #[serde(default, skip_serializing_if = "Budget::is_empty")]
+    #[schema(required = false)]
+    pub budget: Budget,
     /// The team that it belongs to.
     #[serde(default, rename = "teamId")]
     pub team: TeamId,
@@ -203,6 +208,7 @@ impl AgentConfig {
             agents: Vec::new(),
             when_busy: BusyPolicy::Enqueue,
             session_ttl_seconds: None,
+            budget: Budget::default(),
             team: TeamId::default(),
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Timestamp;
+use crate::budget::Budget;
 use crate::id::{KeyId, TenantId};
 
 /// What a key may do.
@@ -105,6 +106,10 @@ pub struct ApiKey {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub allowed_origins: Vec<String>,
+    /// What may be used with it in a day and in a month.
+    #[serde(default, skip_serializing_if = "Budget::is_empty")]
+    #[schema(required = false)]
+    pub budget: Budget,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it is no longer valid.
@@ -141,6 +146,7 @@ impl ApiKey {
             format: KeyFormat::default(),
             scopes: Vec::new(),
             allowed_origins: Vec::new(),
+            budget: Budget::default(),
             created_at,
             expires_at: None,
             last_used_at: None,

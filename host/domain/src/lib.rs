@@ -3,6 +3,7 @@
 
 mod agent;
 mod audit;
+mod budget;
 mod event;
 mod grant;
 mod id;
@@ -24,6 +25,7 @@ mod word;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
 pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
+pub use budget::{Budget, BudgetOwner, BudgetPeriod, BudgetUnit, SpentBudget};
 pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolUsage};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{
@@ -45,7 +47,7 @@ pub use run::{
 };
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};
-pub use tenant::{Tenant, Tier};
+pub use tenant::{Tenant, TenantLimits, Tier};
 pub use usage::{Subject, UsageEntry, Used, UsedBy, beginning_of, utc_day};
 pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
 

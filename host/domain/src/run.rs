@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::Timestamp;
 use crate::agent::{AgentRef, AgentTool, OutputFormat};
+use crate::budget::SpentBudget;
 use crate::id::{ContentHash, DocumentId, KeyId, RunId, SessionId, ToolName};
 use crate::model::{Message, ModelName, Usage};
 use crate::money::Money;
@@ -86,6 +87,8 @@ pub enum FailureCode {
     MemoryExceeded,
     /// The mode gave more output, or called the host more often, than it may.
     OutputExceeded,
+    /// A budget did not have what the next question to the model may take.
+    BudgetExhausted,
     /// The host stopped while the run was under way, and could not take it up again.
     Interrupted,
     /// Taken up again, the mode asked for something else than what its log says: it is not deterministic.
@@ -102,6 +105,18 @@ pub struct RunFailure {
     pub code: FailureCode,
     /// For a person: what is wrong and what would help. Holds no secret.
     pub message: String,
+    /// The budget that was spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub budget: Option<Box<SpentBudget>>,
+}
+
+impl RunFailure {
+    /// A failure that has nothing to do with a budget.
+    #[must_use]
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), budget: None }
+    }
 }
 
 /// What a run that waits, waits for.

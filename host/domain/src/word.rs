@@ -45,6 +45,7 @@ impl FailureCode {
             Self::CpuExceeded => "cpu_exceeded",
             Self::MemoryExceeded => "memory_exceeded",
             Self::OutputExceeded => "output_exceeded",
+            Self::BudgetExhausted => "budget_exhausted",
             Self::Interrupted => "interrupted",
             Self::Nondeterminism => "nondeterminism",
             Self::Internal => "internal",

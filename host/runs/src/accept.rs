@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tracing::Instrument as _;
 use vivarium_domain::{
     AttachmentKind, AuditBy, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId,
-    RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage,
+    RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage, UsedBy, utc_day,
 };
 use vivarium_registry::Catalog;
 use vivarium_sight::metric::{self, NO_LABELS};
@@ -23,6 +23,7 @@ use crate::log::RunLog;
 use crate::request::{Idempotency, RunRequest, StartError, Started};
 use crate::service::Runs;
 use crate::sessions::NoTurn;
+use crate::spending::no_price;
 use crate::structured::OutputSchema;
 use crate::table::{Active, NoRoom};
 use crate::trace::{Told, asked_now, begin_part};
@@ -75,6 +76,7 @@ impl Runs {
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
         let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
+        self.look_at_budgets(tenant, &request, &checked).await?;
         let session = self.session_of(tenant, &request).await?;
         let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
@@ -106,6 +108,26 @@ impl Runs {
                 self.replayed(tenant, &record, idempotency.request_hash).await
             }
             (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// A run is not begun where nothing at all is left of a budget that it would need.
+    async fn look_at_budgets(
+        &self,
+        tenant: &TenantId,
+        request: &RunRequest,
+        checked: &Checked,
+    ) -> Result<(), StartError> {
+        let shared = &self.0;
+        let by = UsedBy { key: request.key, agent: request.agent.map(|agent| agent.id), ..UsedBy::default() };
+        let bounded = shared.accounts.bounded(tenant, &by).await?;
+        let price = shared.models.price(&checked.model, utc_day(Timestamp::now()));
+        if price.is_none() && shared.needs_price(&bounded) {
+            return Err(StartError::UnknownModel(no_price(&checked.model)));
+        }
+        match shared.accounts.exhausted(tenant, &bounded).await? {
+            Some(spent) => Err(StartError::Budget(spent)),
+            None => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use vivarium_domain::{
     AgentRef, Approval, Document, EventBody, RunId, Source, Timestamp, ToolCall, ToolOutcome, ToolUsage, UsageEntry,
+    Used,
 };
 use vivarium_registry::ToolEntry;
 use vivarium_sandbox::{HostStop, ToolCallContext, ToolReport, ToolResult, TracingLog};
@@ -18,7 +19,6 @@ use crate::fits;
 use crate::host::{RunHost, lock, stopped};
 use crate::journal::{RecordedTool, tool_call};
 use crate::ledger::{Added, Entry};
-use crate::spending::of_plugin;
 use crate::tools::{IntoTool, failed};
 use crate::waits::WaitFor;
 
@@ -285,6 +285,11 @@ impl RunHost {
             session: &self.session,
             log,
         };
+        let call = match self.shared.reserve_tool(&self.tenant, &self.used_by, entry).await {
+            Ok(Ok(call)) => call,
+            Ok(Err(spent)) => return failed(format!("unavailable: {spent}")),
+            Err(error) => return failed(format!("unavailable: its budget can not be looked at: {error}")),
+        };
         let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));
         let began = Instant::now();
         let (report, outcome) = match self.toolbox.call(into).within(&span).await {
@@ -292,8 +297,10 @@ impl RunHost {
             Ok(report) => (report, "error"),
             Err(no_place) => (failed(format!("unavailable: {no_place}")), "unavailable"),
         };
-        if outcome != "unavailable" {
-            *used = Some(of_plugin(&self.used_by, plugin, report.usage.wall_ms));
+        if outcome == "unavailable" {
+            call.came_to_nothing();
+        } else {
+            *used = Some(call.ended(Used::tool_call(report.usage.wall_ms)));
         }
         told(label(entry), outcome, Some(began));
         end_tool_span(&span, &report, outcome);

@@ -110,7 +110,7 @@ enum Ended {
 
 impl Ended {
     fn failed(code: FailureCode, message: impl Into<String>) -> Self {
-        Self::Failed(RunFailure { code, message: message.into() })
+        Self::Failed(RunFailure::new(code, message))
     }
 }
 
@@ -292,7 +292,7 @@ impl Execution {
         }
         let lost = |what: &str| {
             let message = format!("the run can not be taken up again: {what}");
-            RunFailure { code: FailureCode::Interrupted, message }
+            RunFailure::new(FailureCode::Interrupted, message)
         };
         let RecordedStart { history_hash: Some(history_before), tools: Some(tools) } = before else {
             return Ok(Err(lost("it was begun by an earlier version of the host, whose logs do not tell enough")));
@@ -355,6 +355,7 @@ impl Execution {
             clock_base: journal.monotonic,
             journal: journal.into(),
             diverged: OnceLock::new(),
+            exhausted: OnceLock::new(),
             waits: Arc::default(),
             model_calls: Default::default(),
             tool_calls: Default::default(),
@@ -379,6 +380,9 @@ impl Execution {
     /// What the mode's answer means for the run.
     async fn judge(&self, found: &Found, report: ModeReport, host: &RunHost) -> Ended {
         let ended = self.judge_answer(found, report, host).await;
+        if let Some(failure) = host.exhausted.get() {
+            return Ended::Failed(failure.clone());
+        }
         // What a mode says that did not do again what its log tells is worth nothing.
         match host.divergence() {
             Some(difference) => {
@@ -438,7 +442,7 @@ pub(crate) fn answered(result: Result<Result<ModeAnswer, ModeError>, CallFailure
         Ok(Err(ModeError::Failed(text))) => (FailureCode::ModeFailed, text),
         Err(failure) => (failure.code(), failure.to_string()),
     };
-    Err(RunFailure { code, message })
+    Err(RunFailure::new(code, message))
 }
 
 /// What became of a run that was to wait.

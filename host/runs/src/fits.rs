@@ -154,19 +154,19 @@ pub(crate) fn random(length: usize) -> impl FnOnce(HostCall) -> Result<Vec<u8>, 
     }
 }
 
-/// A request as it is sent and hashed: with the run's bound on each answer, and as JSON.
+/// A request as it is hashed: with the run's bound on each answer, and as JSON, of so many bytes.
 ///
 /// # Errors
 /// When it is no JSON.
 pub(crate) fn asked(
     mut request: GenerateRequest,
     max_output_tokens: Option<u32>,
-) -> Result<(GenerateRequest, ContentHash), serde_json::Error> {
+) -> Result<(GenerateRequest, usize, ContentHash), serde_json::Error> {
     if let Some(most) = max_output_tokens {
         request.max_output_tokens = Some(request.max_output_tokens.map_or(most, |asked| asked.min(most)));
     }
-    let hash = ContentHash::of(&serde_json::to_vec(&request)?);
-    Ok((request, hash))
+    let json = serde_json::to_vec(&request)?;
+    Ok((request, json.len(), ContentHash::of(&json)))
 }
 
 /// The ids of a run's tool calls in its log.

@@ -104,7 +104,7 @@ impl Shared {
     /// What a run worked with before the host was stopped, or before it waited: the same component, and for its tools what
     /// the tenant has now.
     pub(crate) async fn found_again(&self, tenant: &TenantId, run: &Run) -> Result<Found, RunFailure> {
-        let failure = |code, message: String| RunFailure { code, message };
+        let failure = |code, message: String| RunFailure::new(code, message);
         let registry = &self.toolbox.registry;
         let catalog = registry.catalog(tenant).await.map_err(|error| {
             failure(FailureCode::Internal, format!("the tenant's plugins can not be read: {error}"))

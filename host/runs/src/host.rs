@@ -11,8 +11,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
     Abilities, AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall,
-    Message, ModelError, ModelInfo, ModelName, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
-    ToolName, Used, UsedBy, Visibility, utc_day,
+    Message, ModelError, ModelInfo, ModelName, RunFailure, RunId, SessionId, Source, TenantId, Timestamp, ToolCall,
+    ToolDefinition, ToolName, Used, UsedBy, Visibility, utc_day,
 };
 use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
@@ -27,7 +27,7 @@ use crate::ledger::Ledger;
 use crate::log::RunLog;
 use crate::queue::Place;
 use crate::service::Shared;
-use crate::spending::Spent;
+use crate::spending::{Call as UnderWay, Spent};
 use crate::table::Payer;
 use crate::tools::Toolbox;
 use crate::trace::{AgentTrace, end_model_span, input_messages};
@@ -67,6 +67,8 @@ pub(crate) struct RunHost {
     pub(crate) clock_base: u64,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) diverged: OnceLock<String>,
+    /// The budget that did not have what a question to the model may take.
+    pub(crate) exhausted: OnceLock<RunFailure>,
     pub(crate) waits: Arc<Waits>,
     pub(crate) model_calls: AtomicU32,
     pub(crate) tool_calls: AtomicU32,
@@ -158,26 +160,37 @@ impl RunHost {
     }
 
     pub(crate) async fn ask(&self, request: GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
-        let (request, request_hash) =
+        let (mut request, bytes, request_hash) =
             fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
         let call = self.model_calls.fetch_add(1, Relaxed) + 1;
         let asked = || format!("model.generate with a request of hash {}", short(request_hash));
         let recorded = self.recorded(asked, fits::model(request_hash))?;
-        match recorded {
-            Some(Some(answer)) => return Ok(answer),
-            // It was asked, and the answer was lost with the host that waited for it.
-            Some(None) => {}
-            None => {
-                self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
-            }
+        // It may have been asked before, and the answer lost with the host that waited for it.
+        let is_new = recorded.is_none();
+        if let Some(Some(answer)) = recorded {
+            return Ok(answer);
         }
-        self.ask_provider(call, &request).await
+        let reserved = match self.reserve_model(&mut request, bytes).await? {
+            Ok(reserved) => reserved,
+            Err(refused) => {
+                let failure = refused.failure();
+                let stop = HostStop(failure.message.clone());
+                // It ends the run: there is no second one.
+                let _first = self.exhausted.set(failure);
+                return Err(stop);
+            }
+        };
+        if is_new {
+            self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
+        }
+        self.ask_provider(call, &request, reserved).await
     }
 
     async fn ask_provider(
         &self,
         call: u32,
         request: &GenerateRequest,
+        reserved: UnderWay,
     ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
         self.log.flush_answers().await.map_err(|error| stopped(&error))?;
         let (started, span) = (Instant::now(), self.model_span(call, request));
@@ -202,8 +215,9 @@ impl RunHost {
         end_model_span(&span, &answer);
         let duration_ms = millis(started);
         match &answer {
-            Ok(response) => self.answered(call, response, duration_ms, visible),
+            Ok(response) => self.answered(call, response, duration_ms, visible, reserved),
             Err(error) => {
+                reserved.came_to_nothing();
                 let error = serde_json::to_value(error).ok();
                 let body = EventBody::ModelCompleted { call, response: None, error, duration_ms, cost: None, visible };
                 self.log.record(body);
@@ -214,17 +228,21 @@ impl RunHost {
     }
 
     /// Records an answer, and what it has used.
-    fn answered(&self, call: u32, response: &GenerateResponse, duration_ms: u64, visible: bool) {
+    fn answered(&self, call: u32, response: &GenerateResponse, duration_ms: u64, visible: bool, reserved: UnderWay) {
         let cost = self.price().map(|price| price.of(response.usage));
         *lock(&self.spent) += Spent::of(Some(response), cost);
-        let response = Some(response.clone());
-        let used = self.of_model(Used::model_call(response.as_ref().map(|one| one.usage).unwrap_or_default(), cost));
+        // A provider that does not say what it has used is taken to have used all that it may.
+        let used = match response.usage.total() {
+            0 => reserved.at_most(),
+            _ => Used::model_call(response.usage, cost),
+        };
+        let (used, response) = (reserved.ended(used), Some(response.clone()));
         let body = EventBody::ModelCompleted { call, response, error: None, duration_ms, cost, visible };
         self.log.record_used(body, used);
     }
 
     /// What the run's model costs today.
-    fn price(&self) -> Option<Price> {
+    pub(crate) fn price(&self) -> Option<Price> {
         self.shared.models.price(&self.model, utc_day(Timestamp::now()))
     }
 

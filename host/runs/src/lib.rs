@@ -3,6 +3,7 @@
 //! gets the same answers until they end, and readers follow it by number. This crate knows no HTTP.
 
 mod accept;
+mod accounts;
 mod approvals;
 mod calls;
 mod contexts;

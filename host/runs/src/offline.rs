@@ -149,7 +149,7 @@ impl Offline {
     }
 
     fn ask(&self, request: GenerateRequest) -> Fits<Result<GenerateResponse, ModelError>> {
-        let (request, hash) =
+        let (request, _, hash) =
             fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
         let answer = self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))?;
         self.recorded(answer)
@@ -159,7 +159,7 @@ impl Offline {
     /// apart from the words depended on the model.
     pub(crate) fn ask_again(&self, request: GenerateRequest) -> Fits<Result<GenerateResponse, ModelError>> {
         let in_words = GenerateRequest { output_schema: None, ..request.clone() };
-        let hash = fits::asked(in_words.clone(), self.max_output_tokens).map(|(_, hash)| hash);
+        let hash = fits::asked(in_words.clone(), self.max_output_tokens).map(|(.., hash)| hash);
         let was_in_words = hash.is_ok_and(|hash| lock(&self.story).journal.next_is_question(hash));
         self.ask(if was_in_words { in_words } else { request })
     }

@@ -308,10 +308,8 @@ fn last_word(run: &Run) -> Option<LoggedEvent> {
     let body = match run.status {
         RunStatus::Completed => EventBody::RunCompleted { outcome: run.outcome.clone().unwrap_or_default(), usage },
         RunStatus::Failed => {
-            let unknown = || RunFailure {
-                code: vivarium_domain::FailureCode::Internal,
-                message: "the run failed; why is not known any more".to_owned(),
-            };
+            let unknown =
+                || RunFailure::new(vivarium_domain::FailureCode::Internal, "the run failed; why is not known any more");
             EventBody::RunFailed { failure: run.failure.clone().unwrap_or_else(unknown), usage }
         }
         RunStatus::Cancelled => {

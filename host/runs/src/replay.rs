@@ -116,7 +116,7 @@ impl Asked {
     fn end(ended: &Result<Outcome, RunFailure>) -> Self {
         match ended {
             Ok(outcome) => Self::new(END, json!({"outcome": outcome})),
-            Err(RunFailure { code, message }) if is_own_words(*code) => {
+            Err(RunFailure { code, message, .. }) if is_own_words(*code) => {
                 Self::new(END, json!({"failure": {"code": code, "message": message}}))
             }
             // The words are the sandbox's, and may hold addresses and figures.
@@ -177,7 +177,7 @@ impl Recording {
             Some(schema) => match schema.settle(&mut answer, true, async |question| host.ask_again(question)).await {
                 Ok(value) => Some(value),
                 Err(Unsettled::Wrong(message)) => {
-                    return Some(Err(RunFailure { code: FailureCode::ModeFailed, message }));
+                    return Some(Err(RunFailure::new(FailureCode::ModeFailed, message)));
                 }
                 Err(Unsettled::Stopped(_)) => return None,
             },

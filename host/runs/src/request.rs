@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vivarium_domain::{
     Agent, AgentId, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, KeyId, Message,
-    ModelName, OutputFormat, ParentRun, RunId, SessionId, WebhookForm,
+    ModelName, OutputFormat, ParentRun, RunId, SessionId, SpentBudget, WebhookForm,
 };
 use vivarium_store::StoreError;
 
@@ -202,6 +202,9 @@ pub enum StartError {
     /// The key came with another request before.
     #[error("this Idempotency-Key was used with another request body")]
     IdempotencyConflict,
+    /// Nothing is left of a budget.
+    #[error("{0}")]
+    Budget(Box<SpentBudget>),
     /// Too many runs wait already.
     #[error("the host is full: {0}")]
     Overloaded(String),

@@ -1,16 +1,18 @@
 //! The door of this crate: accepts runs, and lets others look at them, follow them and end them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use vivarium_domain::{Run, RunId, SessionId, TenantId};
+use vivarium_domain::{Budget, KeyId, Run, RunId, SessionId, TenantId, Tier};
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, Registry, RegistryError};
 use vivarium_sight::metric;
 use vivarium_store::{Store, StoreError};
 
+use crate::accounts::Accounts;
 use crate::contexts::Contexts;
 use crate::conversations::SessionError;
 use crate::cursor::Cursor;
@@ -51,6 +53,12 @@ pub struct RunsConfig {
     pub max_waiting: usize,
     /// How long a person may take to decide about a tool call, before it is refused.
     pub approval_patience: Duration,
+    /// What a tenant may use in a day and in a month that has no budget of its own, by its tier.
+    pub budgets: BTreeMap<Tier, Budget>,
+    /// The most tokens of an answer where a budget applies and nobody says.
+    pub budgeted_output_tokens: u32,
+    /// Where a budget of money applies, models without a price may be asked all the same, and cost nothing.
+    pub unpriced_models_are_free: bool,
 }
 
 impl RunsConfig {
@@ -72,6 +80,9 @@ impl Default for RunsConfig {
             session_ttl_seconds: None,
             max_waiting: 100_000,
             approval_patience: Duration::from_secs(7 * 24 * 3600),
+            budgets: BTreeMap::new(),
+            budgeted_output_tokens: 8192,
+            unpriced_models_are_free: false,
         }
     }
 }
@@ -87,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) models: Arc<Models>,
     pub(crate) config: RunsConfig,
     table: Mutex<Table>,
+    pub(crate) accounts: Arc<Accounts>,
     /// A run has ended, or waits.
     pub(crate) changed: Notify,
     /// A run has begun to wait. For who refuses what nobody decides about.
@@ -208,8 +220,10 @@ impl Runs {
         };
         let patience = config.tool_call_patience;
         let toolbox = Arc::new(Toolbox { registry, places: FairQueue::new(tool_calls), patience });
+        let accounts = Accounts::new(Arc::clone(&store), config.budgets.clone());
         Self(Arc::new(Shared {
             store,
+            accounts,
             toolbox,
             models,
             contexts,
@@ -251,11 +265,12 @@ impl Runs {
         name: &str,
         arguments_json: &str,
         session: Option<SessionId>,
+        key: KeyId,
     ) -> Result<ToolTrial, TrialError> {
         if self.0.is_closing() {
             return Err(TrialError::ShuttingDown);
         }
-        self.0.toolbox.try_out(tenant, name, arguments_json, session).await
+        self.0.try_out(tenant, name, arguments_json, session, key).await
     }
 
     /// For how long each message keeps a session whose own time is this.

@@ -51,6 +51,7 @@ impl Runs {
         }
         // False: another deletion has finished meanwhile, and nothing is left to be done.
         self.store().close_tenant(tenant, by).await?;
+        self.0.accounts.forget(tenant);
         Ok(closed)
     }
 

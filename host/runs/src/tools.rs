@@ -4,13 +4,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use vivarium_domain::{SessionId, TenantId, ToolManifest, ToolOutcome, ToolUsage};
+use vivarium_domain::{KeyId, SessionId, SpentBudget, TenantId, ToolManifest, ToolOutcome, ToolUsage, Used, UsedBy};
 use vivarium_registry::{Registry, RegistryError, ToolEntry};
 use vivarium_sandbox::{Denial, LogLevel, LogSink, ToolCallContext, ToolReport, Workspace};
+use vivarium_store::StoreError;
 
 use vivarium_sight::metric;
 
 use crate::queue::{FairQueue, NoPlace};
+use crate::service::Shared;
+use crate::spending::count;
 
 /// What tool calls share.
 pub(crate) struct Toolbox {
@@ -99,6 +102,12 @@ pub enum TrialError {
     /// The host is full.
     #[error("the host has no free place for a call; try again later")]
     HostBusy,
+    /// A budget has not the time left that the call may take.
+    #[error("{0}")]
+    Budget(Box<SpentBudget>),
+    /// It could not be counted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// No new calls are taken.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -164,22 +173,24 @@ impl LogSink for KeptLog {
     }
 }
 
-impl Toolbox {
+impl Shared {
     /// Lets a client try a tool out, outside of any run. Without a session the tool gets files that go with the call.
     pub(crate) async fn try_out(
-        &self,
+        self: &Arc<Self>,
         tenant: &TenantId,
         name: &str,
         arguments_json: &str,
         session: Option<SessionId>,
+        key: KeyId,
     ) -> Result<ToolTrial, TrialError> {
-        let catalog = self.registry.catalog(tenant).await?;
+        let registry = &self.toolbox.registry;
+        let catalog = registry.catalog(tenant).await?;
         let Some(entry) = catalog.tool(name) else {
             let available = catalog.tool_names();
             return Err(TrialError::UnknownTool { name: name.chars().take(80).collect(), available });
         };
         let scratch = session.is_none();
-        let session = session.map_or_else(|| self.registry.scratch_session(), Ok)?;
+        let session = session.map_or_else(|| registry.scratch_session(), Ok)?;
         let log = Arc::new(KeptLog::default());
         let call = IntoTool {
             tenant,
@@ -190,8 +201,18 @@ impl Toolbox {
             log: Arc::clone(&log) as Arc<dyn LogSink>,
         };
         let _removed_with_the_call =
-            (scratch && entry.plugin.grant.files.is_some()).then(|| self.registry.scratch(tenant, &session));
-        let report = self.call(call).await?;
+            (scratch && entry.plugin.grant.files.is_some()).then(|| registry.scratch(tenant, &session));
+        let by = UsedBy { key: Some(key), ..UsedBy::default() };
+        let under_way = self.reserve_tool(tenant, &by, entry).await?.map_err(TrialError::Budget)?;
+        let report = match self.toolbox.call(call).await {
+            Ok(report) => report,
+            Err(no_place) => {
+                under_way.came_to_nothing();
+                return Err(no_place.into());
+            }
+        };
+        let used = under_way.ended(Used::tool_call(report.usage.wall_ms));
+        count(&*self.store, tenant, used).await?;
         let (outcome, documents) = match report.result {
             Ok(output) => (ToolOutcome::Output(output.content), output.documents),
             Err(message) => (ToolOutcome::Error(message), Vec::new()),

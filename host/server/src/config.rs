@@ -1,5 +1,6 @@
 //! What an operator can set: defaults < `vivarium.toml` < environment < flags. Everything that is wrong is told at once.
 
+mod budgets;
 mod collector;
 mod limits;
 
@@ -18,6 +19,7 @@ use vivarium_api::TierLimits;
 use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, ToolName};
 use vivarium_models::Price;
 
+pub use budgets::{BudgetTable, UnpricedModels};
 pub use collector::CollectorUrl;
 pub use limits::{LimitsTable, maxima, mode_defaults, tool_defaults};
 
@@ -150,6 +152,10 @@ pub struct Config {
     pub max_runs_per_tenant: Option<NonZeroU64>,
     /// For how many seconds the answer to a request with an idempotency key is kept for its repeats, where it started no run.
     pub idempotency_ttl_seconds: u64,
+    /// The most tokens of an answer where a budget applies and nobody says.
+    pub budgeted_output_tokens: NonZeroU32,
+    /// What becomes of models without a price where a budget of money applies.
+    pub unpriced_models: UnpricedModels,
     /// For how many days is kept what was used.
     pub usage_days: NonZeroU32,
     /// How long a stop waits for runs that are under way, in seconds.
@@ -167,6 +173,8 @@ pub struct Config {
     pub agent_hub_requests_per_minute: Option<NonZeroU32>,
     /// What keys may do in a minute, by tier.
     pub limits: TierLimits,
+    /// What tenants may use in a day and in a month that have no budget of their own, by tier.
+    pub budgets: BTreeMap<Tier, BudgetTable>,
     /// What models cost, by `provider/model`, over the table that is shipped.
     pub prices: BTreeMap<ModelName, Price>,
     /// What a tool's call may use where neither its grant nor its manifest says anything.
@@ -216,6 +224,8 @@ impl Default for Config {
             run_days: None,
             max_runs_per_tenant: None,
             idempotency_ttl_seconds: 24 * 3600,
+            budgeted_output_tokens: NonZeroU32::MIN.saturating_add(8191),
+            unpriced_models: UnpricedModels::default(),
             usage_days: NonZeroU32::MIN.saturating_add(399),
             drain_seconds: 20,
             log_format: LogFormat::Text,
@@ -224,6 +234,7 @@ impl Default for Config {
             otlp_include_content: false,
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
+            budgets: BTreeMap::new(),
             prices: BTreeMap::new(),
             tool_limits: LimitsTable(tool_defaults()),
             mode_limits: LimitsTable(mode_defaults()),
@@ -308,7 +319,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 40] = [
+    pub const KEYS: [&str; 43] = [
         "listen",
         "data",
         "corpus",
@@ -335,6 +346,8 @@ impl Config {
         "run_days",
         "max_runs_per_tenant",
         "idempotency_ttl_seconds",
+        "budgeted_output_tokens",
+        "unpriced_models",
         "usage_days",
         "drain_seconds",
         "log_format",
@@ -344,6 +357,7 @@ impl Config {
         "agent_hub_requests_per_minute",
         "dangerously_allow_private_addresses",
         "limits",
+        "budgets",
         "prices",
         "tool_limits",
         "mode_limits",
@@ -420,6 +434,8 @@ impl Config {
             run_days: reader.take("run_days", default.run_days),
             max_runs_per_tenant: reader.take("max_runs_per_tenant", default.max_runs_per_tenant),
             idempotency_ttl_seconds: reader.take_positive("idempotency_ttl_seconds", default.idempotency_ttl_seconds),
+            budgeted_output_tokens: reader.take("budgeted_output_tokens", default.budgeted_output_tokens),
+            unpriced_models: reader.take("unpriced_models", default.unpriced_models),
             usage_days: reader.take("usage_days", default.usage_days),
             drain_seconds: reader.take("drain_seconds", default.drain_seconds),
             log_format: reader.take("log_format", default.log_format),
@@ -429,6 +445,7 @@ impl Config {
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
             limits: reader.take("limits", default.limits),
+            budgets: reader.take("budgets", default.budgets),
             prices: reader.take("prices", default.prices),
             tool_limits: reader.take_limits("tool_limits", default.tool_limits),
             mode_limits: reader.take_limits("mode_limits", default.mode_limits),
@@ -576,6 +593,8 @@ mod tests {
         compile_seconds = 120
         dangerously_allow_private_addresses = []
         idempotency_ttl_seconds = 86400
+        budgeted_output_tokens = 8192
+        unpriced_models = "refuse"
         usage_days = 400
         drain_seconds = 20
         log_format = "text"
@@ -596,6 +615,8 @@ mod tests {
         [limits.enterprise]
         requests_per_minute = 1000000
         tokens_per_minute = 1000000000
+
+        [budgets]
 
         [prices]
 

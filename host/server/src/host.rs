@@ -23,7 +23,7 @@ use vivarium_store::{SledStore, Store, StoreError};
 use crate::archive::ArchiveError;
 use crate::backup::backups;
 use crate::components::{self, OurModes};
-use crate::config::Config;
+use crate::config::{Config, UnpricedModels};
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::deliveries::Deliveries;
@@ -281,6 +281,9 @@ fn runs_config(config: &Config) -> RunsConfig {
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
         max_waiting: config.max_waiting,
         approval_patience: Duration::from_secs(config.approval_patience_seconds),
+        budgets: config.budgets.iter().map(|(tier, table)| (*tier, (*table).into())).collect(),
+        budgeted_output_tokens: config.budgeted_output_tokens.get(),
+        unpriced_models_are_free: config.unpriced_models == UnpricedModels::Free,
         session_ttl_seconds: config.session_ttl_days.map(|days| u64::from(days.get()) * 24 * 3600),
         ..RunsConfig::default()
     }

@@ -46,7 +46,7 @@ pub(crate) async fn first_key(store: &Arc<dyn Store>, chosen: Option<&SecretStri
         warn_of_an_unused_key(&**store, chosen).await?;
         return Ok(FirstKey::NotNew);
     }
-    let tenant = Tenant { id: default_tenant()?, tier: Tier::Enterprise, created_at: Timestamp::now() };
+    let tenant = Tenant::new(default_tenant()?, Tier::Enterprise, Timestamp::now());
     let made = Keyring::new(Arc::clone(store)).create_first(tenant, "first key", chosen.cloned()).await?;
     Ok(if chosen.is_some() { FirstKey::FromEnvironment } else { FirstKey::Made(made.text) })
 }

@@ -95,7 +95,7 @@ async fn pages_show_the_newest_first() {
 async fn the_end_of_a_tenant_is_told_by_the_operators_chain_with_the_end_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (store, acme) = (open(&folder), tenant("acme"));
-    let record = Tenant { id: acme.clone(), tier: Tier::Max, created_at: at(0) };
+    let record = Tenant::new(acme.clone(), Tier::Max, at(0));
     store.commit(&acme, batch([Write::PutTenant(record), noted("one"), noted("two")])).await.unwrap();
     let end = store.audit_head(&acme).await.unwrap();
     assert_eq!(end.seq, 2);

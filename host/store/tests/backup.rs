@@ -203,7 +203,7 @@ async fn a_tenant_that_is_removed_under_a_backup_is_whole_in_it_or_on_its_way_ou
     let folder = tempfile::tempdir().unwrap();
     let (store, acme) = (Arc::new(open(&folder)), tenant("acme"));
     let text = store.put_blob(&acme, Bytes::from_static(b"a page")).await.unwrap();
-    let record = vivarium_domain::Tenant { id: acme.clone(), tier: vivarium_domain::Tier::Max, created_at: at(0) };
+    let record = vivarium_domain::Tenant::new(acme.clone(), vivarium_domain::Tier::Max, at(0));
     let reader = run("s", RunStatus::Running);
     let writes = [
         vivarium_store::Write::PutTenant(record),

@@ -237,7 +237,7 @@ async fn unfinished_runs_are_found_across_tenants(store: &dyn Store) {
 async fn keys_are_found_by_their_hash_and_by_their_tenant(store: &dyn Store) {
     let (acme, other) = (tenant("acme"), tenant("other"));
     let key = |owner: &TenantId| ApiKey { scopes: vec![Scope::Runs], ..ApiKey::new(owner.clone(), "test", at(0)) };
-    let record = Tenant { id: acme.clone(), tier: Tier::Max, created_at: at(0) };
+    let record = Tenant::new(acme.clone(), Tier::Max, at(0));
     let (hash, mut mine) = (ContentHash::of(b"secret"), key(&acme));
     let writes = [Write::PutTenant(record.clone()), Write::PutApiKey { hash, key: mine.clone() }];
     store.commit(&acme, batch(writes)).await.unwrap();
@@ -267,7 +267,7 @@ async fn keys_are_found_by_their_hash_and_by_their_tenant(store: &dyn Store) {
 
 async fn tenants_are_listed_page_by_page(store: &dyn Store) {
     for id in ["bb", "a", "c", "aaa"] {
-        let tenant = Tenant { id: tenant(id), tier: Tier::Free, created_at: at(0) };
+        let tenant = Tenant::new(tenant(id), Tier::Free, at(0));
         store.commit(&tenant.id.clone(), batch([Write::PutTenant(tenant)])).await.unwrap();
     }
     let (mut seen, mut after) = (Vec::new(), None);
@@ -282,7 +282,7 @@ async fn tenants_are_listed_page_by_page(store: &dyn Store) {
 
 async fn an_operators_batch_makes_a_tenant_once_and_keys_only_for_one_that_is_there(store: &dyn Store) {
     let (operator, acme) = (tenant("operator"), tenant("acme"));
-    let record = |tier| Write::PutTenant(Tenant { id: acme.clone(), tier, created_at: at(0) });
+    let record = |tier| Write::PutTenant(Tenant::new(acme.clone(), tier, at(0)));
     let given = |condition: Condition, write: Write| {
         store.commit(&operator, Batch { conditions: vec![condition], writes: vec![write] })
     };
@@ -304,7 +304,7 @@ async fn an_operators_batch_makes_a_tenant_once_and_keys_only_for_one_that_is_th
 
 async fn a_batch_can_not_write_what_is_anothers(store: &dyn Store) {
     let (acme, other) = (tenant("acme"), tenant("other"));
-    let record = Tenant { id: other.clone(), tier: Tier::Free, created_at: at(0) };
+    let record = Tenant::new(other.clone(), Tier::Free, at(0));
     let refused = store.commit(&acme, batch([Write::PutTenant(record)])).await.unwrap_err();
     let text = "the write was refused: a batch of tenant acme can not write a tenant's record of tenant other";
     assert_eq!(refused.to_string(), text);

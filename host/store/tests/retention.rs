@@ -277,7 +277,7 @@ async fn of_a_log_that_is_being_removed_nobody_sees_a_half() {
 }
 
 fn made_tenant(id: &TenantId) -> Write {
-    Write::PutTenant(Tenant { id: id.clone(), tier: Tier::Pro, created_at: at(0) })
+    Write::PutTenant(Tenant::new(id.clone(), Tier::Pro, at(0)))
 }
 
 fn key_of(owner: &TenantId) -> (ContentHash, Write) {
@@ -431,7 +431,7 @@ fn end(run: &Run) -> Write {
         RunStatus::Completed => EventBody::RunCompleted { outcome: Outcome::default(), usage },
         RunStatus::Cancelled => EventBody::RunCancelled { reason: "a client asked for it".to_owned(), usage },
         _ => {
-            let failure = RunFailure { code: FailureCode::ModeFailed, message: "it failed".to_owned() };
+            let failure = RunFailure::new(FailureCode::ModeFailed, "it failed".to_owned());
             EventBody::RunFailed { failure, usage }
         }
     };

@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_and_a_stream_that_is_cut_short_end_with_one_error_and_the_mark() {
-        let failure = RunFailure { code: FailureCode::Trapped, message: "the mode trapped: unreachable".into() };
+        let failure = RunFailure::new(FailureCode::Trapped, "the mode trapped: unreachable");
         assert_snapshot!(told(vec![event(2, EventBody::RunFailed { failure, usage: Usage::default() })]), @r#"
         id: 0192f000-0000-7000-8000-000000000001:2
         data: {"type":"error","message":"the mode trapped: unreachable","code":"run_failed","errorType":"server_error","runId":"0192f000-0000-7000-8000-000000000001"}

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use vivarium_agents::AgentError;
 use vivarium_domain::{
-    Agent, AgentConfig, AgentId, AgentTool, BusyPolicy, DocumentId, ModelName, OutputFormat, Scope, TeamId,
+    Agent, AgentConfig, AgentId, AgentTool, Budget, BusyPolicy, DocumentId, ModelName, OutputFormat, Scope, TeamId,
 };
 use vivarium_store::AgentFilter;
 
@@ -231,6 +231,10 @@ struct AgentChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 316224000)]
     session_ttl_seconds: Option<Option<u64>>,
+    /// What its runs may use in a day and in a month: the whole of it, in place of what was there; null: nothing is bounded.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Budget>)]
+    budget: Option<Option<Budget>>,
     /// The team that it belongs to; null: the first.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<TeamId>)]
@@ -255,6 +259,7 @@ impl AgentChange {
         set(&mut config.agents, self.agents.clone().map(Option::unwrap_or_default));
         set(&mut config.when_busy, self.when_busy.map(Option::unwrap_or_default));
         set(&mut config.session_ttl_seconds, self.session_ttl_seconds);
+        set(&mut config.budget, self.budget.map(Option::unwrap_or_default));
         set(&mut config.team, self.team_id.map(Option::unwrap_or_default));
     }
 }

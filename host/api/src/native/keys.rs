@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vivarium_domain::{ApiKey, AuditBy, KeyFormat, KeyId, Scope, TenantId, Timestamp};
+use vivarium_domain::{ApiKey, AuditBy, Budget, KeyFormat, KeyId, Scope, TenantId, Timestamp};
 
 use super::NativeError;
 use super::list::{List, Parameters};
@@ -57,6 +57,10 @@ pub(super) struct NewKeyJson {
     #[serde(default)]
     #[schema(max_items = 100, example = json!(["https://app.example.com"]))]
     allowed_origins: Vec<String>,
+    /// What may be used with it in a day and in a month.
+    #[serde(default)]
+    #[schema(required = false)]
+    budget: Budget,
 }
 
 /// A key that was made.
@@ -85,7 +89,7 @@ fn shown_again(record: &ApiKey) -> Answer {
 impl NewKeyJson {
     /// The key, as `caller` may make it.
     pub(super) fn checked(self, caller: &Caller) -> Result<NewKey, ApiError> {
-        let Self { name, scopes, format, expires_at, allowed_origins } = self;
+        let Self { name, scopes, format, expires_at, allowed_origins, budget } = self;
         check_name(&name)?;
         check_expiry(expires_at)?;
         if scopes.is_empty() {
@@ -94,7 +98,7 @@ impl NewKeyJson {
         }
         may_give(caller, &scopes)?;
         let scopes = Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect();
-        Ok(NewKey { name, scopes, format, expires_at, allowed_origins: origins(&allowed_origins)? })
+        Ok(NewKey { name, scopes, format, expires_at, allowed_origins: origins(&allowed_origins)?, budget })
     }
 }
 
@@ -255,6 +259,9 @@ struct KeyChange {
     #[serde(default, deserialize_with = "there")]
     #[schema(value_type = Option<Timestamp>)]
     expires_at: Option<Option<Timestamp>>,
+    /// What may be used with it in a day and in a month: the whole of it, in place of what was there.
+    #[schema(nullable = false)]
+    budget: Option<Budget>,
 }
 
 /// A field that is there, be it null: what is left out stays as it is, and that is another thing.
@@ -264,7 +271,7 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Tim
 
 /// Change a key
 ///
-/// Its name, its origins or its end; what is left out stays. Counts at once. Needs the scope `keys`, and the scopes of the key.
+/// Its name, its origins, its budget or its end; what is left out stays. Counts at once. Needs the scope `keys`, and the scopes of the key.
 #[utoipa::path(
     patch, path = "/v1/keys/{id}", operation_id = "changeKey", tag = "Native",
     params(("id" = KeyId, Path, description = "The key's public id.")),
@@ -284,7 +291,8 @@ pub(super) async fn change(
     caller.needs(Scope::Keys)?;
     let id = key_id(&id)?;
     let (head, body) = request.into_parts();
-    let KeyChange { name, allowed_origins, expires_at } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
+    let KeyChange { name, allowed_origins, expires_at, budget } =
+        json_of(&json_bytes(&state, &head.headers, body).await?)?;
     name.iter().try_for_each(|name| check_name(name))?;
     check_expiry(expires_at.flatten())?;
     let allowed_origins = allowed_origins.map(|texts| origins(&texts)).transpose()?;
@@ -297,10 +305,12 @@ pub(super) async fn change(
             key.name = name.unwrap_or_else(|| std::mem::take(&mut key.name));
             key.allowed_origins = allowed_origins.unwrap_or_else(|| std::mem::take(&mut key.allowed_origins));
             key.expires_at = expires_at.unwrap_or(key.expires_at);
+            key.budget = budget.unwrap_or(key.budget);
             Ok::<_, ApiError>(())
         };
         let (hash, key) = state.0.keyring.change(&caller.tenant, id, &by, change).await?;
         state.0.auth.key_changed(&hash, None);
+        state.0.runs.key_changed(key.id);
         Ok(state.0.auth.with_use(&hash, key))
     };
     Ok(Json(whole(changing).await?))
@@ -361,7 +371,7 @@ struct Rotation {
 
 /// Rotate a key
 ///
-/// Makes a key with the same name, scopes, origins, form and end, and lets the old one end after the overlap, its open streams with it.
+/// Makes a key with the same name, scopes, origins, budget, form and end, and lets the old one end after the overlap, its open streams with it.
 /// The new key itself is in the answer, this once. Needs the scope `keys`, and the scopes of the key.
 #[utoipa::path(
     post, path = "/v1/keys/{id}/rotate", operation_id = "rotateKey", tag = "Native",

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use vivarium_domain::{ApiKey, Scope, Tenant, TenantId, Tier, Timestamp};
+use vivarium_domain::{ApiKey, Budget, Scope, Tenant, TenantId, TenantLimits, Tier, Timestamp};
 
 use super::NativeError;
 use super::keys::{self, MadeKeyJson, NewKeyJson, key_id, whole};
@@ -68,6 +68,14 @@ struct NewTenant {
     #[serde(default = "default_tier")]
     #[schema(default = "max")]
     tier: Tier,
+    /// What it may use in a day and in a month; what is left out is as its tier has it.
+    #[serde(default)]
+    #[schema(required = false)]
+    budget: Budget,
+    /// Its own limits; what is left out is as its tier has it.
+    #[serde(default)]
+    #[schema(required = false)]
+    limits: TenantLimits,
 }
 
 /// As the command line has it.
@@ -98,10 +106,10 @@ pub(super) async fn create(
     let body = json_bytes(&state, &head.headers, body).await?;
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
     let make = async {
-        let NewTenant { id, tier } = json_of(&body)?;
+        let NewTenant { id, tier, budget, limits } = json_of(&body)?;
         let made = |tenant: &Tenant| Answer::json(StatusCode::CREATED, tenant);
         let along = |tenant: &Tenant| once.remember(&made(tenant));
-        let tenant = Tenant { id, tier, created_at: Timestamp::now() };
+        let tenant = Tenant { budget, limits, ..Tenant::new(id, tier, Timestamp::now()) };
         let tenant = state.0.keyring.create_tenant(&caller.tenant, tenant, &by, along).await?;
         tracing::info!(tenant = %tenant.id, tier = tenant.tier.name(), by = %caller.key, "a tenant was made");
         Ok(made(&tenant))
@@ -134,6 +142,12 @@ struct TenantChange {
     /// What it has paid for.
     #[schema(nullable = false)]
     tier: Option<Tier>,
+    /// What it may use in a day and in a month: the whole of it, in place of what was there.
+    #[schema(nullable = false)]
+    budget: Option<Budget>,
+    /// Its own limits: all of them, in place of what was there.
+    #[schema(nullable = false)]
+    limits: Option<TenantLimits>,
 }
 
 /// Change a tenant
@@ -155,10 +169,14 @@ pub(super) async fn change(
     caller.needs(Scope::Admin)?;
     let id = tenant_id(&id)?;
     let (head, body) = request.into_parts();
-    let TenantChange { tier } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
+    let TenantChange { tier, budget, limits } = json_of(&json_bytes(&state, &head.headers, body).await?)?;
     let changing = async move {
-        let changed =
-            state.0.keyring.change_tenant(&id, &by, |tenant| tenant.tier = tier.unwrap_or(tenant.tier)).await?;
+        let changed = state.0.keyring.change_tenant(&id, &by, |tenant| {
+            tenant.tier = tier.unwrap_or(tenant.tier);
+            tenant.budget = budget.unwrap_or(tenant.budget);
+            tenant.limits = limits.unwrap_or(tenant.limits);
+        });
+        let changed = changed.await?;
         state.0.auth.tenant_changed(&id);
         tracing::info!(tenant = %id, tier = changed.tier.name(), by = %caller.key, "a tenant was changed");
         Ok(changed)

@@ -169,7 +169,7 @@ pub(super) async fn call(
     caller.limits.take_request()?;
     let trial = tokio::select! {
         biased;
-        trial = state.0.runs.try_tool(&caller.tenant, &name, arguments, session_id) => trial?,
+        trial = state.0.runs.try_tool(&caller.tenant, &name, arguments, session_id, caller.key) => trial?,
         () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down().into()),
     };
     Ok(Json(TrialJson::from(trial)))

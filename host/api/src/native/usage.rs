@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use vivarium_domain::{Date, Money, Scope, TenantId, Timestamp, UsageEntry, Used, utc_day};
+use vivarium_domain::{Date, KeyId, Money, Scope, SpentBudget, TenantId, Timestamp, UsageEntry, Used, utc_day};
 
 use super::NativeError;
 use super::list::Parameters;
@@ -126,6 +126,8 @@ pub(super) struct UsageReport {
     to: Date,
     /// What a line is about.
     group_by: GroupBy,
+    /// How the budgets of the tenant, and of the key that asks, stand today and this month.
+    budgets: Vec<SpentBudget>,
     /// All of it.
     total: Amounts,
     /// A page of the groups.
@@ -161,7 +163,12 @@ impl Asked {
     }
 }
 
-async fn report(state: &ApiState, tenant: &TenantId, uri: &Uri) -> Result<Json<UsageReport>, ApiError> {
+async fn report(
+    state: &ApiState,
+    tenant: &TenantId,
+    key: Option<KeyId>,
+    uri: &Uri,
+) -> Result<Json<UsageReport>, ApiError> {
     let Asked { from, to, group_by, limit, after } = Asked::of(uri)?;
     let (mut total, mut groups) = (Used::default(), BTreeMap::<String, Used>::new());
     for (day, entry) in state.0.store.usage(tenant, from, to).await? {
@@ -174,7 +181,8 @@ async fn report(state: &ApiState, tenant: &TenantId, uri: &Uri) -> Result<Json<U
     let next = rest.next().and(page.last()).map(|(group, _)| (*group).clone());
     let named = |group: &String| Some(group.clone()).filter(|group| !group.is_empty());
     let data = page.into_iter().map(|(group, used)| GroupUsage { group: named(group), used: (*used).into() });
-    Ok(Json(UsageReport { from, to, group_by, total: total.into(), data: data.collect(), next }))
+    let budgets = state.0.runs.budgets(tenant, key).await?;
+    Ok(Json(UsageReport { from, to, group_by, budgets, total: total.into(), data: data.collect(), next }))
 }
 
 /// What was used
@@ -198,7 +206,7 @@ pub(super) async fn own(
     uri: Uri,
 ) -> Result<Json<UsageReport>, NativeError> {
     caller.needs(Scope::Runs)?;
-    Ok(report(&state, &caller.tenant, &uri).await?)
+    Ok(report(&state, &caller.tenant, Some(caller.key), &uri).await?)
 }
 
 /// What a tenant has used
@@ -226,5 +234,5 @@ pub(super) async fn of_tenant(
     let unknown = || ApiError::new(Kind::NotFound, "there is no such tenant");
     let id: TenantId = id.parse().map_err(|_| unknown())?;
     let tenant = state.0.store.tenant(&id).await?.ok_or_else(unknown)?;
-    Ok(report(&state, &tenant.id, &uri).await?)
+    Ok(report(&state, &tenant.id, None, &uri).await?)
 }

@@ -196,7 +196,7 @@ impl Tenants {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Create { id, tier, place } => {
-                let tenant = Tenant { id: id.clone(), tier: tier.into(), created_at: Timestamp::now() };
+                let tenant = Tenant::new(id.clone(), tier.into(), Timestamp::now());
                 let made = open(&place).await?.create_tenant(&id, tenant, &AuditBy::CLI, |_| Batch::default()).await;
                 made.map_err(Failure::failed)?;
                 say(format_args!("the tenant {id} is made; `vivarium key create --tenant {id}` gives it a key"));

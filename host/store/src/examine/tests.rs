@@ -112,7 +112,7 @@ async fn kept() -> Kept {
     let answer = KeptAnswer { status: 201, headers: Vec::new(), body: "{}".to_owned(), expires_at: Timestamp::MAX };
     let api_key = ApiKey::new(tenant.clone(), "", AT);
     let writes = vec![
-        Write::PutTenant(Tenant { id: tenant.clone(), tier: Tier::Max, created_at: AT }),
+        Write::PutTenant(Tenant::new(tenant.clone(), Tier::Max, AT)),
         Write::PutApiKey { hash: key, key: api_key },
         Write::PutRun(Box::new(run.clone())),
         Write::AppendEvents { run: run.id, first_seq: 1, events: log(text) },

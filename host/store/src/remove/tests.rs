@@ -240,11 +240,7 @@ async fn a_removed_tenant_leaves_no_record_in_any_table() {
     let folder = tempfile::tempdir().unwrap();
     let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "s".parse().unwrap());
     let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
-    let record = vivarium_domain::Tenant {
-        id: tenant.clone(),
-        tier: vivarium_domain::Tier::Pro,
-        created_at: Timestamp::UNIX_EPOCH,
-    };
+    let record = vivarium_domain::Tenant::new(tenant.clone(), vivarium_domain::Tier::Pro, Timestamp::UNIX_EPOCH);
     let mut all = writes(&session, &Run { status: RunStatus::Failed, ..run(&session, "") }, 1, &"large".repeat(50_000));
     all.push(Write::PutTenant(record));
     store.commit(&tenant, Batch { conditions: Vec::new(), writes: all }).await.unwrap();
@@ -276,11 +272,7 @@ async fn a_tenant_that_is_half_removed_is_removed_by_who_opens_the_store_and_ask
     let folder = tempfile::tempdir().unwrap();
     let tenant: TenantId = "acme".parse().unwrap();
     let (store, _) = SledStore::open_with(folder.path(), OPTIONS).unwrap();
-    let record = vivarium_domain::Tenant {
-        id: tenant.clone(),
-        tier: vivarium_domain::Tier::Pro,
-        created_at: Timestamp::UNIX_EPOCH,
-    };
+    let record = vivarium_domain::Tenant::new(tenant.clone(), vivarium_domain::Tier::Pro, Timestamp::UNIX_EPOCH);
     let state = |i: u32| Write::PutState {
         plugin: "a/b".parse().unwrap(),
         key: i.to_string(),

@@ -1,49 +1,85 @@
-//! `vivarium key …` and `vivarium tenant …`.
+//! `vivarium key …`.
+
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
-use vivarium::config::Flags;
-use vivarium::{default_tenant, open_keyring};
-use vivarium_api::{KeyError, Keyring, NewKey};
-use vivarium_domain::{AuditBy, KeyId, Scope, Tenant, TenantId, Tier, Timestamp};
+use serde_json::{Value, json};
+use vivarium::default_tenant;
+use vivarium_api::{KeyError, MadeKey, NewKey, origins};
+use vivarium_domain::{ApiKey, AuditBy, KeyFormat, KeyId, Scope, TenantId, Timestamp};
 use vivarium_store::Batch;
 
-use super::{Failure, Place, result, say};
+use super::either::{Either, One, all, keyring, record};
+use super::remote::{Remote, text};
+use super::{Failure, result, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
     /// Make a key and print it. It is shown this once.
-    Create {
-        /// What you call it.
-        #[arg(long, default_value = "")]
-        name: String,
-        /// What it may do.
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "runs,agents:read,agents:write")]
-        scope: Vec<ScopeName>,
-        #[command(flatten)]
-        of: Of,
-    },
-    /// List a tenant's keys: id, scopes, when made, when revoked, name.
+    Create(Create),
+    /// List a tenant's keys: id, scopes, when made, when its time is over, when revoked, when used last, how it begins and ends, name.
     List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         of: Of,
     },
-    /// Revoke a key.
+    /// Revoke a key. On a server its open streams end.
     Revoke {
         /// The key's id, as `key list` shows it.
         id: KeyId,
         #[command(flatten)]
         of: Of,
     },
+    /// Make a key with the same rights in place of another, which is valid for some time yet, and print it. It is shown this once.
+    Rotate {
+        /// The old key's id, as `key list` shows it.
+        id: KeyId,
+        /// For how long the old one is valid yet.
+        #[arg(long, value_name = "SECONDS", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u32).range(..=30 * 24 * 3600))]
+        overlap_seconds: u32,
+        /// As JSON, the key with its record.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// What you call it.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// What it may do.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "runs,agents:read,agents:write")]
+    scope: Vec<ScopeName>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "ask")]
+    format: FormatName,
+    /// When its time is over, such as 2027-06-30T00:00:00Z [default: never].
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// An origin whose pages may use it in a browser, such as `https://app.example.com`; may be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// As JSON, the key with its record.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    of: Of,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Of {
-    /// Whose keys [default: default].
+    /// Whose keys [default: in a data folder, default; on a server, those of the tenant of the API key].
     #[arg(long, value_name = "ID")]
     tenant: Option<TenantId>,
     #[command(flatten)]
-    place: Place,
+    place: Either,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -66,58 +102,6 @@ pub(super) enum ScopeName {
     Admin,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Tenants {
-    /// Make a tenant.
-    Create {
-        /// Its id.
-        id: TenantId,
-        /// What it may do.
-        #[arg(long, value_enum, default_value = "max")]
-        tier: TierName,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Delete a tenant with all that is its own: keys, agents, sessions, runs, plugins, secrets, documents, files.
-    Delete {
-        /// Its id.
-        id: TenantId,
-        /// It is meant: nothing brings the tenant back.
-        #[arg(long)]
-        yes: bool,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// List the tenants: id, tier, when made.
-    List {
-        #[command(flatten)]
-        place: Place,
-    },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TierName {
-    /// The least.
-    Free,
-    /// More requests.
-    Pro,
-    /// The agent endpoints answer from here on.
-    Max,
-    /// The most.
-    Enterprise,
-}
-
-impl From<TierName> for Tier {
-    fn from(name: TierName) -> Self {
-        match name {
-            TierName::Free => Self::Free,
-            TierName::Pro => Self::Pro,
-            TierName::Max => Self::Max,
-            TierName::Enterprise => Self::Enterprise,
-        }
-    }
-}
-
 impl From<ScopeName> for Scope {
     fn from(name: ScopeName) -> Self {
         match name {
@@ -132,97 +116,197 @@ impl From<ScopeName> for Scope {
     }
 }
 
-async fn open(place: &Place) -> Result<Keyring, Failure> {
-    Ok(open_keyring(&place.read(Flags::default())?).await?)
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FormatName {
+    /// `ask_` and 43 characters.
+    Ask,
+    /// `sk_live_` and 64 hexadecimal digits.
+    #[value(name = "sk_live")]
+    SkLive,
+    /// 64 hexadecimal digits.
+    Plain,
+}
+
+impl From<FormatName> for KeyFormat {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Ask => Self::Ask,
+            FormatName::SkLive => Self::SkLive,
+            FormatName::Plain => Self::Plain,
+        }
+    }
+}
+
+/// The keys of a tenant where they are.
+enum Keys {
+    /// At a path of a server.
+    Server(Remote, String),
+    /// In a data folder.
+    Folder(vivarium_api::Keyring, TenantId),
 }
 
 impl Of {
-    async fn open(&self) -> Result<(Keyring, TenantId), Failure> {
-        let tenant = match &self.tenant {
-            Some(tenant) => tenant.clone(),
-            None => default_tenant().map_err(Failure::failed)?,
-        };
-        Ok((open(&self.place).await?, tenant))
+    async fn open(self) -> Result<Keys, Failure> {
+        Ok(match (self.place.one()?, self.tenant) {
+            (One::Server(remote), None) => Keys::Server(remote, "/v1/keys".to_owned()),
+            (One::Server(remote), Some(tenant)) => Keys::Server(remote, format!("/v1/admin/tenants/{tenant}/keys")),
+            (One::Folder(config), tenant) => {
+                let tenant = tenant.map_or_else(default_tenant, Ok).map_err(Failure::failed)?;
+                Keys::Folder(keyring(&config).await?, tenant)
+            }
+        })
     }
 }
 
 impl Key {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Create { name, scope, of } => {
-                let (keys, tenant) = of.open().await?;
-                let scopes = scope.into_iter().map(Scope::from).collect();
-                let new = NewKey { name, scopes, ..NewKey::default() };
-                let made = keys.create(&tenant, &tenant, new, &AuditBy::CLI, |_| Batch::default()).await;
-                let made = made.map_err(|error| match error {
-                    KeyError::NoTenant => Failure::Failed(format!(
-                        "there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"
-                    )),
-                    error => Failure::failed(error),
-                })?;
-                say(format_args!("the key {} of the tenant {tenant}; it is shown this once:", made.record.id));
-                result(made.text.expose_secret())?;
-            }
-            Self::List { of } => {
-                let (keys, tenant) = of.open().await?;
-                for (_, key) in keys.keys(&tenant).await.map_err(Failure::failed)? {
-                    let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::name).collect();
-                    let revoked = key.revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-                    result(format_args!(
-                        "{}\t{}\t{}\t{revoked}\t{}",
-                        key.id,
-                        scopes.join(","),
-                        key.created_at,
-                        key.name
-                    ))?;
+            Self::Create(create) => create.run().await,
+            Self::List { json, of } => {
+                let keys = of.open().await?.all().await?;
+                if json {
+                    return Ok(result(serde_json::to_string_pretty(&keys).map_err(Failure::failed)?)?);
                 }
+                for key in keys {
+                    result(line(&key))?;
+                }
+                Ok(())
             }
             Self::Revoke { id, of } => {
-                let (keys, tenant) = of.open().await?;
-                keys.revoke(&tenant, id, false, &AuditBy::CLI).await.map_err(|error| match error {
-                    KeyError::NoKey => Failure::Failed(format!(
-                        "the tenant {tenant} has no valid key {id}; `vivarium key list` shows its keys"
-                    )),
-                    error => Failure::failed(error),
-                })?;
+                of.open().await?.revoke(id).await?;
                 say(format_args!("the key {id} is revoked"));
+                Ok(())
+            }
+            Self::Rotate { id, overlap_seconds, json, of } => {
+                let (text, key) = of.open().await?.rotate(id, overlap_seconds).await?;
+                let until = format!("; {id} is valid for {overlap_seconds} s yet, unless its time is over before");
+                show(&text, &key, json, &until)
             }
         }
-        Ok(())
     }
 }
 
-impl Tenants {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+impl Create {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { name, scope, format, expires_at, origin, json, of } = self;
+        if expires_at.is_some_and(|at| at <= Timestamp::now()) {
+            return Err(Failure::Use("--expires-at must be in the future".to_owned()));
+        }
+        let new = NewKey {
+            name,
+            scopes: scope.into_iter().map(Scope::from).collect(),
+            format: format.into(),
+            expires_at,
+            allowed_origins: origins(&origin).map_err(|error| Failure::Use(error.to_string()))?,
+        };
+        let (text, key) = of.open().await?.create(new).await?;
+        show(&text, &key, json, "")
+    }
+}
+
+/// Shows a new key, this once.
+fn show(text: &str, key: &ApiKey, json: bool, also: &str) -> Result<(), Failure> {
+    if json {
+        let mut shown = serde_json::to_value(key).map_err(Failure::failed)?;
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("key".to_owned(), text.into());
+        }
+        return Ok(result(serde_json::to_string_pretty(&shown).map_err(Failure::failed)?)?);
+    }
+    say(format_args!("the key {} of the tenant {}{also}; it is shown this once:", key.id, key.tenant));
+    Ok(result(text)?)
+}
+
+fn line(key: &ApiKey) -> String {
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::name).collect();
+    let fields = [
+        key.id.to_string(),
+        scopes.join(","),
+        key.created_at.to_string(),
+        time(key.expires_at),
+        time(key.revoked_at),
+        time(key.last_used_at),
+        key.hint.clone().unwrap_or_else(|| "-".to_owned()),
+        key.name.clone(),
+    ];
+    fields.join("\t")
+}
+
+/// A key that a server has made, and its record.
+fn answered(answer: &Value) -> Result<(String, ApiKey), Failure> {
+    Ok((text(answer, "key").to_owned(), record(answer)?))
+}
+
+/// A key that was made in a data folder.
+fn made(made: &MadeKey) -> (String, ApiKey) {
+    (made.text.expose_secret().to_owned(), made.record.clone())
+}
+
+impl Keys {
+    async fn all(&self) -> Result<Vec<ApiKey>, Failure> {
         match self {
-            Self::Create { id, tier, place } => {
-                let tenant = Tenant::new(id.clone(), tier.into(), Timestamp::now());
-                let made = open(&place).await?.create_tenant(&id, tenant, &AuditBy::CLI, |_| Batch::default()).await;
-                made.map_err(Failure::failed)?;
-                say(format_args!("the tenant {id} is made; `vivarium key create --tenant {id}` gives it a key"));
+            Self::Server(remote, path) => all(remote, path).await,
+            Self::Folder(keyring, tenant) => {
+                let keys = keyring.keys(tenant).await.map_err(|error| failed(&error, tenant))?;
+                Ok(keys.into_iter().map(|(_, key)| key).collect())
             }
-            Self::Delete { id, yes, place } => {
-                if id.as_str().starts_with('_') {
-                    let text = format!("{id} is no tenant: what the operator shares with all of them lies under it");
-                    return Err(Failure::Use(text));
+        }
+    }
+
+    async fn create(&self, new: NewKey) -> Result<(String, ApiKey), Failure> {
+        match self {
+            Self::Server(remote, path) => {
+                let NewKey { name, scopes, format, expires_at, allowed_origins } = new;
+                let mut body =
+                    json!({"name": name, "scopes": scopes, "format": format, "allowedOrigins": allowed_origins});
+                if let (Some(at), Some(fields)) = (expires_at, body.as_object_mut()) {
+                    fields.insert("expiresAt".to_owned(), json!(at));
                 }
-                if !yes {
-                    let text =
-                        format!("nothing brings the tenant {id} back once it is deleted; add --yes if that is meant");
-                    return Err(Failure::Use(text));
-                }
-                if !vivarium::delete_tenant(&place.read(Flags::default())?, &id).await? {
-                    return Err(Failure::Failed(format!("there is no tenant {id}; `vivarium tenant list` shows them")));
-                }
-                say(format_args!("the tenant {id} is deleted, with all that was its own"));
+                answered(&remote.send(remote.request(Method::POST, path)?.json(&body)).await?)
             }
-            Self::List { place } => {
-                let page = open(&place).await?.tenants(None, usize::MAX - 1).await.map_err(Failure::failed)?;
-                for tenant in page.items {
-                    result(format_args!("{}\t{}\t{}", tenant.id, tenant.tier.name(), tenant.created_at))?;
-                }
+            Self::Folder(keyring, tenant) => {
+                let key = keyring.create(tenant, tenant, new, &AuditBy::CLI, |_| Batch::default()).await;
+                Ok(made(&key.map_err(|error| failed(&error, tenant))?))
+            }
+        }
+    }
+
+    async fn revoke(&self, id: KeyId) -> Result<(), Failure> {
+        match self {
+            Self::Server(remote, path) => {
+                remote.send(remote.request(Method::DELETE, &format!("{path}/{id}"))?).await?;
+            }
+            Self::Folder(keyring, tenant) => {
+                // Whoever has the folder can make another admin key.
+                keyring.revoke(tenant, id, false, &AuditBy::CLI).await.map_err(|error| failed(&error, tenant))?;
             }
         }
         Ok(())
     }
+
+    async fn rotate(&self, id: KeyId, overlap_seconds: u32) -> Result<(String, ApiKey), Failure> {
+        match self {
+            Self::Server(_, path) if path != "/v1/keys" => Err(Failure::Use(
+                "on a server a key is rotated with a key of its own tenant: leave out --tenant".to_owned(),
+            )),
+            Self::Server(remote, path) => {
+                let body = json!({"overlapSeconds": overlap_seconds});
+                answered(&remote.send(remote.request(Method::POST, &format!("{path}/{id}/rotate"))?.json(&body)).await?)
+            }
+            Self::Folder(keyring, tenant) => {
+                let overlap = Duration::from_secs(overlap_seconds.into());
+                let rotated = keyring.rotate(tenant, id, overlap, &AuditBy::CLI, |_| Batch::default()).await;
+                Ok(made(&rotated.map_err(|error| failed(&error, tenant))?.0))
+            }
+        }
+    }
+}
+
+fn failed(error: &KeyError, tenant: &TenantId) -> Failure {
+    Failure::Failed(match error {
+        KeyError::NoTenant => format!("there is no tenant {tenant}; `vivarium tenant create {tenant}` makes it"),
+        KeyError::NoKey => format!("the tenant {tenant} has no such valid key; `vivarium key list` shows its keys"),
+        error => error.to_string(),
+    })
 }

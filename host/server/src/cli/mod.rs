@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod compile;
 mod doctor;
+mod either;
 mod keys;
 mod plugin;
 mod remote;
@@ -12,6 +13,7 @@ mod replay;
 mod run;
 mod secret;
 mod serve;
+mod tenants;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -43,12 +45,12 @@ enum Command {
     /// A tenant's secrets.
     #[command(subcommand)]
     Secret(secret::Secret),
-    /// API keys of a data folder that no server has open.
+    /// API keys, on a server or in a data folder that no server has open.
     #[command(subcommand)]
     Key(keys::Key),
-    /// Tenants of a data folder that no server has open.
+    /// Tenants, on a server or in a data folder that no server has open.
     #[command(subcommand)]
-    Tenant(keys::Tenants),
+    Tenant(tenants::Tenants),
     /// Who did what, with which grant; and whether nobody has changed that since.
     #[command(subcommand)]
     Audit(audit::Audit),

@@ -8,7 +8,7 @@ use vivarium_domain::{EventBody, Outcome, Timestamp, Usage};
 use vivarium_runs::{Cursor, FollowError, Item, LoggedEvent, Payer, Reader, RunRequest, StartError, Started};
 
 use crate::ApiState;
-use crate::auth::Caller;
+use crate::auth::{Caller, Life};
 use crate::error::ApiError;
 use crate::sse::Items;
 
@@ -20,21 +20,25 @@ impl Payer for Caller {
 }
 
 /// Follows a run for a request.
-pub(crate) struct Attended(Reader);
+pub(crate) struct Attended {
+    reader: Reader,
+    /// The life of the key that asked for it.
+    key: Arc<Life>,
+}
 
 impl Attended {
-    pub(crate) fn new(reader: Reader) -> Self {
-        Self(reader)
+    pub(crate) fn new(reader: Reader, caller: &Caller) -> Self {
+        Self { reader, key: Arc::clone(&caller.life) }
     }
 
     /// The next item; none after the run's last event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Option<Item>, FollowError> {
-        self.0.next().await
+        self.reader.next().await
     }
 
     /// All items that are left, and none after an error.
     pub(crate) fn items(self) -> Items {
-        let items = stream::unfold(Some(self.0), async |reader| {
+        let items = stream::unfold(Some(self.reader), async |reader| {
             let mut reader = reader?;
             let item = reader.next().await.transpose()?;
             let rest = item.is_ok().then_some(reader);
@@ -52,12 +56,15 @@ pub(crate) struct Completed {
 }
 
 impl Attended {
-    /// The next event for a client that waits for the whole; none after the run's last one. A host that stops ends the wait.
+    /// The next event for a client that waits for the whole; none after the run's last one. A host that stops ends the wait, and so does
+    /// the end of the client's key.
     pub(crate) async fn next_event(&mut self, state: &ApiState) -> Result<Option<Arc<LoggedEvent>>, ApiError> {
         loop {
+            let key = Arc::clone(&self.key);
             let item = tokio::select! {
                 biased;
                 item = self.next() => item?,
+                over = key.end() => return Err(over),
                 () = state.0.shutdown.cancelled() => return Err(ApiError::shutting_down()),
             };
             match item {
@@ -117,5 +124,5 @@ pub(crate) async fn attend_from(
 ) -> Result<Attended, ApiError> {
     vivarium_sight::log::names_run(run);
     let reader = state.0.runs.follow_whole(&caller.tenant, run, seen).await?;
-    Ok(Attended::new(reader.ok_or_else(ApiError::run_not_found)?))
+    Ok(Attended::new(reader.ok_or_else(ApiError::run_not_found)?, caller))
 }

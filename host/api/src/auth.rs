@@ -38,6 +38,7 @@ pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) tier: Tier,
     pub(crate) scopes: Vec<Scope>,
+    pub(crate) allowed_origins: Vec<String>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) limits: Arc<KeyLimits>,
     pub(crate) life: Arc<Life>,
@@ -53,9 +54,24 @@ impl Caller {
             tenant: key.tenant,
             tier: tenant.tier,
             scopes: key.scopes,
+            allowed_origins: key.allowed_origins,
             expires_at: key.expires_at,
             limits: same_tier.map_or_else(new_limits, |before| Arc::clone(&before.limits)),
             life: before.map_or_else(Arc::default, |before| Arc::clone(&before.life)),
+        }
+    }
+
+    /// The same with what of a key can be changed.
+    fn changed(&self, key: &ApiKey) -> Self {
+        Self {
+            key: self.key,
+            tenant: self.tenant.clone(),
+            tier: self.tier,
+            scopes: self.scopes.clone(),
+            allowed_origins: key.allowed_origins.clone(),
+            expires_at: key.expires_at,
+            limits: Arc::clone(&self.limits),
+            life: Arc::clone(&self.life),
         }
     }
 
@@ -219,12 +235,16 @@ impl Auth {
         }
     }
 
-    /// Something of a key has changed in the store; `end` says how its time has ended, if it has.
-    pub(crate) fn key_changed(&self, hash: &ContentHash, end: Option<KeyEnd>) {
+    /// A key is kept as this now. If its time has ended, all that was opened with it ends.
+    pub(crate) fn key_changed(&self, hash: &ContentHash, key: &ApiKey) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.changes += 1;
-        match end {
-            None => known.keys.get_mut(hash).into_iter().for_each(|remembered| remembered.asked = None),
+        match key.end(Timestamp::now()) {
+            None => {
+                if let Some(remembered) = known.keys.get_mut(hash) {
+                    remembered.caller = Arc::new(remembered.caller.changed(key));
+                }
+            }
             Some(how) => {
                 let ended = known.keys.remove(hash);
                 drop(known);

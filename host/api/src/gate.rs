@@ -13,6 +13,7 @@ use vivarium_sight as sight;
 
 use crate::ApiState;
 use crate::auth::Caller;
+use crate::cors;
 use crate::error::{ApiError, Dialect, Kind};
 use crate::idempotency::makes_nothing;
 use crate::limits;
@@ -44,8 +45,13 @@ async fn enter(gate: &Gate, caller: &Caller, method: &Method, headers: &HeaderMa
     caller.limits.enter(gate.dialect)
 }
 
-/// 401, then 429 where the dialect counts every request, then 403, then the handler; what is left of the allowance on every answer.
-pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+/// 401, then 403 for pages that may not use the key, then 429 where the dialect counts every request, then 403, then the handler;
+/// what is left of the allowance on every answer.
+pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if cors::is_preflight(&request) {
+        // It carries no key, and no handler takes its method.
+        return next.run(request).await;
+    }
     let caller = match gate.state.0.auth.caller(request.headers(), gate.dialect).await {
         Ok(caller) => caller,
         Err(error) => {
@@ -54,23 +60,33 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
             return response;
         }
     };
-    let mut response = if let Err(error) = enter(&gate, &caller, request.method(), request.headers()).await {
-        error.within(gate.dialect).into_response()
-    } else if caller.tier < gate.least {
-        let message =
-            format!("this endpoint needs the {} tier; this key's tier is {}", gate.least.name(), caller.tier.name());
-        ApiError::new(Kind::TierTooLow, message).within(gate.dialect).into_response()
-    } else if let Err(error) = gate.scope.map_or(Ok(()), |scope| caller.needs(scope)) {
-        error.within(gate.dialect).into_response()
-    } else {
-        let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).map(ToOwned::to_owned);
-        request.extensions_mut().insert(AuditBy { who: AuditActor::Key(caller.key), request: id });
-        sight::Span::current().set(sight::attribute::TENANT, caller.tenant.as_str().to_owned());
-        request.extensions_mut().insert(Arc::clone(&caller));
-        next.run(request).await
+    let origin = cors::admitted(&caller.allowed_origins, request.headers());
+    let passed = match &origin {
+        Ok(_) => pass(&gate, &caller, request, next).await,
+        Err(error) => Err(error.clone()),
     };
+    let mut response = passed.unwrap_or_else(|error| error.within(gate.dialect).into_response());
     caller.limits.tell(&mut response, gate.dialect);
+    if !caller.allowed_origins.is_empty() {
+        cors::tell(&mut response, origin.ok().flatten());
+    }
     response
+}
+
+/// Lets a caller through to the handler.
+async fn pass(gate: &Gate, caller: &Arc<Caller>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    enter(gate, caller, request.method(), request.headers()).await?;
+    if caller.tier < gate.least {
+        let (least, tier) = (gate.least.name(), caller.tier.name());
+        let message = format!("this endpoint needs the {least} tier; this key's tier is {tier}");
+        return Err(ApiError::new(Kind::TierTooLow, message));
+    }
+    gate.scope.map_or(Ok(()), |scope| caller.needs(scope))?;
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).map(ToOwned::to_owned);
+    request.extensions_mut().insert(AuditBy { who: AuditActor::Key(caller.key), request: id });
+    sight::Span::current().set(sight::attribute::TENANT, caller.tenant.as_str().to_owned());
+    request.extensions_mut().insert(Arc::clone(caller));
+    Ok(next.run(request).await)
 }
 
 /// These routes behind a gate, with the dialect's answer to other methods.

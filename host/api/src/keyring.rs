@@ -255,7 +255,8 @@ impl Keyring {
         Ok(made)
     }
 
-    /// Makes a key with the same rights on behalf of `who`, and gives it with the old one as it is now. That is valid for the time of `overlap`, or until its own end if that is sooner.
+    /// Makes a key with the same rights on behalf of `who`, and gives it with the old one as it is now. That is valid for the time of
+    /// `overlap`, or until its own end if that is sooner.
     ///
     /// # Errors
     /// [`KeyError::NoKey`], [`KeyError::Ended`], [`KeyError::Replaced`], [`KeyError::Full`].
@@ -416,4 +417,65 @@ fn made(tenant: &TenantId, text: SecretString, new: NewKey) -> MadeKey {
         ..ApiKey::new(tenant.clone(), name, Timestamp::now())
     };
     MadeKey { hash: hash_key(text.expose_secret()), text, record }
+}
+
+#[cfg(test)]
+mod tests {
+    use vivarium_domain::Tier;
+    use vivarium_store::SledStore;
+
+    use super::*;
+
+    #[test]
+    fn a_hint_tells_keys_apart_and_nothing_of_a_short_one() {
+        let of = |text: &str| hint(text).unwrap_or_default();
+        assert_eq!(of(&format!("ask_{}wxyz", "a".repeat(39))), "ask_\u{2026}wxyz");
+        assert_eq!(of(&format!("sk_live_{}01fe", "0".repeat(60))), "sk_live_\u{2026}01fe");
+        assert_eq!(of(&"0123".repeat(16)), "\u{2026}0123");
+        assert_eq!(of("a key that I chose"), "");
+        assert_eq!(of(&"\u{fc}".repeat(33)), "\u{2026}\u{fc}\u{fc}");
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_so_many_keys_and_those_that_are_over_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = SledStore::open(folder.path()).unwrap();
+        let (keyring, acme): (_, TenantId) = (Keyring::new(Arc::new(store)), "acme".parse().unwrap());
+        let tenant = Tenant { id: acme.clone(), tier: Tier::Free, created_at: Timestamp::now() };
+        let first = keyring.create_first(tenant, "first", None).await.unwrap();
+        let writes = (1..MAX_KEYS).map(|number| {
+            let key = ApiKey::new(acme.clone(), number.to_string(), Timestamp::now());
+            Write::PutApiKey { hash: hash_key(&number.to_string()), key }
+        });
+        keyring.store.commit(&acme, Batch { conditions: Vec::new(), writes: writes.collect() }).await.unwrap();
+        let make = || keyring.create(&acme, &acme, NewKey::default(), &AuditBy::CLI, |_| Batch::default());
+        assert!(matches!(make().await, Err(KeyError::Full)));
+        let rotated = keyring
+            .rotate(&acme, first.record.id, std::time::Duration::ZERO, &AuditBy::CLI, |_| Batch::default())
+            .await;
+        assert!(matches!(rotated, Err(KeyError::Full)));
+        keyring.revoke(&acme, first.record.id, false, &AuditBy::CLI).await.unwrap();
+        let made = make().await.unwrap();
+        let keys = keyring.keys(&acme).await.unwrap();
+        assert_eq!((keys.len(), keys[0].1.id), (MAX_KEYS, made.record.id));
+        assert!(matches!(keyring.key(&acme, first.record.id).await, Err(KeyError::NoKey)), "it made room");
+        assert!(matches!(make().await, Err(KeyError::Full)));
+    }
+
+    #[tokio::test]
+    async fn of_changes_at_once_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = SledStore::open(folder.path()).unwrap();
+        let (keyring, acme): (_, TenantId) = (Keyring::new(Arc::new(store)), "acme".parse().unwrap());
+        let tenant = Tenant { id: acme.clone(), tier: Tier::Free, created_at: Timestamp::now() };
+        let id = keyring.create_first(tenant, "first", None).await.unwrap().record.id;
+        let renaming = keyring.change(&acme, id, &AuditBy::CLI, |key| {
+            key.name = "renamed".to_owned();
+            Ok::<_, KeyError>(())
+        });
+        let (renamed, revoked) = tokio::join!(renaming, keyring.revoke(&acme, id, false, &AuditBy::CLI));
+        let (_, key) = keyring.key(&acme, id).await.unwrap();
+        assert!(renamed.is_ok() && revoked.is_ok());
+        assert!(key.revoked_at.is_some() && key.name == "renamed", "{key:?}");
+    }
 }

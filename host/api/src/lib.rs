@@ -10,6 +10,8 @@ mod auth;
 mod body;
 mod callback;
 mod connections;
+mod cors;
+mod download;
 mod error;
 mod files;
 mod gate;
@@ -54,6 +56,7 @@ pub use assisters::answer_json;
 pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
 pub use metrics::{MetricsAccess, MetricsPage};
+pub use origin::{OriginError, origins};
 pub use webhooks::RunStories;
 
 use auth::Auth;
@@ -192,12 +195,14 @@ pub fn router(state: ApiState, metrics: MetricsPage) -> Router {
     debug_assert_eq!(openapi::clashes(&dialects), [""; 0], "two dialects give one name to different schemas");
     let (router, collected) = dialects.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
     let reference = Arc::new(Reference::new(&openapi::document(collected)));
-    router
+    let routes = router
         .layer(Extension(reference))
         .layer(Extension(metrics))
         .fallback(not_found)
         .layer(axum::middleware::from_fn(outer::outer))
-        .with_state(state)
+        .with_state(state);
+    // What a path takes is said in an answer when it leaves all of a router's layers, so this one has to be another router's.
+    Router::new().fallback_service(routes).layer(axum::middleware::from_fn(cors::preflight))
 }
 
 /// A path that nobody serves, in the form of the dialect that it looks like.

@@ -2,10 +2,10 @@
 
 use url::{Origin, Url};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Kind};
 
 /// The most origins of a key.
-pub(crate) const MAX_ORIGINS: usize = 100;
+const MAX_ORIGINS: usize = 100;
 
 /// The longest origin that is taken, in characters.
 const MAX_CHARS: usize = 300;
@@ -18,6 +18,7 @@ fn normalised(text: &str) -> Option<String> {
         && url.username().is_empty()
         && url.password().is_none()
         && url.path() == "/"
+        && url.host_str().is_some_and(|host| !host.contains('*'))
         && url.query().is_none()
         && url.fragment().is_none();
     match url.origin() {
@@ -26,23 +27,40 @@ fn normalised(text: &str) -> Option<String> {
     }
 }
 
+/// Why texts are not a key's origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// There are too many.
+    #[error("allowedOrigins must have at most {MAX_ORIGINS} items")]
+    TooMany,
+    /// The one at this place is none.
+    #[error(
+        "allowedOrigins[{0}] must be the origin of a page, such as https://app.example.com: http or https, a host, and no path"
+    )]
+    NotOne(usize),
+}
+
+impl From<OriginError> for ApiError {
+    fn from(error: OriginError) -> Self {
+        let place = match error {
+            OriginError::TooMany => "allowedOrigins".to_owned(),
+            OriginError::NotOne(place) => format!("allowedOrigins[{place}]"),
+        };
+        Self::new(Kind::InvalidParameter, error.to_string()).about(place)
+    }
+}
+
 /// A key's origins, each once and as browsers write them.
 ///
 /// # Errors
 /// When one is none, with its place.
-pub(crate) fn origins(texts: &[String]) -> Result<Vec<String>, ApiError> {
+pub fn origins(texts: &[String]) -> Result<Vec<String>, OriginError> {
     if texts.len() > MAX_ORIGINS {
-        return Err(ApiError::invalid("allowedOrigins", format!("must have at most {MAX_ORIGINS} items")));
+        return Err(OriginError::TooMany);
     }
     let mut found = Vec::with_capacity(texts.len());
-    for (number, text) in texts.iter().enumerate() {
-        let origin = normalised(text).ok_or_else(|| {
-            let place = format!("allowedOrigins[{number}]");
-            let message = format!(
-                "{place} must be the origin of a page, such as https://app.example.com: http or https, a host, and no path"
-            );
-            ApiError::new(crate::error::Kind::InvalidParameter, message).about(place)
-        })?;
+    for (place, text) in texts.iter().enumerate() {
+        let origin = normalised(text).ok_or(OriginError::NotOne(place))?;
         if !found.contains(&origin) {
             found.push(origin);
         }
@@ -82,9 +100,9 @@ mod tests {
         ];
         for bad in bad {
             let error = origins(&["https://good.example".to_owned(), bad.to_owned()]).unwrap_err();
-            assert!(error.message().starts_with("allowedOrigins[1] must be the origin of a page"), "{bad}: {error:?}");
+            assert_eq!(error, OriginError::NotOne(1), "{bad}");
         }
-        assert!(origins(&vec!["https://a.example".to_owned(); MAX_ORIGINS + 1]).is_err());
+        assert_eq!(origins(&vec!["https://a.example".to_owned(); MAX_ORIGINS + 1]), Err(OriginError::TooMany));
         assert_eq!(origins(&["https://a.example".to_owned(), "HTTPS://A.example/".to_owned()]).unwrap().len(), 1);
     }
 }

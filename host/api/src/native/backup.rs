@@ -1,6 +1,5 @@
 //! `GET /v1/admin/backup`: everything that all tenants have, as one file, while the host goes on.
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -9,6 +8,7 @@ use vivarium_store::StoreError;
 
 use super::NativeError;
 use crate::ApiState;
+use crate::download;
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 
@@ -35,7 +35,7 @@ pub(super) async fn make(
         StoreError::Refused(reason) => ApiError::new(Kind::Conflict, reason),
         error => error.into(),
     })?;
-    let mut response = Response::new(Body::from_stream(backup));
+    let mut response = Response::new(download::body(backup, &caller));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     let name = HeaderValue::from_static("attachment; filename=\"vivarium-backup.tar\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, name);

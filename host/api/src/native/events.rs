@@ -84,7 +84,7 @@ pub(super) async fn stream(state: &ApiState, caller: &Caller, run: &Run, seen: C
         return Ok(resume::nothing_more());
     }
     let reader = state.0.runs.follow(&caller.tenant, run.id, seen).await?.ok_or_else(ApiError::run_not_found)?;
-    Ok(follow(Attended::new(reader), Log, Ends::of(state, caller)))
+    Ok(follow(Attended::new(reader, caller), Log, Ends::of(state, caller)))
 }
 
 #[derive(Debug, PartialEq, Eq)]

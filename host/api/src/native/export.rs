@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
@@ -16,6 +15,7 @@ use super::NativeError;
 use super::list::Parameters;
 use super::sessions::{MessageJson, Role, session_id};
 use crate::ApiState;
+use crate::download;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::segment::Segment;
@@ -108,7 +108,7 @@ pub(super) async fn export(
     let session = state.0.runs.session(&caller.tenant, &session_id(&session)?).await?;
     let export = Export { state, tenant: caller.tenant.clone(), session, format, next: None };
     let pieces = stream::unfold(Some(export), async |export| export?.piece().await);
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(download::body(pieces, &caller));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(format.file_name()));
     Ok(response)

@@ -309,7 +309,7 @@ pub(super) async fn change(
             Ok::<_, ApiError>(())
         };
         let (hash, key) = state.0.keyring.change(&caller.tenant, id, &by, change).await?;
-        state.0.auth.key_changed(&hash, None);
+        state.0.auth.key_changed(&hash, &key);
         state.0.runs.key_changed(key.id);
         Ok(state.0.auth.with_use(&hash, key))
     };
@@ -352,7 +352,7 @@ pub(super) async fn revoke(
 pub(super) async fn end(state: ApiState, by: AuditBy, tenant: TenantId, id: KeyId) -> Result<StatusCode, ApiError> {
     let ending = async move {
         let (hash, key) = state.0.keyring.revoke(&tenant, id, true, &by).await?;
-        state.0.auth.key_changed(&hash, key.end(Timestamp::now()));
+        state.0.auth.key_changed(&hash, &key);
         tracing::info!(key = %id, %tenant, by = %by.who, "a key was revoked");
         Ok(StatusCode::NO_CONTENT)
     };
@@ -408,7 +408,7 @@ pub(super) async fn rotate(
             let along = |record: &ApiKey| remember.remember(&shown_again(record));
             let overlap = Duration::from_secs(seconds.into());
             let (made, old) = state.0.keyring.rotate(&tenant, id, overlap, &by, along).await?;
-            state.0.auth.key_changed(&hash, old.end(Timestamp::now()));
+            state.0.auth.key_changed(&hash, &old);
             tracing::info!(key = %made.record.id, replaces = %id, %tenant, by = %by.who, "a key was rotated");
             Ok(shown(&made))
         };

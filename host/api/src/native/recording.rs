@@ -1,7 +1,6 @@
 //! `GET /v1/runs/{id}/recording`: all that a run was told and answered, to run its mode again elsewhere. It is read and sent piece
 //! by piece, so that a long one takes no more memory than a short one.
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -10,6 +9,7 @@ use vivarium_domain::{RunId, Scope};
 
 use super::{NativeError, run_id};
 use crate::ApiState;
+use crate::download;
 use crate::gate::CallerExt;
 use crate::segment::Segment;
 
@@ -40,7 +40,7 @@ pub(super) async fn recording(
         let piece = recorder.piece().await.inspect_err(|error| tracing::warn!(%error, "a recording broke off"))?;
         Ok::<_, vivarium_store::StoreError>(piece.map(|piece| (piece, recorder)))
     });
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(download::body(pieces, &caller));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

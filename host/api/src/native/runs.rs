@@ -56,15 +56,12 @@ pub(super) async fn one(
         return Ok(Json(run));
     }
     let followed = state.0.runs.follow(&caller.tenant, run.id, Cursor::after(run.last_seq)).await?;
-    let mut attended = Attended::new(followed.ok_or_else(ApiError::run_not_found)?);
+    let mut attended = Attended::new(followed.ok_or_else(ApiError::run_not_found)?, &caller);
     let ended = async {
         while attended.next_event(&state).await?.is_some() {}
         Ok::<_, ApiError>(())
     };
-    tokio::select! {
-        ended = tokio::time::timeout(wait, ended) => ended.unwrap_or(Ok(()))?,
-        over = caller.life.end() => return Err(over.into()),
-    }
+    tokio::time::timeout(wait, ended).await.unwrap_or(Ok(()))?;
     Ok(Json(find(&state, &caller, &id).await?))
 }
 

@@ -441,7 +441,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = SledStore::open(folder.path()).unwrap();
         let (keyring, acme): (_, TenantId) = (Keyring::new(Arc::new(store)), "acme".parse().unwrap());
-        let tenant = Tenant { id: acme.clone(), tier: Tier::Free, created_at: Timestamp::now() };
+        let tenant = Tenant::new(acme.clone(), Tier::Free, Timestamp::now());
         let first = keyring.create_first(tenant, "first", None).await.unwrap();
         let writes = (1..MAX_KEYS).map(|number| {
             let key = ApiKey::new(acme.clone(), number.to_string(), Timestamp::now());
@@ -467,7 +467,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = SledStore::open(folder.path()).unwrap();
         let (keyring, acme): (_, TenantId) = (Keyring::new(Arc::new(store)), "acme".parse().unwrap());
-        let tenant = Tenant { id: acme.clone(), tier: Tier::Free, created_at: Timestamp::now() };
+        let tenant = Tenant::new(acme.clone(), Tier::Free, Timestamp::now());
         let id = keyring.create_first(tenant, "first", None).await.unwrap().record.id;
         let renaming = keyring.change(&acme, id, &AuditBy::CLI, |key| {
             key.name = "renamed".to_owned();

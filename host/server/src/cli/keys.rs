@@ -198,6 +198,7 @@ impl Create {
             format: format.into(),
             expires_at,
             allowed_origins: origins(&origin).map_err(|error| Failure::Use(error.to_string()))?,
+            ..NewKey::default()
         };
         let (text, key) = of.open().await?.create(new).await?;
         show(&text, &key, json, "")
@@ -257,9 +258,10 @@ impl Keys {
     async fn create(&self, new: NewKey) -> Result<(String, ApiKey), Failure> {
         match self {
             Self::Server(remote, path) => {
-                let NewKey { name, scopes, format, expires_at, allowed_origins } = new;
-                let mut body =
-                    json!({"name": name, "scopes": scopes, "format": format, "allowedOrigins": allowed_origins});
+                let NewKey { name, scopes, format, expires_at, allowed_origins, budget } = new;
+                let mut body = json!({
+                    "name": name, "scopes": scopes, "format": format, "allowedOrigins": allowed_origins, "budget": budget
+                });
                 if let (Some(at), Some(fields)) = (expires_at, body.as_object_mut()) {
                     fields.insert("expiresAt".to_owned(), json!(at));
                 }

@@ -88,6 +88,16 @@ fn large_agent(number: u32) -> Value {
     json!({"name": format!("large {number}"), "mode": "chat", "prompt": "𝄞".repeat(199_999)})
 }
 
+/// An answer is believed for a second.
+async fn readiness_becomes(host: &Host, status: u16) {
+    soon("another answer of /readyz", async {
+        while host.get("/readyz").await.status() != status {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_full_disk_is_an_error_to_the_client_and_the_host_goes_on_when_there_is_room() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -114,14 +124,14 @@ async fn a_full_disk_is_an_error_to_the_client_and_the_host_goes_on_when_there_i
     let (status, answer) = refused.expect("the disk is full");
     assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("store_unavailable")), "{answer}");
     assert!(made.len() > 10, "{} agents were made", made.len());
-    assert_eq!(host.get("/readyz").await.status(), 503);
+    readiness_becomes(&host, 503).await;
     assert_eq!(host.get("/healthz").await.status(), 200);
     assert_eq!(host.get(&format!("/v1/agents/{}", made[0])).await.status(), 200, "what is kept is still read");
     host.says("this process may write files of").await;
 
     bound(None);
     host.says("the store settles its journal again").await;
-    assert_eq!(host.get("/readyz").await.status(), 200);
+    readiness_becomes(&host, 200).await;
     let (status, answer) = host.json(reqwest::Method::POST, "/v1/agents", Some(&large_agent(1000))).await;
     assert_eq!(status, 201, "{answer}");
     let data = host.kill().await;

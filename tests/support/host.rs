@@ -107,6 +107,7 @@ impl Cli {
 
 /// How a server is started.
 pub struct HostBuilder {
+    client: Option<Client>,
     listen: String,
     data: Option<TempDir>,
     arguments: Vec<OsString>,
@@ -169,11 +170,29 @@ impl HostBuilder {
         self.argument("--config").argument(path)
     }
 
+    /// Asked by this client, which trusts its certificate.
+    #[must_use]
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
     /// Starts it and waits until it serves.
     ///
     /// # Panics
     /// With all that the server has said, when it does not come up.
     pub async fn start(self) -> Host {
+        let host = self.start_unready().await;
+        host.ready().await;
+        share(&host.data().join("compiled"), &compiled_forms());
+        host
+    }
+
+    /// Starts it and waits until it listens, whether it can serve or not.
+    ///
+    /// # Panics
+    /// With all that the server has said, when it does not come up.
+    pub async fn start_unready(self) -> Host {
         let data = self.data.unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder can be made"));
         let compiled = data.path().join("compiled");
         share(&compiled_forms(), &compiled);
@@ -185,10 +204,8 @@ impl HostBuilder {
         follow(child.stdout.take().expect("it is piped"), Arc::clone(&said));
         follow(child.stderr.take().expect("it is piped"), Arc::clone(&said));
         let address = address(&mut child, &said).await;
-        let host = Host { child, address, said, data, client: http_client(), key: KEY.to_owned() };
-        host.ready().await;
-        share(&compiled, &compiled_forms());
-        host
+        let client = self.client.unwrap_or_else(http_client);
+        Host { child, address, said, data, client, key: KEY.to_owned() }
     }
 }
 
@@ -225,13 +242,13 @@ async fn address(child: &mut Child, said: &watch::Sender<String>) -> String {
     seen.unwrap_or_else(|| panic!("the server does not come up. It said:\n{}", *said.borrow()))
 }
 
-/// `http://127.0.0.1:<port>`, once the whole line is there.
+/// `http://127.0.0.1:<port>`, or the same with https, once the whole line is there.
 fn find_address(text: &str) -> Option<String> {
     // Whoever listens on all addresses listens on this one, too.
     let text = text.replace("http://0.0.0.0:", "http://127.0.0.1:");
-    let start = text.find("http://127.0.0.1:")?;
+    let start = ["http://127.0.0.1:", "https://127.0.0.1:"].iter().find_map(|scheme| text.find(scheme))?;
     let (line, _) = text.get(start..)?.split_once('\n')?;
-    let end = line.char_indices().skip("http://".len()).find(|(_, c)| !c.is_ascii_digit() && !".:".contains(*c));
+    let end = line.char_indices().skip("https://".len()).find(|(_, c)| !c.is_ascii_digit() && !".:".contains(*c));
     let address = end.map_or(line, |(at, _)| &line[..at]);
     Some(address.trim_end_matches(['.', ':']).to_owned())
 }
@@ -250,7 +267,13 @@ impl Host {
     /// A server to be started.
     #[must_use]
     pub fn builder() -> HostBuilder {
-        HostBuilder { listen: "127.0.0.1:0".to_owned(), data: None, arguments: Vec::new(), environment: Vec::new() }
+        HostBuilder {
+            client: None,
+            listen: "127.0.0.1:0".to_owned(),
+            data: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// Waits until the server says that it is able to serve.
@@ -448,8 +471,16 @@ impl Host {
     /// # Panics
     /// When the server has ended already.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name and returns at once.
+    ///
+    /// # Panics
+    /// When the server has ended already.
+    pub fn signal(&self, name: &str) {
         // The standard library sends no signal but SIGKILL, and a shell's own `kill` spares the tests the one line of unsafe code.
-        let command = format!("kill -TERM {}", self.pid());
+        let command = format!("kill -{name} {}", self.pid());
         let sent = std::process::Command::new("sh").args(["-c", &command]).status().expect("there is a shell");
         assert!(sent.success(), "`{command}`: {sent}");
     }

@@ -148,7 +148,12 @@ impl Kind {
 
     /// How long a client should wait, where the kind says it.
     fn retry_after_seconds(self) -> Option<u64> {
-        matches!(self, Self::Overloaded | Self::ShuttingDown | Self::TenantBusy).then_some(1)
+        match self {
+            Self::Overloaded | Self::ShuttingDown | Self::TenantBusy => Some(1),
+            // A disk is not emptied in a second.
+            Self::StoreUnavailable => Some(5),
+            _ => None,
+        }
     }
 }
 
@@ -287,6 +292,11 @@ impl From<StartError> for ApiError {
             StartError::Registry(error) => error.into(),
             StartError::Overloaded(_) => Self::new(Kind::Overloaded, error.to_string()),
             StartError::ShuttingDown => Self::new(Kind::ShuttingDown, "the host is shutting down; try again"),
+            StartError::DiskFull => {
+                let message =
+                    "the host's disk is nearly full, and no new runs are accepted until there is room; try again later";
+                Self::new(Kind::StoreUnavailable, message)
+            }
             StartError::TenantGone => Self::no_such_key(),
             StartError::Store(error) => error.into(),
         }

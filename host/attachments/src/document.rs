@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vivarium_domain::TenantId;
-use vivarium_sandbox::{Limits, Plugin, ToolCallContext, TracingLog};
+use vivarium_sandbox::{Limits, Payer, Plugin, ToolCallContext, TracingLog};
 
 use crate::Problem;
 use crate::media::{Declared, Media};
@@ -63,7 +63,8 @@ impl Reader {
             ..Limits::for_tool()
         });
         let log = TracingLog { plugin: self.plugin.manifest().name.to_string(), run: String::new() };
-        let context = ToolCallContext { payer: tenant.as_str().into(), ..ToolCallContext::default() };
+        let context =
+            ToolCallContext { payer: Payer { id: tenant.as_str().into(), weight: 1 }, ..ToolCallContext::default() };
         let arguments = arguments.to_string();
         let report = self.plugin.call_tool(TOOL, &arguments, context, Arc::default(), &limits, Arc::new(log)).await;
         let media_type = declared.media.name();

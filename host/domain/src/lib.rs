@@ -5,6 +5,7 @@ mod agent;
 mod audit;
 mod budget;
 mod event;
+mod fair;
 mod grant;
 mod id;
 mod key;
@@ -21,12 +22,14 @@ mod source;
 mod tenant;
 mod usage;
 mod webhook;
+mod weights;
 mod word;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
 pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
 pub use budget::{Budget, BudgetOwner, BudgetPeriod, BudgetUnit, SpentBudget};
 pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolUsage};
+pub use fair::{FairLines, FairTurn};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{
     AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
@@ -50,6 +53,7 @@ pub use source::{Document, Source};
 pub use tenant::{Tenant, TenantLimits, Tier};
 pub use usage::{Subject, UsageEntry, Used, UsedBy, beginning_of, utc_day};
 pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
+pub use weights::TierWeights;
 
 /// The instant of an event or a record: UTC, written as ISO 8601.
 pub use jiff::Timestamp;

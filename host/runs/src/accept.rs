@@ -74,6 +74,10 @@ impl Runs {
         {
             return Ok(started);
         }
+        // A run that others have begun goes on to its end, with those below it.
+        if shared.is_disk_full() && request.parent.is_none() {
+            return Err(StartError::DiskFull);
+        }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
         let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
         self.look_at_budgets(tenant, &request, &checked).await?;

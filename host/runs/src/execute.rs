@@ -370,7 +370,8 @@ impl Execution {
 
     async fn run_mode(&self, found: &Found, host: Arc<RunHost>, history: Vec<Message>) -> ModeReport {
         let plugin = &found.mode.plugin.plugin;
-        let call = mode_call(&self.run, found.output_schema.as_ref(), history, self.tenant.as_str().into());
+        let payer = self.shared.toolbox.weigher.payer(&self.tenant).await;
+        let call = mode_call(&self.run, found.output_schema.as_ref(), history, payer);
         let sink = Arc::new(TracingLog { plugin: plugin.manifest().name.to_string(), run: self.run.id.to_string() });
         let agent = host.trace.agent().clone();
         let host: Arc<dyn ModeHost> = host;

@@ -37,6 +37,7 @@ mod tools;
 mod trace;
 mod waiting;
 mod waits;
+mod weigher;
 
 pub use approvals::Decision;
 pub use contexts::Contexts;

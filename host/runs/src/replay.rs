@@ -153,7 +153,7 @@ impl Recording {
         let schema = self.run.settings.output.schema().as_ref().map(OutputSchema::new).transpose();
         let schema = schema.map_err(ReplayError::NotWhole)?;
         let host = Arc::new(self.offline(against)?);
-        let call = mode_call(&self.run, schema.as_ref(), self.history.clone(), "replay".into());
+        let call = mode_call(&self.run, schema.as_ref(), self.history.clone(), vivarium_sandbox::Payer::default());
         let limits = Arc::new(Limits::for_mode().with(&manifest.limits));
         let log = Arc::new(TracingLog { plugin: manifest.name.to_string(), run: self.run.id.to_string() });
         let report = plugin.run_mode(call, Arc::clone(&host) as _, &limits, log).await;

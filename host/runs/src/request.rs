@@ -214,6 +214,9 @@ pub enum StartError {
     /// The tenant's plugins can not be read.
     #[error(transparent)]
     Registry(#[from] vivarium_registry::RegistryError),
+    /// There is too little room on the disk.
+    #[error("the host's disk is nearly full")]
+    DiskFull,
     /// No new runs are taken.
     #[error("the host is shutting down")]
     ShuttingDown,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use vivarium_domain::{Budget, KeyId, Run, RunId, SessionId, TenantId, Tier};
+use vivarium_domain::{Budget, KeyId, Run, RunId, SessionId, TenantId, Tier, TierWeights};
 use vivarium_models::Models;
 use vivarium_registry::{Catalog, Registry, RegistryError};
 use vivarium_sight::metric;
@@ -24,6 +24,7 @@ use crate::sessions::{Closed, SessionLines};
 use crate::table::{Table, Where};
 use crate::tenants::Leaving;
 use crate::tools::{ToolInfo, ToolTrial, Toolbox, TrialError};
+use crate::weigher::Weigher;
 
 /// How long a run may take to stop after it was told to.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub struct RunsConfig {
     /// Of the running and of the waiting runs, the share that one tenant may have, in percent: the rest stays free for
     /// the others.
     pub tenant_share_percent: usize,
+    /// In which proportions tenants get places and processor time where these are short, by their tiers.
+    pub weights: TierWeights,
     /// Tool calls at one time, those of runs and those of clients together.
     pub max_tool_calls: usize,
     /// How long a tool call waits for its place.
@@ -74,6 +77,7 @@ impl Default for RunsConfig {
             max_running: 1024,
             max_queued: 4096,
             tenant_share_percent: 75,
+            weights: TierWeights::default(),
             max_tool_calls: 256,
             tool_call_patience: Duration::from_secs(10),
             max_cycles: 100,
@@ -108,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) known_definitions: KnownDefinitions,
     places: Arc<FairQueue>,
     closing: AtomicBool,
+    disk_full: AtomicBool,
     on_webhook: OnceLock<WebhookAsked>,
 }
 
@@ -123,8 +128,9 @@ impl Shared {
 
     /// Waits for one of the places of running runs. None: in vain, which takes longer than any client waits.
     pub(crate) async fn place(&self, tenant: &TenantId) -> Option<Place> {
+        let weight = self.toolbox.weigher.of(tenant).await;
         let began = Instant::now();
-        let place = self.places.place(tenant, LONGEST_WAIT).await.ok();
+        let place = self.places.place(tenant, weight, LONGEST_WAIT).await.ok();
         metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "runs")]);
         place
     }
@@ -139,6 +145,11 @@ impl Shared {
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing that is done under it panics; each step leaves a table that can be used.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is too little room on the disk for new runs.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
     }
 
     /// Takes no new runs any more.
@@ -219,7 +230,8 @@ impl Runs {
             waiting_per_tenant: usize::MAX,
         };
         let patience = config.tool_call_patience;
-        let toolbox = Arc::new(Toolbox { registry, places: FairQueue::new(tool_calls), patience });
+        let weigher = Weigher { store: Arc::clone(&store), weights: config.weights };
+        let toolbox = Arc::new(Toolbox { registry, places: FairQueue::new(tool_calls), weigher, patience });
         let accounts = Accounts::new(Arc::clone(&store), config.budgets.clone());
         Self(Arc::new(Shared {
             store,
@@ -235,6 +247,7 @@ impl Runs {
             known_definitions: KnownDefinitions::default(),
             places: FairQueue::new(running),
             closing: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
             on_webhook: OnceLock::new(),
             config,
         }))
@@ -376,6 +389,11 @@ impl Runs {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.table().waiting_count()
+    }
+
+    /// Says whether the disk has too little room for new runs. Those under way go on.
+    pub fn set_disk_full(&self, is_full: bool) {
+        self.0.disk_full.store(is_full, Ordering::Relaxed);
     }
 
     /// Takes no new runs, waits up to `grace` for those under way, and leaves the rest to the next start, which takes them up

@@ -14,11 +14,13 @@ use vivarium_sight::metric;
 use crate::queue::{FairQueue, NoPlace};
 use crate::service::Shared;
 use crate::spending::count;
+use crate::weigher::Weigher;
 
 /// What tool calls share.
 pub(crate) struct Toolbox {
     pub(crate) registry: Registry,
     pub(crate) places: Arc<FairQueue>,
+    pub(crate) weigher: Weigher,
     /// How long a call waits for a place.
     pub(crate) patience: Duration,
 }
@@ -37,8 +39,9 @@ impl Toolbox {
     /// Calls a tool when there is a place for it.
     pub(crate) async fn call(&self, call: IntoTool<'_>) -> Result<ToolReport, NoPlace> {
         let IntoTool { tenant, entry, arguments_json, mut context, session, log } = call;
+        let payer = self.weigher.payer(tenant).await;
         let began = Instant::now();
-        let place = self.places.place(tenant, self.patience).await;
+        let place = self.places.place(tenant, payer.weight, self.patience).await;
         metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "tool_calls")]);
         let _place = place?;
         context.workspace = match self.workspace(tenant, entry, session).await {
@@ -46,7 +49,7 @@ impl Toolbox {
             Err(error) => return Ok(failed(error.to_string())),
         };
         let plugin = &entry.plugin;
-        context.payer = tenant.as_str().into();
+        context.payer = payer;
         context.warm = Some(Arc::clone(&plugin.warm));
         let grant = Arc::clone(&plugin.grant);
         let name = entry.manifest.name.as_str();

@@ -138,7 +138,7 @@ impl Plugin {
         };
         let setting = Setting { grant: Arc::default(), workspace: None, limits: Arc::clone(limits), sink: log };
         let seat = self.seat(Role::Mode(host), setting);
-        let (exports, payer) = (exports.clone(), Arc::clone(&call.payer));
+        let (exports, payer) = (exports.clone(), call.payer.clone());
         let request: mode::Request = call.into();
         let (result, usage, _) = self
             .enter(seat, payer, move |store, instance| {

@@ -5,6 +5,7 @@
 mod bindings;
 mod call;
 mod capability;
+mod check;
 mod compile;
 mod compiler;
 mod engine;

@@ -75,6 +75,10 @@ impl Sandbox {
         })
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine.engine
+    }
+
     /// How many instances can live at one time.
     #[must_use]
     pub fn max_instances(&self) -> u32 {

@@ -3,22 +3,24 @@
 //! Guests are polled like any other future, and left alone that would be first come, first served: sixty-four spinning
 //! guests of one tenant would each take a tick before a call of another tenant, that needs a fraction of one, gets its
 //! turn. So a guest asks for a *turn* before it is polled, and gives it back after. There are as many turns as cores;
-//! where all are taken, they go around by payer, and within one payer by age. A turn is asked for, and not just taken by
+//! where all are taken, they go around by payer, by what each has used of them and by its weight ([`FairLines`]), and within one
+//! payer by age. A turn is asked for, and not just taken by
 //! being polled, because the executor's queue knows no payers: who has no turn is not in that queue.
 //!
 //! Who computes for long is *heavy*: its call is moved to threads of their own, of a lower priority and with turns of their
 //! own, so that a light call waits for other light calls and never for a tick of a heavy one. The operating system does
 //! the rest: whatever else the host does comes before heavy guests, and they have what is left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
+use vivarium_domain::{FairLines, FairTurn};
 
 use crate::LoadError;
 use crate::limits::CpuMeter;
@@ -30,7 +32,20 @@ const LIGHT: Duration = Duration::from_millis(20);
 const HEAVY_NICENESS: i32 = 10;
 
 /// Who a call's processor time is shared out to; calls of one payer share one part.
-pub type Payer = Arc<str>;
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Payer {
+    /// Who.
+    pub id: Arc<str>,
+    /// How large the part is, compared with those of others.
+    pub weight: u32,
+}
+
+impl Default for Payer {
+    /// Nobody in particular.
+    fn default() -> Self {
+        Self { id: "".into(), weight: 1 }
+    }
+}
 
 /// The processor, shared out.
 #[derive(Clone)]
@@ -124,7 +139,7 @@ impl<T: Send + 'static> Future for Shared<T> {
                 State::Light(_) => {
                     let State::Light(turns) = std::mem::replace(&mut self.state, State::Gone) else { continue };
                     let Turns { work, meter, turn } = turns;
-                    let turn = Turn::new(Arc::clone(&self.heavy.gate), Arc::clone(&turn.payer));
+                    let turn = Turn::new(Arc::clone(&self.heavy.gate), turn.payer.clone());
                     let moved = self.heavy.handle.spawn(Turns { work, meter, turn });
                     self.state = State::Heavy(Moved(moved));
                 }
@@ -169,11 +184,9 @@ struct GateState {
     free: usize,
     next_ticket: u64,
     /// Who waits, by payer; each line in the order of arrival.
-    lines: HashMap<Payer, VecDeque<Waiting>>,
-    /// The payers of whom somebody waits, in the order of their turns.
-    order: VecDeque<Payer>,
+    lines: FairLines<Arc<str>, Waiting>,
     /// Turns that were handed to who waited, and not used yet.
-    granted: Vec<u64>,
+    granted: HashMap<u64, FairTurn>,
 }
 
 struct Waiting {
@@ -183,13 +196,8 @@ struct Waiting {
 
 impl Gate {
     fn new(turns: usize) -> Arc<Self> {
-        let state = GateState {
-            free: turns,
-            next_ticket: 0,
-            lines: HashMap::new(),
-            order: VecDeque::new(),
-            granted: Vec::new(),
-        };
+        let lines = FairLines::new(turns);
+        let state = GateState { free: turns, next_ticket: 0, lines, granted: HashMap::new() };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -198,9 +206,13 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a turn to the next in line, if somebody waits; else it is free.
-    fn pass_on(&self) {
-        let waker = self.lock().pass_on();
+    /// Takes a turn back that was used for so long, and gives it to the next in line, if somebody waits; else it is free.
+    fn pass_on(&self, payer: &Payer, turn: FairTurn, used: Duration) {
+        let waker = {
+            let mut state = self.lock();
+            state.lines.give_back(&payer.id, turn, u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
+            state.pass_on()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -209,29 +221,14 @@ impl Gate {
 
 impl GateState {
     fn pass_on(&mut self) -> Option<Waker> {
-        while let Some(payer) = self.order.pop_front() {
-            let Some(line) = self.lines.get_mut(&payer) else { continue };
-            let next = line.pop_front();
-            if line.is_empty() {
-                self.lines.remove(&payer);
-            } else {
-                self.order.push_back(payer);
+        match self.lines.next() {
+            Some((_, Waiting { ticket, waker }, turn)) => {
+                self.granted.insert(ticket, turn);
+                Some(waker)
             }
-            if let Some(Waiting { ticket, waker }) = next {
-                self.granted.push(ticket);
-                return Some(waker);
-            }
-        }
-        self.free += 1;
-        None
-    }
-
-    fn leave(&mut self, payer: &Payer, ticket: u64) {
-        if let Some(line) = self.lines.get_mut(payer) {
-            line.retain(|waiting| waiting.ticket != ticket);
-            if line.is_empty() {
-                self.lines.remove(payer);
-                self.order.retain(|other| other != payer);
+            None => {
+                self.free += 1;
+                None
             }
         }
     }
@@ -248,7 +245,7 @@ struct Turn {
 enum Standing {
     Away,
     Waiting(u64),
-    Has,
+    Has(FairTurn, Instant),
 }
 
 impl Turn {
@@ -260,42 +257,37 @@ impl Turn {
     fn take(&mut self, waker: &Waker) -> bool {
         let mut state = self.gate.lock();
         match self.standing {
-            Standing::Has => return true,
+            Standing::Has(..) => return true,
             Standing::Waiting(ticket) => {
-                if let Some(at) = state.granted.iter().position(|granted| *granted == ticket) {
-                    state.granted.swap_remove(at);
-                    self.standing = Standing::Has;
+                if let Some(turn) = state.granted.remove(&ticket) {
+                    self.standing = Standing::Has(turn, Instant::now());
                     return true;
                 }
-                let line = state.lines.get_mut(&self.payer);
-                if let Some(waiting) = line.and_then(|line| line.iter_mut().find(|waiting| waiting.ticket == ticket)) {
+                if let Some(waiting) = state.lines.find(&self.payer.id, |waiting| waiting.ticket == ticket) {
                     waiting.waker.clone_from(waker);
                 }
                 return false;
             }
             Standing::Away => {}
         }
-        if state.free > 0 {
+        if state.free > 0
+            && let Some(turn) = state.lines.take(&self.payer.id, self.payer.weight)
+        {
             state.free -= 1;
-            self.standing = Standing::Has;
+            self.standing = Standing::Has(turn, Instant::now());
             return true;
         }
         let ticket = state.next_ticket;
         state.next_ticket += 1;
-        let GateState { lines, order, .. } = &mut *state;
-        let line = lines.entry(Arc::clone(&self.payer)).or_default();
-        if line.is_empty() {
-            order.push_back(Arc::clone(&self.payer));
-        }
-        line.push_back(Waiting { ticket, waker: waker.clone() });
+        state.lines.wait(&self.payer.id, self.payer.weight, Waiting { ticket, waker: waker.clone() });
         self.standing = Standing::Waiting(ticket);
         false
     }
 
     fn give_back(&mut self) {
-        if self.standing == Standing::Has {
+        if let Standing::Has(turn, since) = self.standing {
             self.standing = Standing::Away;
-            self.gate.pass_on();
+            self.gate.pass_on(&self.payer, turn, since.elapsed());
         }
     }
 }
@@ -304,17 +296,15 @@ impl Drop for Turn {
     fn drop(&mut self) {
         match self.standing {
             Standing::Away => {}
-            Standing::Has => self.gate.pass_on(),
+            Standing::Has(..) => self.give_back(),
             Standing::Waiting(ticket) => {
                 let mut state = self.gate.lock();
-                let granted = state.granted.iter().position(|granted| *granted == ticket);
-                match granted {
-                    Some(at) => {
-                        state.granted.swap_remove(at);
+                match state.granted.remove(&ticket) {
+                    Some(turn) => {
                         drop(state);
-                        self.gate.pass_on();
+                        self.gate.pass_on(&self.payer, turn, Duration::ZERO);
                     }
-                    None => state.leave(&self.payer, ticket),
+                    None => state.lines.forget(&self.payer.id, |waiting| waiting.ticket == ticket),
                 }
             }
         }
@@ -328,7 +318,7 @@ mod tests {
     use super::*;
 
     fn turn(gate: &Arc<Gate>, payer: &str) -> Turn {
-        Turn::new(Arc::clone(gate), payer.into())
+        Turn::new(Arc::clone(gate), Payer { id: payer.into(), weight: 1 })
     }
 
     #[test]
@@ -341,10 +331,10 @@ mod tests {
         let mut other = turn(&gate, "other");
         assert!(!other.take(&waker));
         held.give_back();
-        assert!(!other.take(&waker), "the flood's line came first");
-        let first = flood.iter_mut().find_map(|turn| turn.take(&waker).then_some(turn)).unwrap();
-        first.give_back();
-        assert!(other.take(&waker), "then it is the other payer's turn, before nine of the flood");
+        assert!(flood.iter_mut().all(|turn| !turn.take(&waker)), "the flood has had a turn");
+        assert!(other.take(&waker), "it is the other payer's turn, before ten of the flood");
+        other.give_back();
+        assert_eq!(flood.iter_mut().filter_map(|turn| turn.take(&waker).then_some(())).count(), 1);
     }
 
     #[test]
@@ -363,7 +353,7 @@ mod tests {
         assert!(last.take(&waker));
         drop(last);
         let state = gate.lock();
-        assert!(state.free == 1 && state.lines.is_empty() && state.order.is_empty() && state.granted.is_empty());
+        assert!(state.free == 1 && state.lines.is_empty() && state.granted.is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -379,14 +369,14 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             };
-            tokio::spawn(scheduler.share::<_>("spinner".into(), CpuMeter::new(), work))
+            tokio::spawn(scheduler.share::<_>(Payer { id: "spinner".into(), weight: 1 }, CpuMeter::new(), work))
         };
         let spinners: Vec<JoinHandle<Option<()>>> = (0..32).map(|_| spin(&scheduler)).collect();
         // Once they are heavy, what they use is no longer in the way.
         tokio::time::sleep(Duration::from_millis(200)).await;
         for number in 0..50 {
             let meter = CpuMeter::new();
-            let answered = scheduler.share("other".into(), meter, async move { number });
+            let answered = scheduler.share(Payer { id: "other".into(), weight: 1 }, meter, async move { number });
             let answered = tokio::time::timeout(Duration::from_secs(5), answered).await;
             assert_eq!(answered.expect("it waits behind no spinner"), Some(number));
         }

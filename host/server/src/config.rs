@@ -2,6 +2,7 @@
 
 mod budgets;
 mod collector;
+mod faults;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -16,14 +17,18 @@ use figment::value::{Dict, Map};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vivarium_api::TierLimits;
-use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, ToolName};
+use vivarium_domain::{Approval, FileAccess, HostRequest, ModelName, SecretName, Tier, TierWeights, ToolName};
+use vivarium_egress::HostPort;
 use vivarium_models::Price;
+
+use faults::{Places, nearest};
 
 pub use budgets::{BudgetTable, UnpricedModels};
 pub use collector::CollectorUrl;
 pub use limits::{LimitsTable, maxima, mode_defaults, tool_defaults};
 
 use crate::sight::LogFormat;
+use crate::tls::{Tls, TlsFiles};
 
 /// The file that is read from the working folder if no other is named.
 const DEFAULT_FILE: &str = "vivarium.toml";
@@ -112,8 +117,14 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long a client may take to send a request's head, and its body, in seconds.
     pub request_timeout_seconds: u64,
-    /// Open connections at one time; further ones wait to be accepted.
+    /// Open connections at one time; further ones wait to be accepted. Event streams are connections that stay open.
     pub max_connections: usize,
+    /// The certificate to serve TLS with, and those that it is signed with: PEM. None: plain HTTP.
+    pub tls_certificate_file: Option<PathBuf>,
+    /// The certificate's private key: PEM.
+    pub tls_key_file: Option<PathBuf>,
+    /// How much room the data folder's disk must have, in bytes, for the host to be ready and to accept new runs.
+    pub min_free_disk_bytes: u64,
     /// Runs that work at one time.
     pub max_running: usize,
     /// Runs that wait for their turn.
@@ -175,6 +186,8 @@ pub struct Config {
     pub limits: TierLimits,
     /// What tenants may use in a day and in a month that have no budget of their own, by tier.
     pub budgets: BTreeMap<Tier, BudgetTable>,
+    /// In which proportions tenants get places and processor time where these are short, by tier.
+    pub weights: TierWeights,
     /// What models cost, by `provider/model`, over the table that is shipped.
     pub prices: BTreeMap<ModelName, Price>,
     /// What a tool's call may use where neither its grant nor its manifest says anything.
@@ -203,7 +216,11 @@ impl Default for Config {
             plugins_dir: None,
             max_body_bytes: 1 << 20,
             request_timeout_seconds: 30,
-            max_connections: 10_000,
+            // Ten thousand streams, and room for those who ask and probe besides.
+            max_connections: 16_384,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            min_free_disk_bytes: 256 << 20,
             max_running: 1024,
             max_queued: 4096,
             max_waiting: 100_000,
@@ -235,6 +252,7 @@ impl Default for Config {
             agent_hub_requests_per_minute: None,
             limits: TierLimits::default(),
             budgets: BTreeMap::new(),
+            weights: TierWeights::default(),
             prices: BTreeMap::new(),
             tool_limits: LimitsTable(tool_defaults()),
             mode_limits: LimitsTable(mode_defaults()),
@@ -265,6 +283,7 @@ pub struct Flags {
 /// Takes keys out of the sum of all sources, one by one, and collects what is wrong with them.
 struct Reader {
     sum: Figment,
+    places: Places,
     errors: Vec<String>,
 }
 
@@ -276,7 +295,7 @@ impl Reader {
         match self.sum.extract_inner(key) {
             Ok(value) => value,
             Err(error) => {
-                self.errors.extend(error.into_iter().map(|error| error.to_string()));
+                self.errors.extend(error.into_iter().map(|error| self.places.told(key, &error)));
                 default
             }
         }
@@ -286,7 +305,9 @@ impl Reader {
     fn take_positive<'de, T: Deserialize<'de> + Default + PartialEq + Copy>(&mut self, key: &str, default: T) -> T {
         let value = self.take(key, default);
         if value == T::default() {
-            self.errors.push(format!("{key} must be larger than 0"));
+            let place = self.places.place(self.sum.find_metadata(key), &[key.to_owned()]);
+            let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
+            self.errors.push(format!("{key}{place} must be larger than 0"));
         }
         value
     }
@@ -308,10 +329,13 @@ impl Reader {
     fn refuse_unknown(&mut self, known: &[&str]) {
         let keys = self.sum.extract::<Dict>().map(|all| all.into_keys().collect::<Vec<_>>()).unwrap_or_default();
         for key in keys.iter().filter(|key| !known.contains(&key.as_str())) {
-            let source = self.sum.find_metadata(key).and_then(|metadata| metadata.source.as_ref());
-            let place = source.map(|source| format!(" in {source}")).unwrap_or_default();
-            self.errors
-                .push(format!("{key}{place} is no key of the configuration; the keys are: {}", known.join(", ")));
+            let place =
+                self.places.of(std::slice::from_ref(key)).map(|place| format!(" in {place}")).unwrap_or_default();
+            let hint = match nearest(key, known) {
+                Some(near) => format!("{near} may be meant"),
+                None => format!("the keys are: {}", known.join(", ")),
+            };
+            self.errors.push(format!("{key}{place} is no key of the configuration; {hint}"));
         }
     }
 }
@@ -319,7 +343,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 43] = [
+    pub const KEYS: [&str; 47] = [
         "listen",
         "data",
         "corpus",
@@ -328,6 +352,9 @@ impl Config {
         "max_body_bytes",
         "request_timeout_seconds",
         "max_connections",
+        "tls_certificate_file",
+        "tls_key_file",
+        "min_free_disk_bytes",
         "max_running",
         "max_queued",
         "max_waiting",
@@ -358,6 +385,7 @@ impl Config {
         "dangerously_allow_private_addresses",
         "limits",
         "budgets",
+        "weights",
         "prices",
         "tool_limits",
         "mode_limits",
@@ -383,20 +411,21 @@ impl Config {
             None => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()),
         };
         let mut sum = Figment::new();
+        let places = path.as_deref().map(Places::in_file).unwrap_or_default();
         if let Some(path) = path {
             sum = sum.merge(Toml::file_exact(path));
         }
         let variables: Vec<&str> = Self::KEYS.into_iter().take_while(|key| *key != Self::FILE_ONLY).collect();
         let sum = sum.merge(Env::prefixed("VIVARIUM_").only(&variables).lowercase(true));
         let sum = sum.merge(Serialized::defaults(flags));
-        let (config, mut reader) = Self::of(sum);
+        let (config, mut reader) = Self::of(sum, places);
         reader.errors.splice(0..0, errors);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
     }
 
-    fn of(sum: Figment) -> (Self, Reader) {
+    fn of(sum: Figment, places: Places) -> (Self, Reader) {
         let default = Self::default();
-        let mut reader = Reader { sum, errors: Vec::new() };
+        let mut reader = Reader { sum, places, errors: Vec::new() };
         // A file that is no TOML is told once, and not once for each key.
         if let Err(error) = reader.sum.extract::<Map<String, figment::value::Value>>() {
             reader.errors.extend(error.into_iter().map(|error| error.to_string()));
@@ -412,6 +441,9 @@ impl Config {
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),
             request_timeout_seconds: reader.take_positive("request_timeout_seconds", default.request_timeout_seconds),
             max_connections: reader.take_positive("max_connections", default.max_connections),
+            tls_certificate_file: reader.take("tls_certificate_file", default.tls_certificate_file),
+            tls_key_file: reader.take("tls_key_file", default.tls_key_file),
+            min_free_disk_bytes: reader.take("min_free_disk_bytes", default.min_free_disk_bytes),
             max_running: reader.take_positive("max_running", default.max_running),
             max_queued: reader.take("max_queued", default.max_queued),
             max_waiting: reader.take("max_waiting", default.max_waiting),
@@ -446,6 +478,7 @@ impl Config {
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
             limits: reader.take("limits", default.limits),
             budgets: reader.take("budgets", default.budgets),
+            weights: reader.take("weights", default.weights),
             prices: reader.take("prices", default.prices),
             tool_limits: reader.take_limits("tool_limits", default.tool_limits),
             mode_limits: reader.take_limits("mode_limits", default.mode_limits),
@@ -455,6 +488,14 @@ impl Config {
         };
         if let Some(corpus) = config.corpus.as_ref().filter(|corpus| !corpus.is_dir()) {
             reader.errors.push(format!("corpus must be a folder, and {} is none", corpus.display()));
+        }
+        if let Err(wrong) = config.tls() {
+            reader.errors.push(wrong);
+        }
+        for place in &config.dangerously_allow_private_addresses {
+            if let Err(error) = place.parse::<HostPort>() {
+                reader.errors.push(format!("dangerously_allow_private_addresses: {error}"));
+            }
         }
         if let (Some(log), Some(run)) = (config.run_log_days, config.run_days)
             && log >= run
@@ -485,6 +526,23 @@ impl Config {
         toml::to_string(self)
     }
 
+    /// TLS as it is configured; none: it is not.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, String> {
+        match (&self.tls_certificate_file, &self.tls_key_file) {
+            (Some(certificate), Some(key)) => {
+                Tls::new(TlsFiles { certificate: certificate.clone(), key: key.clone() }).map(Some)
+            }
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err("tls_certificate_file needs tls_key_file beside it: the certificate's private key".to_owned())
+            }
+            (None, Some(_)) => Err("tls_key_file needs tls_certificate_file beside it: the certificate".to_owned()),
+        }
+    }
+
     /// How long a client may take to send a request's head, and its body.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
@@ -508,7 +566,7 @@ mod tests {
 
     fn read(file: &str, flags: &Flags) -> Result<Config, String> {
         let sum = Figment::new().merge(Toml::string(file)).merge(Serialized::defaults(flags));
-        let (config, reader) = Config::of(sum);
+        let (config, reader) = Config::of(sum, Places::in_text("vivarium.toml", file));
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors).to_string()) }
     }
 
@@ -528,11 +586,11 @@ mod tests {
         let told = read(wrong, &Flags::default()).unwrap_err();
         for part in [
             "listen",
-            "lisen is no key",
+            "lisen in vivarium.toml line 3 is no key of the configuration; listen may be meant",
+            "vivarium.toml line 7",
             "provider/model",
-            "max_running must be larger",
+            "max_running in vivarium.toml line 5 must be larger",
             "/nowhere/at/all",
-            "idempotency_ttl_seconds",
             "drain_seconds",
             "run_log_days must be less than run_days (7)",
             "max_runs_per_tenant",
@@ -578,7 +636,8 @@ mod tests {
         data = "vivarium-data"
         max_body_bytes = 1048576
         request_timeout_seconds = 30
-        max_connections = 10000
+        max_connections = 16384
+        min_free_disk_bytes = 268435456
         max_running = 1024
         max_queued = 4096
         max_waiting = 100000
@@ -617,6 +676,12 @@ mod tests {
         tokens_per_minute = 1000000000
 
         [budgets]
+
+        [weights]
+        free = 1
+        pro = 2
+        max = 4
+        enterprise = 8
 
         [prices]
 

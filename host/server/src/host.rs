@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
-use vivarium_api::{ApiConfig, ApiState, KeyError, MetricsPage, Readiness};
+use vivarium_api::{ApiConfig, ApiState, KeyError, MetricsPage};
 use vivarium_attachments::Attachments;
 use vivarium_domain::{AuditBy, ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
 use vivarium_egress::{Egress, HostPort, PolicyError};
@@ -27,6 +26,7 @@ use crate::config::{Config, UnpricedModels};
 use crate::contexts::StoredContexts;
 use crate::corpus::{CorpusProgress, LazyCorpus};
 use crate::deliveries::Deliveries;
+use crate::health::{DiskRoom, Health};
 use crate::keys::{FirstKey, first_key};
 use crate::plugins::{self, Shared};
 use crate::sweep::{retention, sweep};
@@ -135,6 +135,15 @@ impl Host {
         let (sandbox, shared) = plugins?;
         metric::INSTANCES_MAX.set(sandbox.max_instances() as usize, NO_LABELS);
         let egress = Arc::new(Egress::new());
+        let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let disk = DiskRoom { folder: config.data.clone(), least: config.min_free_disk_bytes };
+        let health = Health {
+            store: Arc::clone(&store),
+            sandbox: sandbox.clone(),
+            corpus: corpus.clone(),
+            disk: disk.clone(),
+            draining: Arc::clone(&draining),
+        };
         let rooms = Rooms {
             store: Arc::clone(&store),
             sandbox,
@@ -151,7 +160,8 @@ impl Host {
         keep_components(components_folder(config), shared.modes, &*store).await?;
         // Last, so that a start that fails does not leave a key behind that nobody was shown.
         let first_key = first_key(&store, config.admin_key.as_ref()).await?;
-        let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        runs.set_disk_full(disk.shortage().is_some());
+        tokio::spawn(disk.watch(runs.clone(), shutdown.clone()));
         let exceptions = exceptions(config)?;
         let deliveries = Deliveries::new(
             config,
@@ -170,7 +180,7 @@ impl Host {
             registry: registry.clone(),
             store: Arc::clone(&store),
             backups: backups(config, &store),
-            readiness: readiness(store, corpus.clone(), Arc::clone(&draining)),
+            readiness: health.readiness(),
             shutdown: shutdown.clone(),
             limits: config.limits,
             agent_hub_requests_per_minute: config.agent_hub_requests_per_minute,
@@ -278,6 +288,7 @@ fn runs_config(config: &Config) -> RunsConfig {
         max_queued: config.max_queued,
         tenant_share_percent: config.tenant_share_percent,
         max_tool_calls: config.max_tool_calls,
+        weights: config.weights,
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
         max_waiting: config.max_waiting,
         approval_patience: Duration::from_secs(config.approval_patience_seconds),
@@ -420,25 +431,4 @@ async fn models(config: &Config) -> Result<Models, StartError> {
         tracing::info!(%model, "this model has no price, so what it is asked costs nothing here; the configuration can give it one under `prices`");
     }
     Ok(models)
-}
-
-/// The host is ready when it does not stop, its disk takes writes, and its corpus can be searched. That there are
-/// plugins, it did not start without.
-fn readiness(store: Arc<dyn Store>, corpus: Option<Arc<LazyCorpus>>, draining: Arc<AtomicBool>) -> Readiness {
-    Arc::new(move || -> BoxFuture<'static, Vec<String>> {
-        let (store, corpus) = (Arc::clone(&store), corpus.clone());
-        let draining = draining.load(Ordering::Relaxed);
-        Box::pin(async move {
-            let mut reasons = Vec::new();
-            if draining {
-                reasons.push("the host is shutting down".to_owned());
-            }
-            if let Err(error) = store.check_writable().await {
-                tracing::error!(%error, "the store can not be written");
-                reasons.push("the store can not be written; the host's log says why".to_owned());
-            }
-            reasons.extend(corpus.and_then(|corpus| corpus.trouble()));
-            reasons
-        })
-    })
 }

@@ -9,8 +9,10 @@ mod contexts;
 mod corpus;
 mod deliveries;
 mod doctor;
+mod health;
 mod host;
 mod keys;
+mod notify;
 mod plugins;
 mod recording;
 mod restore;
@@ -18,6 +20,7 @@ mod server;
 pub mod sight;
 mod sweep;
 mod tenants;
+mod tls;
 
 pub mod config;
 
@@ -28,6 +31,7 @@ pub use corpus::CorpusProgress;
 pub use doctor::{Check, Level, examine};
 pub use host::{Host, StartError, reseal};
 pub use keys::{FirstKey, default_tenant, open_keyring};
+pub use notify::{READY, STOPPING, notify};
 pub use recording::{RecordError, record};
 pub use restore::{RestoreError, restore};
 pub use server::{Server, Stopped};

@@ -1,14 +1,12 @@
 //! `vivarium serve`.
 
-use std::time::Duration;
-
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vivarium::config::{Config, Flags};
 use vivarium::sight::{LogFormat, MetricsListener, Sight};
-use vivarium::{FirstKey, Host, Server, Stopped};
+use vivarium::{FirstKey, Host, READY, Server, Stopped, notify};
 
 use super::{Failure, Place, compile, result, say};
 
@@ -26,17 +24,23 @@ pub(super) struct Serve {
     /// Show the sum of defaults, file, environment and flags, secrets masked, and end.
     #[arg(long)]
     print_config: bool,
+    /// Look whether the configuration is in order, say all that is wrong with it, and end: 0 if it is, 2 if it is not.
+    #[arg(long)]
+    check_config: bool,
     #[command(flatten)]
     place: Place,
 }
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { listen, corpus, model, print_config, place } = self;
+        let Self { listen, corpus, model, print_config, check_config, place } = self;
         let mut config = place.read_in_silence(Flags { listen, corpus, model, data: None })?;
         config.compiler = compile::ourselves(&config)?;
         if print_config {
             return Ok(result(config.to_toml().map_err(Failure::failed)?.trim_end())?);
+        }
+        if check_config {
+            return Ok(result("the configuration is in order")?);
         }
         let sight = Sight::begin(&config).map_err(Failure::failed)?;
         Config::warn_of_unknown_variables();
@@ -55,6 +59,7 @@ impl Serve {
         };
         host.take_up_runs().await?;
         announce(&host, &server, &config);
+        notify(READY);
         let page = sight.metrics.page(host.runs.clone());
         let of_their_own = metrics.map(|listener| {
             tracing::info!("the metrics are at http://{}/metrics", listener.address());
@@ -121,7 +126,7 @@ impl Signals {
 fn announce(host: &Host, server: &Server, config: &Config) {
     match config.log_format {
         LogFormat::Json => {
-            tracing::info!(model = model(host), "listening on http://{}", server.address());
+            tracing::info!(model = model(host), "listening on {}://{}", server.scheme(), server.address());
             if let FirstKey::Made(key) = &host.first_key {
                 // Not a line of the log: keys are never logged.
                 say(format_args!("key {} (shown this once)", key.expose_secret()));
@@ -129,16 +134,17 @@ fn announce(host: &Host, server: &Server, config: &Config) {
         }
         LogFormat::Text => greet(host, server, config),
     }
-    if !server.address().ip().is_loopback() {
-        let seconds = Duration::from_secs(config.drain_seconds).as_secs();
-        tracing::info!(drain_seconds = seconds, "other machines can reach this address: put TLS before it");
+    if !server.address().ip().is_loopback() && server.scheme() == "http" {
+        tracing::info!(
+            "other machines can reach this address in plain text: set tls_certificate_file, or put TLS before it"
+        );
     }
 }
 
 /// Says what a newcomer needs for the first request.
 fn greet(host: &Host, server: &Server, config: &Config) {
-    let address = server.address();
-    say(format_args!("Vivarium {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
+    let (address, scheme) = (server.address(), server.scheme());
+    say(format_args!("Vivarium {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION")));
     say(format_args!("  model   {}", model(host)));
     match &config.corpus {
         Some(folder) => say(format_args!("  corpus  {}", folder.display())),
@@ -156,7 +162,7 @@ fn greet(host: &Host, server: &Server, config: &Config) {
         }
     };
     say("");
-    say(format_args!("curl http://{address}/v1/agent/run \\"));
+    say(format_args!("curl {scheme}://{address}/v1/agent/run \\"));
     say(format_args!("  -H \"Authorization: Bearer {key}\" \\"));
     say("  -H \"Content-Type: application/json\" \\");
     say(

@@ -128,7 +128,7 @@ impl<K: Clone + Eq + Hash, W> FairLines<K, W> {
     }
 
     /// The next in turn, and its turn.
-    pub fn next(&mut self) -> Option<(K, W, FairTurn)> {
+    pub fn take_next(&mut self) -> Option<(K, W, FairTurn)> {
         let ((pass, _), key) = self.ready.pop_first()?;
         self.advance(pass);
         let line = self.lines.get_mut(&key)?;
@@ -269,7 +269,7 @@ mod tests {
         let (mut ends, mut now, mut number) = (BTreeMap::new(), 0, 0_usize);
         for _ in 0..turns {
             while ends.len() < places {
-                let (key, (), turn) = lines.next().unwrap();
+                let (key, (), turn) = lines.take_next().unwrap();
                 ends.insert((now + sharers[key].1, number), (key, turn));
                 number += 1;
             }
@@ -308,13 +308,13 @@ mod tests {
             let mut lines = FairLines::new(1);
             (0..flood).for_each(|_| lines.wait(&"flood", weight, ()));
             for _ in 0..flood / 2 {
-                let (key, (), turn) = lines.next().unwrap();
+                let (key, (), turn) = lines.take_next().unwrap();
                 lines.give_back(&key, turn, hold * MS);
                 lines.wait(&"flood", weight, ());
             }
             lines.wait(&"late", 1, ());
             let before = std::iter::from_fn(|| {
-                let (key, (), turn) = lines.next().unwrap();
+                let (key, (), turn) = lines.take_next().unwrap();
                 lines.give_back(&key, turn, hold * MS);
                 (key != "late").then_some(())
             });
@@ -331,7 +331,7 @@ mod tests {
                         lines.wait(&key, 1 + key as u32, number);
                         number += 1;
                     }
-                    2 => held.extend(lines.next().map(|(key, _, turn)| (key, turn))),
+                    2 => held.extend(lines.take_next().map(|(key, _, turn)| (key, turn))),
                     _ if !held.is_empty() => {
                         let (key, turn) = held.swap_remove(ms as usize % held.len());
                         lines.give_back(&key, turn, ms * MS);
@@ -343,11 +343,11 @@ mod tests {
                     prop_assert!(lines.held(&key) <= 3);
                 }
             }
-            while let Some((key, _, turn)) = lines.next() {
+            while let Some((key, _, turn)) = lines.take_next() {
                 lines.give_back(&key, turn, MS);
             }
             held.into_iter().for_each(|(key, turn)| lines.give_back(&key, turn, MS));
-            while let Some((key, _, turn)) = lines.next() {
+            while let Some((key, _, turn)) = lines.take_next() {
                 lines.give_back(&key, turn, MS);
             }
             prop_assert!(lines.is_empty(), "{lines:?}");
@@ -367,13 +367,13 @@ mod tests {
             let turn = lines.take(&"alone", 1).unwrap();
             lines.wait(&"alone", 1, ());
             lines.give_back(&"alone", turn, 60_000 * MS);
-            let (_, (), turn) = lines.next().unwrap();
+            let (_, (), turn) = lines.take_next().unwrap();
             lines.give_back(&"alone", turn, 60_000 * MS);
         }
         lines.wait(&"alone", 1, ());
         lines.wait(&"other", 1, ());
         let mut turns = 0;
-        while let Some((key, (), turn)) = lines.next() {
+        while let Some((key, (), turn)) = lines.take_next() {
             lines.give_back(&key, turn, 100 * MS);
             if key == "alone" {
                 break;
@@ -391,7 +391,7 @@ mod tests {
             (0..sharers).for_each(|key| (0..2).for_each(|_| lines.wait(&key, 1 + key % 8, ())));
             let begun = std::time::Instant::now();
             for _ in 0..20_000 {
-                let (key, (), turn) = lines.next().unwrap();
+                let (key, (), turn) = lines.take_next().unwrap();
                 lines.give_back(&key, turn, MS);
                 lines.wait(&key, 1, ());
             }

@@ -139,7 +139,7 @@ impl FairQueue {
         state.lines.give_back(tenant, turn, used);
         let mut placed = Vec::new();
         while state.taken < self.limits.places {
-            let Some((tenant, waiting, turn)) = state.lines.next() else { break };
+            let Some((tenant, waiting, turn)) = state.lines.take_next() else { break };
             state.taken += 1;
             placed.push((waiting, self.taken(tenant, turn)));
         }

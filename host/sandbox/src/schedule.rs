@@ -221,7 +221,7 @@ impl Gate {
 
 impl GateState {
     fn pass_on(&mut self) -> Option<Waker> {
-        match self.lines.next() {
+        match self.lines.take_next() {
             Some((_, Waiting { ticket, waker }, turn)) => {
                 self.granted.insert(ticket, turn);
                 Some(waker)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use vivarium_tests::guest::{ECHO, tool, tool_plugin, tool_plugin_as};
+use vivarium_tests::guest::{self, ECHO, tool, tool_plugin, tool_plugin_as};
 use vivarium_tests::{Answer, Cli, Host, HostBuilder, ScriptedModel, repository_root, soon};
 
 use collector::{Collector, Span, path};
@@ -293,6 +293,41 @@ async fn a_model_and_a_tool_that_fail_are_errors_in_the_trace_with_one_word_each
     assert!(chat.get("server.port").as_i64() > Some(0));
 }
 
+#[tokio::test]
+async fn a_guest_that_calls_the_host_often_is_shown_a_hundred_times_and_counted_whole() {
+    let collector = Collector::start().await;
+    let host = traced(&collector).start().await;
+    host.install(guest::hostile(&json!({"name": "test/hostile"}))).await;
+    let path = "/v1/plugins/test/hostile/grants";
+    assert_eq!(host.json(Method::PUT, path, Some(&json!({"state": true}))).await.0, 200);
+    host.call_tool("hostile", json!({"do": "state.flood", "key": "k", "times": 150, "bytes": 1})).await;
+    let is_answered = |spans: &[Span]| spans.iter().any(|span| span.name == "POST /v1/tools/{name}/call");
+    let spans = collector.until("the request's span", is_answered).await;
+    let call = one(&spans, "execute_tool hostile");
+    assert!(call.get("vivarium.guest.host_calls").as_i64() >= Some(150), "{call:#?}");
+    let below: Vec<&Span> = spans.iter().filter(|span| span.parent == call.id).collect();
+    assert!(below.iter().any(|span| span.name == "state.set"), "{below:#?}");
+    assert_eq!(below.len(), 100);
+}
+
+#[tokio::test]
+async fn what_a_caller_says_of_its_trace_is_kept_as_far_as_the_standard_asks_for() {
+    let (collector, model) = (Collector::start().await, ScriptedModel::start().await);
+    model.always(Answer::text("Here."));
+    let host = traced(&collector).model(&model).start().await;
+    let member = |name: &str| format!("{name}={}", "x".repeat(200));
+    for (state, kept) in [(member("a"), true), ([member("a"), member("b"), member("c")].join(","), false)] {
+        let request = host.request(Method::POST, "/v1/runs").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+        let request = request.header("tracestate", &state).json(&json!({"input": "Hello?", "mode": "chat"}));
+        let run: Value = host.send(request).await.json().await.unwrap();
+        assert!(run["trace"]["parent"].as_str().unwrap().starts_with(&format!("00-{TRACE}-")), "{run}");
+        assert_eq!(run["trace"]["state"].as_str(), kept.then_some(state.as_str()), "{run}");
+    }
+    let request = host.request(Method::POST, "/v1/runs").header("traceparent", "00-nonsense-01");
+    let run: Value = host.send(request.json(&json!({"input": "Hello?", "mode": "chat"}))).await.json().await.unwrap();
+    assert!(!run["trace"]["parent"].as_str().unwrap().contains("nonsense"), "{run}");
+}
+
 /// Runs with a marked prompt, instructions, arguments, result and answer.
 async fn marked_run(host: &Host, model: &ScriptedModel) {
     host.install(tool_plugin_as(json!({"name": "test/echo", "tools": [tool("echo")]}), "", "", ECHO)).await;
@@ -300,7 +335,7 @@ async fn marked_run(host: &Host, model: &ScriptedModel) {
     let agent = json!({"name": "MARKED-agent", "mode": "chat", "prompt": "MARKED-instructions"});
     let (status, agent) = host.json(Method::POST, "/v1/agents", Some(&agent)).await;
     assert_eq!(status, 201, "{agent}");
-    let input = json!({"input": "MARKED-prompt", "agentId": agent["id"], "metadata": {"note": "MARKED-note"}});
+    let input = json!({"input": format!("MARKED-prompt {}", "x".repeat(100_000)), "agentId": agent["id"], "metadata": {"note": "MARKED-note"}});
     host.post_ok("/v1/runs", &input).await;
 }
 
@@ -330,6 +365,8 @@ async fn what_people_models_and_tools_say_is_in_no_trace_and_no_log_unless_the_o
         };
         let asked = of("chat scripted", "gen_ai.input.messages");
         assert!(asked.contains("MARKED-prompt") && asked.contains("MARKED-instructions"), "{asked}");
+        let longest = spans.iter().flat_map(|span| span.attributes.values()).map(|value| value.to_string().len()).max();
+        assert!(longest < Some(40_000), "{longest:?}");
         assert!(of("chat scripted", "gen_ai.output.messages").contains("MARKED-answer"));
         assert!(of("execute_tool echo", "gen_ai.tool.call.arguments").contains("MARKED-arguments"));
         assert!(of("execute_tool echo", "gen_ai.tool.call.result").contains("MARKED-arguments"));

@@ -287,7 +287,12 @@ impl RunHost {
         };
         let call = match self.shared.reserve_tool(&self.tenant, &self.used_by, entry).await {
             Ok(Ok(call)) => call,
-            Ok(Err(spent)) => return failed(format!("unavailable: {spent}")),
+            Ok(Err(spent)) => {
+                let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));
+                span.fail("budget_exhausted");
+                told(label(entry), "budget_exhausted", None);
+                return failed(format!("unavailable: {spent}"));
+            }
             Err(error) => return failed(format!("unavailable: its budget can not be looked at: {error}")),
         };
         let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));

@@ -552,7 +552,10 @@ impl Execution {
         self.tell_end(now);
         self.run.last_seq = self.seat.log.record(event);
         writes.push(Write::PutRun(Box::new(self.run.clone())));
-        if let Err(error) = self.seat.log.flush(writes).await {
+        let wait = Wait::Disk.begin(&self.trace);
+        let written = self.seat.log.flush(writes).await;
+        wait.end();
+        if let Err(error) = written {
             tracing::error!(run = %self.run.id, %error, "a run's end could not be written; the next start takes the run up again");
         }
         if let Some(payer) = &self.seat.payer {

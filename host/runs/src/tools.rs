@@ -9,8 +9,9 @@ use vivarium_registry::{Registry, RegistryError, ToolEntry};
 use vivarium_sandbox::{Denial, LogLevel, LogSink, ToolCallContext, ToolReport, Workspace};
 use vivarium_store::StoreError;
 
-use vivarium_sight::metric;
+use vivarium_sight::{self as sight, Content, InSpan as _, Span, attribute, metric};
 
+use crate::calls::end_tool_span;
 use crate::queue::{FairQueue, NoPlace};
 use crate::service::Shared;
 use crate::spending::count;
@@ -195,11 +196,12 @@ impl Shared {
         let scratch = session.is_none();
         let session = session.map_or_else(|| registry.scratch_session(), Ok)?;
         let log = Arc::new(KeptLog::default());
+        let trial = uuid::Uuid::now_v7().to_string();
         let call = IntoTool {
             tenant,
             entry,
             arguments_json,
-            context: ToolCallContext { idempotency_key: uuid::Uuid::now_v7().to_string(), ..Default::default() },
+            context: ToolCallContext { idempotency_key: trial.clone(), ..Default::default() },
             session: &session,
             log: Arc::clone(&log) as Arc<dyn LogSink>,
         };
@@ -207,13 +209,19 @@ impl Shared {
             (scratch && entry.plugin.grant.files.is_some()).then(|| registry.scratch(tenant, &session));
         let by = UsedBy { key: Some(key), ..UsedBy::default() };
         let under_way = self.reserve_tool(tenant, &by, entry).await?.map_err(TrialError::Budget)?;
-        let report = match self.toolbox.call(call).await {
+        let plugin = Some(entry.plugin.name().as_str());
+        let shape = sight::ToolCall { name: Some(entry.manifest.name.as_str()), call: &trial, plugin };
+        let span = shape.begin(&Span::current());
+        Content::set(&span, attribute::TOOL_ARGUMENTS, || arguments_json.to_owned());
+        let report = match self.toolbox.call(call).within(&span).await {
             Ok(report) => report,
             Err(no_place) => {
+                span.fail("unavailable");
                 under_way.came_to_nothing();
                 return Err(no_place.into());
             }
         };
+        end_tool_span(&span, &report, "error");
         let used = under_way.ended(Used::tool_call(report.usage.wall_ms));
         count(&*self.store, tenant, used).await?;
         let (outcome, documents) = match report.result {

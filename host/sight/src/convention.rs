@@ -92,6 +92,6 @@ pub mod attribute {
     pub const MEMORY_PEAK: &str = "vivarium.guest.memory_peak_bytes";
     /// How often the guest called the host.
     pub const HOST_CALLS: &str = "vivarium.guest.host_calls";
-    /// What is waited for: `turn`, `place` or `approval`.
+    /// What is waited for: `place`, `approval` or `disk`.
     pub const WAIT_FOR: &str = "vivarium.wait.for";
 }

@@ -166,7 +166,7 @@ metrics! {
     QUEUE_TAKEN: Gauge = "vivarium_queue_places_taken";
     /// All places, by queue.
     QUEUE_PLACES: Gauge = "vivarium_queue_places";
-    /// Tool calls of runs, by tool (of the plugins that ship; `other` for all others) and outcome (ok, error, denied, unavailable).
+    /// Tool calls of runs, by tool (of the plugins that ship; `agent` for agents, `other` for all others) and outcome (ok, error, denied, interrupted, unavailable, budget_exhausted).
     TOOL_CALLS: Counter = "vivarium_tool_calls_total";
     /// Seconds of a tool call, its wait for a place included and a person's decision not, by tool.
     TOOL_DURATION: Histogram = "vivarium_tool_call_duration_seconds", WAITED_FOR;

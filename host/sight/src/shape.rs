@@ -282,6 +282,8 @@ pub enum Wait {
     Place,
     /// A person's decision.
     Approval,
+    /// Its end, on its way to the disk.
+    Disk,
 }
 
 impl Wait {
@@ -291,6 +293,7 @@ impl Wait {
         let what = match self {
             Self::Place => "place",
             Self::Approval => "approval",
+            Self::Disk => "disk",
         };
         parent.child("wait", SpanKind::Internal, vec![KeyValue::new(of::WAIT_FOR, what)])
     }

@@ -45,6 +45,7 @@ mod sight;
 mod soak;
 mod streams;
 mod subruns;
+mod tenant_limits;
 mod tls;
 mod usage;
 mod warm;

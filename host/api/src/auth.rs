@@ -20,6 +20,7 @@ use vivarium_store::Store;
 
 use crate::error::{ApiError, Dialect, Kind};
 use crate::keyring::hash_key;
+use crate::limits::tenant::{Allowed, TenantUse};
 use crate::limits::{KeyLimits, TierLimits};
 
 /// For how long a key is believed without asking the store: for a change that came another way than through this process.
@@ -47,8 +48,11 @@ pub(crate) struct Caller {
 impl Caller {
     /// What is known of a key now. What it has used before stays used, unless its tier has changed; and its streams stay its own.
     fn new(auth: &Auth, key: ApiKey, tenant: &Tenant, before: Option<&Self>) -> Self {
-        let same_tier = before.filter(|before| before.tier == tenant.tier);
-        let new_limits = || Arc::new(KeyLimits::new(auth.limits.of(tenant.tier), auth.agent_hub));
+        let of_tenant = auth.tenant_use(tenant);
+        let is_same = |before: &&Self| before.tier == tenant.tier && Arc::ptr_eq(before.limits.of_tenant(), &of_tenant);
+        let same_tier = before.filter(is_same);
+        let new_limits =
+            || Arc::new(KeyLimits::new(auth.limits.of(tenant.tier), auth.agent_hub, Arc::clone(&of_tenant)));
         Self {
             key: key.id,
             tenant: key.tenant,
@@ -147,13 +151,31 @@ pub(crate) struct Auth {
     /// Requests of the agent-hub dialect, where they are not the tier's.
     agent_hub: Option<NonZeroU32>,
     known: RwLock<Known>,
+    /// What tenants have used of what all their keys share.
+    tenants: Mutex<HashMap<TenantId, Arc<TenantUse>>>,
     /// Uses of keys that are not remembered any more.
     left: Mutex<Vec<(ContentHash, Arc<Caller>)>>,
 }
 
 impl Auth {
     pub(crate) fn new(store: Arc<dyn Store>, limits: TierLimits, agent_hub: Option<NonZeroU32>) -> Self {
-        Self { store, limits, agent_hub, known: RwLock::default(), left: Mutex::default() }
+        Self { store, limits, agent_hub, known: RwLock::default(), tenants: Mutex::default(), left: Mutex::default() }
+    }
+
+    /// What a tenant has used; anew, where its limits have changed.
+    fn tenant_use(&self, tenant: &Tenant) -> Arc<TenantUse> {
+        let allowed = Allowed::of(tenant, &self.limits.of(tenant.tier));
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.len() >= MAX_REMEMBERED {
+            tenants.retain(|_, of_tenant| Arc::strong_count(of_tenant) > 1 || !of_tenant.is_idle());
+        }
+        let before = tenants.get(&tenant.id);
+        if let Some(before) = before.filter(|before| before.allowed == allowed) {
+            return Arc::clone(before);
+        }
+        let now = Arc::new(TenantUse::new(allowed, before.map(|before| &**before)));
+        tenants.insert(tenant.id.clone(), Arc::clone(&now));
+        now
     }
 
     /// Who sends these headers.

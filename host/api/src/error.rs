@@ -72,6 +72,7 @@ pub(crate) enum Kind {
     NotFound,
     MethodNotAllowed,
     IdempotencyConflict,
+    StorageFull,
     RunHasEnded,
     RunUnderWay,
     SessionBusy,
@@ -119,6 +120,7 @@ impl Kind {
             Self::NotFound => (StatusCode::NOT_FOUND, REQUEST, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, REQUEST, "method_not_allowed"),
             Self::IdempotencyConflict => (StatusCode::CONFLICT, REQUEST, "idempotency_conflict"),
+            Self::StorageFull => (StatusCode::CONFLICT, REQUEST, "storage_full"),
             Self::RunHasEnded => (StatusCode::CONFLICT, REQUEST, "run_has_ended"),
             Self::RunUnderWay => (StatusCode::CONFLICT, REQUEST, "run_under_way"),
             Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
@@ -256,6 +258,7 @@ impl From<StoreError> for ApiError {
             StoreError::AnswerTooLarge { .. } => {
                 return Self::invalid(HEADER, format!("must be left out here: {error}"));
             }
+            StoreError::Full { .. } => return Self::new(Kind::StorageFull, error.to_string()),
             StoreError::ConditionFailed(Condition::IdempotencyKeyUnused(_)) => return Self::idempotency_conflict(),
             StoreError::Unavailable(_) => Self::new(Kind::StoreUnavailable, "the store does not answer; try again"),
             StoreError::ConditionFailed(_) | StoreError::Refused(_) | StoreError::Corrupt(_) => Self::internal(),

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
 use utoipa_axum::router::OpenApiRouter;
 use vivarium_domain::{AuditActor, AuditBy, Scope, Tier};
 use vivarium_sight as sight;
@@ -17,7 +19,9 @@ use crate::cors;
 use crate::error::{ApiError, Dialect, Kind};
 use crate::idempotency::makes_nothing;
 use crate::limits;
+use crate::limits::tenant::StreamPlace;
 use crate::outer::RequestId;
+use crate::sse::accepts_events;
 
 /// The caller, as handlers take it.
 pub(crate) type CallerExt = axum::Extension<Arc<Caller>>;
@@ -85,8 +89,28 @@ async fn pass(gate: &Gate, caller: &Arc<Caller>, mut request: Request, next: Nex
     let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).map(ToOwned::to_owned);
     request.extensions_mut().insert(AuditBy { who: AuditActor::Key(caller.key), request: id });
     sight::Span::current().set(sight::attribute::TENANT, caller.tenant.as_str().to_owned());
+    let place = may_stream(&request).then(|| caller.limits.of_tenant().open_stream()).transpose()?;
     request.extensions_mut().insert(Arc::clone(caller));
-    Ok(next.run(request).await)
+    Ok(held(next.run(request).await, place))
+}
+
+/// The request may be answered by a stream: then it needs a place for one before anything is begun for it.
+fn may_stream(request: &Request) -> bool {
+    accepts_events(request.headers()) || request.uri().path().ends_with("/stream")
+}
+
+/// A stream has its place until its body is gone; any other answer gives it back at once.
+fn held(response: Response, place: Option<StreamPlace>) -> Response {
+    let is_stream = |headers: &HeaderMap| {
+        headers.get(header::CONTENT_TYPE).is_some_and(|content| content.as_bytes().starts_with(b"text/event-stream"))
+    };
+    let Some(place) = place.filter(|_| is_stream(response.headers())) else { return response };
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().inspect(move |_| {
+            // It lives as long as this does.
+            let _held = &place;
+        }))
+    })
 }
 
 /// These routes behind a gate, with the dialect's answer to other methods.

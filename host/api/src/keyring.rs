@@ -388,6 +388,7 @@ impl Keyring {
 fn key_note(who: &AuditBy, action: AuditAction, key: &ApiKey) -> AuditNote {
     let note = who.did(action, key.id).with("name", &key.name).with("scopes", &key.scopes);
     let note = if key.allowed_origins.is_empty() { note } else { note.with("allowedOrigins", &key.allowed_origins) };
+    let note = if key.budget.is_empty() { note } else { note.with("budget", key.budget) };
     if key.expires_at.is_none() { note } else { note.with("expiresAt", key.expires_at) }
 }
 

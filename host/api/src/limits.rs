@@ -4,9 +4,13 @@
 //! All are the generic cell rate algorithm in one atomic number, the moment at which the whole allowance is there
 //! again. That is written out here, in place of a library, because tokens are charged when a run *ends*: the charge may
 //! go beyond what is left (the debt is then waited off), and every answer, a refused one too, tells what is left
-//! without taking any.
+//! without taking any. What all keys of a tenant may do together is a second allowance beside each key's own: both must have room,
+//! and the headers tell of the tighter one.
+
+pub(crate) mod tenant;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,20 +20,69 @@ use serde::{Deserialize, Serialize};
 use vivarium_domain::Tier;
 
 use crate::error::{ApiError, Dialect};
+use tenant::TenantUse;
 
 const MINUTE_NS: u64 = 60_000_000_000;
 
 /// What every key may at least do in the agent-hub dialect, in which each request counts: the document's number.
 const AGENT_HUB_REQUESTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
-/// What one key may do in a minute.
+/// What one key of a tier may do in a minute, and what a tenant of it may do with all its keys together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Requests that start runs.
+    /// Requests of a key that start runs.
     pub requests_per_minute: NonZeroU32,
     /// Tokens of its runs' model calls.
     pub tokens_per_minute: NonZeroU32,
+    /// The same of all keys of a tenant together; none: four times as many as a key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_requests_per_minute: Option<NonZeroU32>,
+    /// The same of all keys of a tenant together; none: four times as many as a key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_tokens_per_minute: Option<NonZeroU32>,
+    /// A tenant's runs that are under way or wait for their turn; none: its share of the host's places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_runs: Option<u32>,
+    /// A tenant's answers that are streamed at one time; none: as many as the host bears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_streams: Option<u32>,
+    /// Bytes of a tenant's files, documents, components, attachments and sources; none: as many as the disk takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
+    /// A tenant's own plugins; none: as many as the host lets every tenant have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<u32>,
+}
+
+impl RateLimit {
+    /// So many requests and tokens of a key, and nothing else said.
+    #[must_use]
+    pub fn of_key(requests_per_minute: NonZeroU32, tokens_per_minute: NonZeroU32) -> Self {
+        Self {
+            requests_per_minute,
+            tokens_per_minute,
+            tenant_requests_per_minute: None,
+            tenant_tokens_per_minute: None,
+            concurrent_runs: None,
+            open_streams: None,
+            stored_bytes: None,
+            plugins: None,
+        }
+    }
+
+    /// What is not said as in `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            tenant_requests_per_minute: self.tenant_requests_per_minute.or(other.tenant_requests_per_minute),
+            tenant_tokens_per_minute: self.tenant_tokens_per_minute.or(other.tenant_tokens_per_minute),
+            concurrent_runs: self.concurrent_runs.or(other.concurrent_runs),
+            open_streams: self.open_streams.or(other.open_streams),
+            stored_bytes: self.stored_bytes.or(other.stored_bytes),
+            plugins: self.plugins.or(other.plugins),
+            ..self
+        }
+    }
 }
 
 /// The limits of the keys of each tier.
@@ -48,14 +101,18 @@ pub struct TierLimits {
 
 impl Default for TierLimits {
     fn default() -> Self {
-        let limit = |requests: u32, tokens: u32| RateLimit {
-            requests_per_minute: NonZeroU32::MIN.saturating_add(requests - 1),
-            tokens_per_minute: NonZeroU32::MIN.saturating_add(tokens - 1),
+        let number = |number: u32| NonZeroU32::MIN.saturating_add(number - 1);
+        let limit = |requests: u32, tokens: u32| RateLimit::of_key(number(requests), number(tokens));
+        let of_tenant = |limit: RateLimit, runs: u32, streams: u32, gib: u64| RateLimit {
+            concurrent_runs: Some(runs),
+            open_streams: Some(streams),
+            stored_bytes: Some(gib << 30),
+            ..limit
         };
         Self {
-            free: limit(10, 40_000),
-            pro: limit(60, 200_000),
-            max: limit(600, 2_000_000),
+            free: of_tenant(limit(10, 40_000), 10, 20, 1),
+            pro: of_tenant(limit(60, 200_000), 100, 200, 10),
+            max: of_tenant(limit(600, 2_000_000), 1_000, 2_000, 100),
             // Beyond what one host does: there to count, not to stop.
             enterprise: limit(1_000_000, 1_000_000_000),
         }
@@ -63,6 +120,23 @@ impl Default for TierLimits {
 }
 
 impl TierLimits {
+    /// What is not said of a tier as it is where nobody says anything.
+    #[must_use]
+    pub fn or_default(self) -> Self {
+        let default = Self::default();
+        Self {
+            free: self.free.or(default.free),
+            pro: self.pro.or(default.pro),
+            max: self.max.or(default.max),
+            enterprise: self.enterprise.or(default.enterprise),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Tier, RateLimit)> {
+        [Tier::Free, Tier::Pro, Tier::Max, Tier::Enterprise].map(|tier| (tier, self.of(tier))).into_iter()
+    }
+
     /// The limits of a tier.
     #[must_use]
     pub fn of(&self, tier: Tier) -> RateLimit {
@@ -129,6 +203,12 @@ impl Bucket {
         }
     }
 
+    /// Gives one back that was taken.
+    fn give_back(&self) {
+        let given = |full_at: u64| Some(full_at.saturating_sub(self.cost(1)));
+        let _always_some = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
+    }
+
     /// Takes so many, there or not.
     fn charge(&self, now: u64, amount: u64) {
         let charged = |full_at: u64| Some(full_at.max(now).saturating_add(self.cost(amount)));
@@ -143,22 +223,38 @@ pub(crate) struct KeyLimits {
     requests: Bucket,
     tokens: Bucket,
     agent_hub: Bucket,
+    of_tenant: Arc<TenantUse>,
+}
+
+fn nanos_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The one that lets less through.
+fn tighter(of_key: Level, of_tenant: Level) -> Level {
+    if of_tenant.remaining < of_key.remaining { of_tenant } else { of_key }
 }
 
 impl KeyLimits {
     /// `agent_hub`: how many requests it may make in the agent-hub dialect; none: as many as may start runs, but 100 in any
     /// case.
-    pub(crate) fn new(limit: RateLimit, agent_hub: Option<NonZeroU32>) -> Self {
+    pub(crate) fn new(limit: RateLimit, agent_hub: Option<NonZeroU32>, of_tenant: Arc<TenantUse>) -> Self {
         Self {
             start: Instant::now(),
             requests: Bucket::new(limit.requests_per_minute),
             tokens: Bucket::new(limit.tokens_per_minute),
             agent_hub: Bucket::new(agent_hub.unwrap_or(limit.requests_per_minute.max(AGENT_HUB_REQUESTS))),
+            of_tenant,
         }
     }
 
+    /// What its tenant has used.
+    pub(crate) fn of_tenant(&self) -> &Arc<TenantUse> {
+        &self.of_tenant
+    }
+
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanos_since(self.start)
     }
 
     /// Takes what a request costs whatever it asks for, where the dialect counts them all.
@@ -167,28 +263,49 @@ impl KeyLimits {
             return Ok(());
         }
         let limit = self.agent_hub.limit.get();
-        self.agent_hub.take(self.now()).map_err(|wait| refused("requests", limit, wait))
+        self.agent_hub.take(self.now()).map_err(|wait| refused("key", "requests", limit, wait))
     }
 
     /// Takes one request that starts a run, if there is one and the key's tokens are not overspent.
     pub(crate) fn take_request(&self) -> Result<(), ApiError> {
-        let now = self.now();
-        let tokens = self.tokens.level(now);
-        if tokens.remaining == 0 {
-            let wait = tokens.full_in.saturating_sub(Duration::from_nanos(self.tokens.capacity()));
-            return Err(refused("tokens", tokens.limit, wait));
+        let (now, tenant) = (self.now(), &self.of_tenant);
+        let tenants_now = nanos_since(tenant.start);
+        for (whose, tokens, now) in [("key", &self.tokens, now), ("tenant", &tenant.tokens, tenants_now)] {
+            let level = tokens.level(now);
+            if level.remaining == 0 {
+                let wait = level.full_in.saturating_sub(Duration::from_nanos(tokens.capacity()));
+                return Err(refused(whose, "tokens", level.limit, wait));
+            }
         }
-        self.requests.take(now).map_err(|wait| refused("requests", self.requests.limit.get(), wait))
+        self.requests.take(now).map_err(|wait| refused("key", "requests", self.requests.limit.get(), wait))?;
+        tenant.requests.take(tenants_now).map_err(|wait| {
+            self.requests.give_back();
+            refused("tenant", "requests", tenant.requests.limit.get(), wait)
+        })
     }
 
     /// Charges an ended run's tokens.
     pub(crate) fn charge_tokens(&self, tokens: u64) {
         self.tokens.charge(self.now(), tokens);
+        self.of_tenant.tokens.charge(nanos_since(self.of_tenant.start), tokens);
     }
 
-    /// What is left of the requests.
+    /// What is left of the requests: of the key's or of the tenant's, whichever is less.
     pub(crate) fn requests(&self) -> Level {
-        self.requests.level(self.now())
+        let tenant = &self.of_tenant;
+        tighter(self.requests.level(self.now()), tenant.requests.level(nanos_since(tenant.start)))
+    }
+
+    /// What is left of a key's requests of any kind; of its tenant's runs, where none of these is left.
+    fn agent_hub(&self) -> Level {
+        let tenant = self.of_tenant.requests.level(nanos_since(self.of_tenant.start));
+        if tenant.remaining == 0 { tenant } else { self.agent_hub.level(self.now()) }
+    }
+
+    /// What is left of the tokens, in the same way.
+    fn tokens(&self) -> Level {
+        let tenant = &self.of_tenant;
+        tighter(self.tokens.level(self.now()), tenant.tokens.level(nanos_since(tenant.start)))
     }
 
     /// Whether nothing is used: the record says nothing that a new one would not.
@@ -199,20 +316,22 @@ impl KeyLimits {
 
     /// Tells the client what is left, in the dialect's headers.
     pub(crate) fn tell<B>(&self, response: &mut Response<B>, dialect: Dialect) {
-        let now = self.now();
         match dialect {
-            Dialect::AgentHub => tell(response, PLAIN, self.agent_hub.level(now)),
+            Dialect::AgentHub => tell(response, PLAIN, self.agent_hub()),
             Dialect::Assisters | Dialect::Make | Dialect::Native => {
-                tell(response, RPM, self.requests.level(now));
-                tell(response, TPM, self.tokens.level(now));
+                tell(response, RPM, self.requests());
+                tell(response, TPM, self.tokens());
             }
         }
     }
 }
 
-fn refused(what: &str, limit: u32, wait: Duration) -> ApiError {
+fn refused(whose: &str, what: &str, limit: u32, wait: Duration) -> ApiError {
     let seconds = ceil_seconds(wait).max(1);
-    ApiError::rate_limited(format!("this key's {limit} {what} a minute are used up; try again in {seconds} s"), seconds)
+    ApiError::rate_limited(
+        format!("this {whose}'s {limit} {what} a minute are used up; try again in {seconds} s"),
+        seconds,
+    )
 }
 
 fn ceil_seconds(duration: Duration) -> u64 {
@@ -267,6 +386,63 @@ mod tests {
         Bucket::new(NonZeroU32::new(limit).unwrap())
     }
 
+    fn of_tenant(limit: RateLimit) -> Arc<TenantUse> {
+        let tenant = vivarium_domain::Tenant::new("acme".parse().unwrap(), Tier::Max, Timestamp::UNIX_EPOCH);
+        Arc::new(TenantUse::new(tenant::Allowed::of(&tenant, &limit), None))
+    }
+
+    fn key_limits(limit: RateLimit, agent_hub: Option<NonZeroU32>) -> KeyLimits {
+        KeyLimits::new(limit, agent_hub, of_tenant(limit))
+    }
+
+    #[test]
+    fn all_keys_of_a_tenant_share_its_allowance_and_each_is_told_of_the_tighter_one() {
+        let limit = |n| NonZeroU32::new(n).unwrap();
+        let of_key =
+            RateLimit { tenant_requests_per_minute: Some(limit(15)), ..RateLimit::of_key(limit(10), limit(1000)) };
+        let shared = of_tenant(of_key);
+        let [first, second] = [0; 2].map(|_| KeyLimits::new(of_key, None, Arc::clone(&shared)));
+        for _ in 0..10 {
+            first.take_request().unwrap();
+        }
+        assert_eq!(
+            first.take_request().unwrap_err().message().split(';').next().unwrap(),
+            "this key's 10 requests a minute are used up"
+        );
+        assert_eq!((second.requests().limit, second.requests().remaining), (15, 5));
+        for _ in 0..5 {
+            second.take_request().unwrap();
+        }
+        let refused = second.take_request().unwrap_err();
+        assert_eq!(refused.message().split(';').next().unwrap(), "this tenant's 15 requests a minute are used up");
+        assert_eq!(second.requests.level(second.now()).remaining, 5, "what the tenant refused, the key has still");
+        // Four keys' worth of tokens.
+        first.charge_tokens(4000);
+        assert_eq!(
+            second.take_request().unwrap_err().message().split(';').next().unwrap(),
+            "this tenant's 4000 tokens a minute are used up"
+        );
+    }
+
+    #[test]
+    fn a_tenant_has_so_many_streams_open_and_its_own_limits_go_before_its_tiers() {
+        let limit = |n| NonZeroU32::new(n).unwrap();
+        let tier = RateLimit { open_streams: Some(1), ..RateLimit::of_key(limit(10), limit(1000)) };
+        let shared = of_tenant(tier);
+        let place = shared.open_stream().unwrap();
+        assert_eq!(
+            shared.open_stream().unwrap_err().message(),
+            "this tenant has 1 streams open, as many as it may; close one, or ask without a stream"
+        );
+        let mut tenant = vivarium_domain::Tenant::new("acme".parse().unwrap(), Tier::Max, Timestamp::UNIX_EPOCH);
+        tenant.limits.open_streams = Some(2);
+        let changed = TenantUse::new(tenant::Allowed::of(&tenant, &tier), Some(&shared));
+        let second = changed.open_stream().unwrap();
+        assert!(changed.open_stream().is_err(), "the one that was open before counts");
+        drop((place, second));
+        assert!(changed.is_idle());
+    }
+
     #[test]
     fn a_minutes_allowance_can_be_spent_at_once_and_not_one_more() {
         let bucket = bucket(60);
@@ -292,8 +468,7 @@ mod tests {
     #[test]
     fn a_key_without_tokens_is_told_when_to_come_back() {
         let limit = |n| NonZeroU32::new(n).unwrap();
-        let limits =
-            KeyLimits::new(RateLimit { requests_per_minute: limit(10), tokens_per_minute: limit(60_000) }, None);
+        let limits = key_limits(RateLimit::of_key(limit(10), limit(60_000)), None);
         assert!(limits.take_request().is_ok());
         limits.charge_tokens(65_000);
         let refused = limits.take_request().unwrap_err();
@@ -304,11 +479,11 @@ mod tests {
     #[test]
     fn the_agent_hub_counts_every_request_and_lets_every_key_make_a_hundred() {
         let limit = |n| NonZeroU32::new(n).unwrap();
-        let of_tier = |n| RateLimit { requests_per_minute: limit(n), tokens_per_minute: limit(1) };
+        let of_tier = |n| RateLimit::of_key(limit(n), limit(1));
         for (of_tier, set, expected) in
             [(of_tier(10), None, 100), (of_tier(600), None, 600), (of_tier(600), Some(limit(2)), 2)]
         {
-            let limits = KeyLimits::new(of_tier, set);
+            let limits = key_limits(of_tier, set);
             let taken = (0..1000).take_while(|_| limits.enter(Dialect::AgentHub).is_ok()).count();
             // What comes back meanwhile is none of it.
             assert!((expected..expected + 10).contains(&taken), "{taken}");

@@ -67,7 +67,10 @@ impl Registry {
         };
         let (record, dropped, new) = with_version(record, version, shared.config.max_versions);
         // The component is on disk before anything names it.
-        shared.store.put_blob(&tenant, component).await?;
+        match self.most_stored(&tenant).await? {
+            Some(most) => shared.store.put_blob_within(&tenant, component, most).await?,
+            None => shared.store.put_blob(&tenant, component).await?,
+        };
         let write = Batch::from(Write::PutPlugin(Box::new(record.clone()))).and(audit::installed(&record, by, new));
         let installed = Installed { info: self.info_of(&tenant, record, *place == Place::Shared).await?, new };
         shared.store.commit(&tenant, write.and(along(&installed))).await?;
@@ -95,7 +98,7 @@ impl Registry {
         match &record {
             Some(record) => check_version(record, manifest, digest)?,
             None => {
-                let most = self.0.config.max_plugins;
+                let most = self.most_plugins(&tenant).await?;
                 let own = neighbours.iter().filter(|neighbour| neighbour.shared == (*place == Place::Shared)).count();
                 if own >= most {
                     return Err(RegistryError::Full(format!(
@@ -105,6 +108,23 @@ impl Registry {
             }
         }
         Ok(record)
+    }
+
+    /// How many plugins a tenant may have: its own number, its tier's, or everybody's.
+    async fn most_plugins(&self, tenant: &TenantId) -> Result<usize, RegistryError> {
+        let config = &self.0.config;
+        let record = self.0.store.tenant(tenant).await?;
+        let own = record
+            .and_then(|tenant| tenant.limits.plugins.or_else(|| config.plugins_of_tier.get(&tenant.tier).copied()));
+        Ok(own.map_or(config.max_plugins, |most| usize::try_from(most).unwrap_or(usize::MAX)))
+    }
+
+    /// How many bytes are kept of a tenant at most; none: it has no bound.
+    async fn most_stored(&self, tenant: &TenantId) -> Result<Option<u64>, RegistryError> {
+        let record = self.0.store.tenant(tenant).await?;
+        let config = &self.0.config;
+        Ok(record
+            .and_then(|tenant| tenant.limits.stored_bytes.or_else(|| config.stored_bytes.get(&tenant.tier).copied())))
     }
 
     /// All components that a tenant keeps, old versions too, have a bound together.

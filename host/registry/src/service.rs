@@ -41,6 +41,10 @@ pub struct RegistryConfig {
     pub max_component_bytes: usize,
     /// The most plugins of one tenant.
     pub max_plugins: usize,
+    /// The same by tier, where a tier has another number.
+    pub plugins_of_tier: BTreeMap<Tier, u32>,
+    /// The most bytes that are kept of one tenant, by tier.
+    pub stored_bytes: BTreeMap<Tier, u64>,
     /// The most versions of one plugin that are kept.
     pub max_versions: usize,
     /// The most bytes of all versions of all plugins of one tenant together.

@@ -83,10 +83,11 @@ impl Runs {
         self.look_at_budgets(tenant, &request, &checked).await?;
         let session = self.session_of(tenant, &request).await?;
         let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;
-        let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments).await?;
+        let (stored, most) = shared.own_bounds(tenant).await?;
+        let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments, stored).await?;
         let mut run = new_run(id, &request, &checked, session.id.clone(), attachments);
         run.settings.agents = agents;
-        let prepared = self.prepare(tenant, &request, run, checked)?;
+        let prepared = self.prepare(tenant, &request, run, checked, most)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
         let committed = self.then_tell(tenant, started.run_id, request.webhook.is_some(), committed);
@@ -220,10 +221,11 @@ impl Runs {
         request: &RunRequest,
         run: Run,
         checked: Checked,
+        most: Option<u32>,
     ) -> Result<Execution, StartError> {
         let shared = &self.0;
         let place = shared.sessions.join(tenant, &run.session_id, request.when_busy)?;
-        let (log, control, approvals) = self.admit(tenant, &run)?;
+        let (log, control, approvals) = self.admit(tenant, &run, most)?;
         if request.when_busy == BusyPolicy::Interrupt {
             let reason = "a newer message of its session took its place";
             self.end_session(tenant, &run.session_id, |other| other != run.id, reason);
@@ -243,10 +245,16 @@ impl Runs {
 
     /// Takes the run among the active ones, if there is room.
     #[expect(clippy::type_complexity, reason = "three things that are made together and go separate ways")]
-    fn admit(&self, tenant: &TenantId, run: &Run) -> Result<(Arc<RunLog>, Arc<Control>, Arc<Approvals>), StartError> {
+    fn admit(
+        &self,
+        tenant: &TenantId,
+        run: &Run,
+        most: Option<u32>,
+    ) -> Result<(Arc<RunLog>, Arc<Control>, Arc<Approvals>), StartError> {
         let shared = &self.0;
         let room = shared.config.max_running + shared.config.max_queued;
-        let share = shared.config.share_of(room);
+        let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let share = shared.config.share_of(room).min(most);
         let key = (tenant.clone(), run.id);
         let (log, control, approvals) = self.desk(&key, 0, Approvals::default());
         let active = Active {

@@ -330,7 +330,18 @@ impl RunHost {
     /// Puts documents into the ledger and their texts into the store.
     async fn keep(&self, tool: &str, documents: Vec<Document>) -> Result<Vec<Source>, HostStop> {
         let mut sources = Vec::with_capacity(documents.len());
+        let (most, _) = match documents.is_empty() {
+            true => (None, None),
+            false => self.shared.own_bounds(&self.tenant).await.map_err(|error| stopped(&error))?,
+        };
         for document in documents {
+            if let Some(most) = most {
+                let used = self.shared.store.stored_bytes(&self.tenant).await.map_err(|error| stopped(&error))?;
+                if used.saturating_add(document.text.len() as u64) > most {
+                    tracing::warn!(run = %self.run, tool, used, most, "the tenant keeps as much as it may; a document was dropped");
+                    break;
+                }
+            }
             let added = lock(&self.ledger).add(tool, document);
             match added {
                 Added::Known(entry) => sources.push(entry.source.clone()),

@@ -124,12 +124,13 @@ async fn parts_of(
 }
 
 /// Keeps the files that come with a message. Each blob begins with its session's id, so that no other session has the same
-/// one, and it can go with its session.
+/// one, and it can go with its session. All that is kept of the tenant has at most so many bytes then.
 pub(crate) async fn keep(
     store: &dyn Store,
     tenant: &TenantId,
     session: &SessionId,
     attachments: &[Attachment],
+    most: Option<u64>,
 ) -> Result<Vec<KeptAttachment>, StoreError> {
     let kept = attachments.iter().map(async |file| {
         let blob = Bytes::from([session.as_str().as_bytes(), b"\n", &file.content].concat());
@@ -138,7 +139,10 @@ pub(crate) async fn keep(
             media_type: file.media_type.clone(),
             kind: file.kind,
             length_bytes: file.content.len() as u64,
-            content: store.put_blob(tenant, blob).await?,
+            content: match most {
+                Some(most) => store.put_blob_within(tenant, blob, most).await?,
+                None => store.put_blob(tenant, blob).await?,
+            },
         })
     });
     try_join_all(kept).await

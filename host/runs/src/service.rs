@@ -56,6 +56,10 @@ pub struct RunsConfig {
     pub max_waiting: usize,
     /// How long a person may take to decide about a tool call, before it is refused.
     pub approval_patience: Duration,
+    /// A tenant's runs that are under way or wait for their turn, by its tier, where that bounds them.
+    pub concurrent_runs: BTreeMap<Tier, u32>,
+    /// The most bytes that are kept of one tenant, by its tier.
+    pub stored_bytes: BTreeMap<Tier, u64>,
     /// What a tenant may use in a day and in a month that has no budget of its own, by its tier.
     pub budgets: BTreeMap<Tier, Budget>,
     /// The most tokens of an answer where a budget applies and nobody says.
@@ -84,6 +88,8 @@ impl Default for RunsConfig {
             session_ttl_seconds: None,
             max_waiting: 100_000,
             approval_patience: Duration::from_secs(7 * 24 * 3600),
+            concurrent_runs: BTreeMap::new(),
+            stored_bytes: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgeted_output_tokens: 8192,
             unpriced_models_are_free: false,
@@ -124,6 +130,15 @@ impl Shared {
         if let Some(told) = self.on_webhook.get() {
             told(tenant, run);
         }
+    }
+
+    /// How many bytes are kept of a tenant at most, and how many runs it may have at one time; none: it has no bound of its own.
+    pub(crate) async fn own_bounds(&self, tenant: &TenantId) -> Result<(Option<u64>, Option<u32>), StoreError> {
+        let Some(record) = self.store.tenant(tenant).await? else { return Ok((None, None)) };
+        let (own, tier) = (record.limits, record.tier);
+        let stored = own.stored_bytes.or_else(|| self.config.stored_bytes.get(&tier).copied());
+        let runs = own.concurrent_runs.or_else(|| self.config.concurrent_runs.get(&tier).copied());
+        Ok((stored, runs))
     }
 
     /// Waits for one of the places of running runs. None: in vain, which takes longer than any client waits.

@@ -476,7 +476,7 @@ impl Config {
             otlp_include_content: reader.take("otlp_include_content", default.otlp_include_content),
             agent_hub_requests_per_minute: reader
                 .take("agent_hub_requests_per_minute", default.agent_hub_requests_per_minute),
-            limits: reader.take("limits", default.limits),
+            limits: reader.take::<TierLimits>("limits", default.limits).or_default(),
             budgets: reader.take("budgets", default.budgets),
             weights: reader.take("weights", default.weights),
             prices: reader.take("prices", default.prices),
@@ -662,14 +662,23 @@ mod tests {
         [limits.free]
         requests_per_minute = 10
         tokens_per_minute = 40000
+        concurrent_runs = 10
+        open_streams = 20
+        stored_bytes = 1073741824
 
         [limits.pro]
         requests_per_minute = 60
         tokens_per_minute = 200000
+        concurrent_runs = 100
+        open_streams = 200
+        stored_bytes = 10737418240
 
         [limits.max]
         requests_per_minute = 600
         tokens_per_minute = 2000000
+        concurrent_runs = 1000
+        open_streams = 2000
+        stored_bytes = 107374182400
 
         [limits.enterprise]
         requests_per_minute = 1000000

@@ -1,6 +1,6 @@
 //! The wiring: each room is made once, and given what it may know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use vivarium_agents::Agents;
-use vivarium_api::{ApiConfig, ApiState, KeyError, MetricsPage};
+use vivarium_api::{ApiConfig, ApiState, KeyError, MetricsPage, RateLimit};
 use vivarium_attachments::Attachments;
-use vivarium_domain::{AuditBy, ContentHash, IdError, ModelInfo, ModelName, TenantId, Timestamp, utc_day};
+use vivarium_domain::{AuditBy, ContentHash, IdError, ModelInfo, ModelName, TenantId, Tier, Timestamp, utc_day};
 use vivarium_egress::{Egress, HostPort, PolicyError};
 use vivarium_models::{ConfigError, DefaultModel, Models, ModelsConfig};
 use vivarium_registry::{Registry, RegistryConfig, RegistryError, Rooms, Vault, VaultError};
@@ -292,6 +292,8 @@ fn runs_config(config: &Config) -> RunsConfig {
         tool_call_patience: Duration::from_secs(config.tool_call_patience_seconds),
         max_waiting: config.max_waiting,
         approval_patience: Duration::from_secs(config.approval_patience_seconds),
+        concurrent_runs: of_tiers(config, |limit| limit.concurrent_runs),
+        stored_bytes: of_tiers(config, |limit| limit.stored_bytes),
         budgets: config.budgets.iter().map(|(tier, table)| (*tier, (*table).into())).collect(),
         budgeted_output_tokens: config.budgeted_output_tokens.get(),
         unpriced_models_are_free: config.unpriced_models == UnpricedModels::Free,
@@ -322,12 +324,19 @@ fn components_folder(config: &Config) -> PathBuf {
     config.data.join("components")
 }
 
+/// A limit of tenants, by tier, where there is one.
+fn of_tiers<T>(config: &Config, limit: impl Fn(RateLimit) -> Option<T>) -> BTreeMap<Tier, T> {
+    config.limits.iter().filter_map(|(tier, of_tier)| Some((tier, limit(of_tier)?))).collect()
+}
+
 fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig {
         workspaces: workspaces(config),
         components: components_folder(config),
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,
+        plugins_of_tier: of_tiers(config, |limit| limit.plugins),
+        stored_bytes: of_tiers(config, |limit| limit.stored_bytes),
         max_versions: MAX_VERSIONS,
         max_plugin_bytes: config.max_plugin_bytes,
         tool_defaults: config.tool_limits.0,
@@ -382,7 +391,7 @@ pub(crate) async fn without_server(config: &Config) -> Result<(Arc<dyn Store>, R
         corpus: None,
         vault: vault(config)?,
     };
-    let registry = Registry::new(rooms, registry_config(config), Vec::new(), std::collections::BTreeMap::new())?;
+    let registry = Registry::new(rooms, registry_config(config), Vec::new(), BTreeMap::new())?;
     Ok((store, registry))
 }
 

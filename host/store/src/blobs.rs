@@ -75,6 +75,8 @@ pub(crate) struct Blobs {
     incoming: PathBuf,
     next: Arc<AtomicU64>,
     fresh: Arc<Mutex<Fresh>>,
+    /// How many bytes are kept of each tenant that somebody has asked about.
+    sizes: Arc<Mutex<HashMap<TenantId, u64>>>,
     /// A backup is done, and what was put off is removed.
     released: Arc<Condvar>,
     /// Tenants for which nothing is kept any more: they are being removed. Read while something is being kept.
@@ -90,6 +92,7 @@ impl Blobs {
             incoming: folder.join("incoming"),
             next: Arc::default(),
             fresh: Arc::new(Mutex::new(fresh)),
+            sizes: Arc::default(),
             released: Arc::default(),
             closed: Arc::default(),
         };
@@ -112,8 +115,8 @@ impl Blobs {
         blob_path(&self.blobs, tenant, hash)
     }
 
-    /// Keeps bytes; blocks until they are on disk.
-    pub(crate) fn put(&self, tenant: &TenantId, bytes: &Bytes) -> Result<ContentHash, StoreError> {
+    /// Keeps bytes, within `most` of the tenant's together; blocks until they are on disk.
+    pub(crate) fn put(&self, tenant: &TenantId, bytes: &Bytes, most: Option<u64>) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(bytes);
         let (folder, file) = self.path(tenant, hash);
         let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +127,12 @@ impl Blobs {
         self.fresh().put((tenant.clone(), hash));
         // What is there and whole is not written again; what is damaged is replaced.
         if !matches!(self.get(tenant, hash), Ok(Some(_))) {
-            self.write(&folder, &file, bytes).map_err(|error| unavailable(&file, &error))?;
+            let wanted = bytes.len() as u64;
+            self.make_room(tenant, wanted, most)?;
+            if let Err(error) = self.write(&folder, &file, bytes) {
+                self.gone(tenant, wanted);
+                return Err(unavailable(&file, &error));
+            }
         }
         // Also where another call has just renamed it: that one may not have come to this line yet.
         sync_folders(&folder, &self.blobs).map_err(|error| unavailable(&folder, &error))?;
@@ -145,6 +153,49 @@ impl Blobs {
             let _ = fs::remove_file(&aside);
         }
         written
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<TenantId, u64>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes are kept of a tenant.
+    pub(crate) fn stored(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        self.size_of(&mut self.sizes(), tenant).copied()
+    }
+
+    /// Counted once, under the lock: what is written meanwhile waits, and is not counted twice.
+    fn size_of<'a>(&self, sizes: &'a mut HashMap<TenantId, u64>, tenant: &TenantId) -> Result<&'a mut u64, StoreError> {
+        if !sizes.contains_key(tenant) {
+            let folder = self.blobs.join(tenant.as_str());
+            let size = size_of(&folder).map_err(|error| unavailable(&folder, &error))?;
+            sizes.insert(tenant.clone(), size);
+        }
+        Ok(sizes.entry(tenant.clone()).or_default())
+    }
+
+    /// Counts what is about to be written, if it fits.
+    fn make_room(&self, tenant: &TenantId, wanted: u64, most: Option<u64>) -> Result<(), StoreError> {
+        let mut sizes = self.sizes();
+        if most.is_none() && !sizes.contains_key(tenant) {
+            // It is counted when somebody wants to know.
+            return Ok(());
+        }
+        let used = self.size_of(&mut sizes, tenant)?;
+        match most {
+            Some(most) if used.saturating_add(wanted) > most => Err(StoreError::Full { most, used: *used, wanted }),
+            _ => {
+                *used = used.saturating_add(wanted);
+                Ok(())
+            }
+        }
+    }
+
+    /// So many bytes of a tenant are not there any more.
+    fn gone(&self, tenant: &TenantId, bytes: u64) {
+        if let Some(size) = self.sizes().get_mut(tenant) {
+            *size = size.saturating_sub(bytes);
+        }
     }
 
     /// What is kept under a hash, checked against it.
@@ -212,6 +263,7 @@ impl Blobs {
         let released = self.released.wait_while(self.fresh(), |fresh| fresh.put_off.is_some());
         // One that begins from here on begins with nothing left that refers to any of it.
         drop(released.unwrap_or_else(PoisonError::into_inner));
+        self.sizes().remove(tenant);
         let folder = self.blobs.join(tenant.as_str());
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(&folder, &error)),
@@ -231,9 +283,14 @@ impl Blobs {
 
     fn remove(&self, tenant: &TenantId, hash: ContentHash) -> Result<(), StoreError> {
         let (_, file) = self.path(tenant, hash);
+        let length = fs::metadata(&file).map_or(0, |found| found.len());
         match fs::remove_file(&file) {
+            Ok(()) => {
+                self.gone(tenant, length);
+                Ok(())
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(&file, &error)),
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 
@@ -322,6 +379,28 @@ impl Iterator for Listing {
     fn next(&mut self) -> Option<Self::Item> {
         self.step().map_err(|error| unavailable(&self.top, &error)).transpose()
     }
+}
+
+/// How many bytes the files below a folder have; a folder that is not there has none.
+fn size_of(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut sum = 0_u64;
+    for entry in entries {
+        let entry = entry?;
+        let size = match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path())?,
+            Ok(found) => found.len(),
+            // Somebody was faster and has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        sum = sum.saturating_add(size);
+    }
+    Ok(sum)
 }
 
 /// The folder and the file of a blob.

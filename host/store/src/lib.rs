@@ -95,6 +95,18 @@ pub enum StoreError {
         /// The size of its body.
         bytes: usize,
     },
+    /// More would be kept of the tenant than it may have; nothing was written.
+    #[error(
+        "{wanted} bytes more do not fit: {used} are kept of {most} that may be; delete what is not needed any more"
+    )]
+    Full {
+        /// The most.
+        most: u64,
+        /// What is kept.
+        used: u64,
+        /// What was to be kept.
+        wanted: u64,
+    },
     /// The disk refused: full, read-only, broken.
     #[error("the store can not be written or read: {0}")]
     Unavailable(String),
@@ -636,6 +648,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps a text or a file under its hash, outside the tree store. On disk when the future is done.
     fn put_blob(&self, tenant: &TenantId, bytes: Bytes) -> BoxFuture<'_, Result<ContentHash, StoreError>>;
+
+    /// The same, unless all that is kept of the tenant in this way would have more than `most` bytes together then:
+    /// [`StoreError::Full`].
+    fn put_blob_within(
+        &self,
+        tenant: &TenantId,
+        bytes: Bytes,
+        most: u64,
+    ) -> BoxFuture<'_, Result<ContentHash, StoreError>>;
+
+    /// How many bytes all blobs of a tenant have together. The first look since the store was opened goes through its folder.
+    fn stored_bytes(&self, tenant: &TenantId) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// What was kept under a hash, checked against it.
     fn blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;

@@ -506,7 +506,22 @@ impl Store for SledStore {
 
     fn put_blob(&self, tenant: &TenantId, bytes: Bytes) -> BoxFuture<'_, Result<ContentHash, StoreError>> {
         let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
-        aside(move || blobs.put(&tenant, &bytes)).boxed()
+        aside(move || blobs.put(&tenant, &bytes, None)).boxed()
+    }
+
+    fn put_blob_within(
+        &self,
+        tenant: &TenantId,
+        bytes: Bytes,
+        most: u64,
+    ) -> BoxFuture<'_, Result<ContentHash, StoreError>> {
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        aside(move || blobs.put(&tenant, &bytes, Some(most))).boxed()
+    }
+
+    fn stored_bytes(&self, tenant: &TenantId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        aside(move || blobs.stored(&tenant)).boxed()
     }
 
     fn blob(&self, tenant: &TenantId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {

@@ -17,6 +17,7 @@ use vivarium_store::{Batch, Write};
 use super::NativeError;
 use super::list::{List, Parameters};
 use crate::ApiState;
+use crate::auth::Caller;
 use crate::body::{json_bytes_of_files, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::CallerExt;
@@ -93,7 +94,8 @@ impl DocumentForm {
         Ok(())
     }
 
-    async fn read(self, state: &ApiState, tenant: &TenantId, corpus: String) -> Result<CorpusDocument, ApiError> {
+    async fn read(self, state: &ApiState, caller: &Caller, corpus: String) -> Result<CorpusDocument, ApiError> {
+        let tenant = &caller.tenant;
         self.check()?;
         let bytes = match (self.text, self.data) {
             (Some(text), None) => Bytes::from(text),
@@ -103,7 +105,11 @@ impl DocumentForm {
         let media_type = self.media_type.as_deref().unwrap_or("text/plain");
         let read = state.0.attachments.read_document(tenant, media_type, &bytes).await.map_err(wrong)?;
         let length_bytes = read.text.len() as u64;
-        let content = state.0.store.put_blob(tenant, Bytes::from(read.text)).await?;
+        let text = Bytes::from(read.text);
+        let content = match caller.limits.of_tenant().allowed.stored_bytes {
+            Some(most) => state.0.store.put_blob_within(tenant, text, most).await?,
+            None => state.0.store.put_blob(tenant, text).await?,
+        };
         Ok(CorpusDocument {
             id: DocumentId::new(),
             corpus,
@@ -174,7 +180,7 @@ pub(super) async fn add(
     let once = Once::of(&state, &caller.tenant, &head, &body)?;
     let make = async {
         let form: DocumentForm = json_of(&body)?;
-        let document = form.read(&state, &caller.tenant, corpus).await?;
+        let document = form.read(&state, &caller, corpus).await?;
         let path = format!("/v1/corpora/{}/documents/{}", document.corpus, document.id);
         let answer = Answer::json(StatusCode::CREATED, &document).with(header::LOCATION, &path);
         let write = Batch::from(Write::PutDocument(Box::new(document)));

@@ -28,6 +28,7 @@ mod examples;
 mod guide;
 mod hostile;
 mod idempotency;
+mod isolation;
 mod keys;
 mod limits;
 mod make;

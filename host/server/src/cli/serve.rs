@@ -157,7 +157,9 @@ fn greet(host: &Host, server: &Server, config: &Config) {
         }
         FirstKey::FromEnvironment => "$VIVARIUM_ADMIN_KEY".to_owned(),
         FirstKey::NotNew => {
-            say("  key     as before; `vivarium key create` makes another while the server is stopped");
+            say(
+                "  key     as before; `vivarium key create` makes another, with --server, or while the server is stopped",
+            );
             "$VIVARIUM_KEY".to_owned()
         }
     };

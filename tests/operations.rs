@@ -2,11 +2,13 @@
 //! its configuration.
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, soon};
+use vivarium_tests::guest::{saying, tool, tool_plugin_as};
+use vivarium_tests::{Answer, Cli, Host, ScriptedModel, SseStream, repository_root, soon};
 
 /// A new run in every dialect.
 fn new_runs(host: &Host, agent: &str) -> [(&'static str, RequestBuilder); 4] {
@@ -165,4 +167,69 @@ async fn a_configuration_is_checked_whole_without_a_start() {
         assert!(told.contains(part), "{part:?} is not in: {told}");
     }
     assert!(!data.path().join("store").exists(), "nothing was started");
+}
+
+#[tokio::test]
+async fn the_configuration_for_production_that_is_shipped_is_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let shipped = std::fs::read_to_string(repository_root().join("examples/operate/vivarium.toml")).unwrap();
+    // The certificate is the reader's own.
+    let without: String =
+        shipped.lines().filter(|line| !line.starts_with("tls_")).fold(String::new(), |all, line| all + line + "\n");
+    std::fs::write(data.path().join("vivarium.toml"), without).unwrap();
+    Cli::on(data.path()).output(&["serve", "--check-config", "--config", "vivarium.toml"]).await;
+}
+
+/// Computes for some milliseconds.
+const WORK: &str = "(local $at i32)
+    (loop $on
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br_if $on (i32.lt_u (local.get $at) (i32.const 4000000))))";
+
+#[tokio::test]
+async fn places_go_to_tenants_by_the_weights_that_are_configured_for_their_tiers() {
+    let data = tempfile::tempdir().unwrap();
+    let cli = Cli::on(data.path());
+    let mut keys = Vec::new();
+    for (tenant, tier) in [("light", "max"), ("heavy", "enterprise")] {
+        cli.output(&["tenant", "create", tenant, "--tier", tier]).await;
+        keys.push(cli.output(&["key", "create", "--tenant", tenant, "--scope", "runs,plugins"]).await);
+    }
+    let toml = "max_tool_calls = 1\ntenant_share_percent = 100\n[weights]\nmax = 1\nenterprise = 10\n\
+                [limits.max]\nrequests_per_minute = 1000000\ntokens_per_minute = 1000000\n";
+    let host = Arc::new(Host::builder().data(data).config(toml).start().await);
+    let (words, answer) = saying("done");
+    let component =
+        tool_plugin_as(json!({"name": "test/work", "tools": [tool("work")]}), "", &words, &format!("{WORK}\n{answer}"));
+    for key in &keys {
+        assert_eq!(host.install_as(key, "/v1/plugins", component.clone()).await.0, 201);
+    }
+    let until = Instant::now() + Duration::from_secs(5);
+    let counted = keys.into_iter().map(|key| {
+        let callers = (0..24).map(|_| {
+            let (host, key) = (Arc::clone(&host), key.clone());
+            tokio::spawn(async move {
+                let mut answered = 0_u32;
+                while Instant::now() < until {
+                    let call = json!({"arguments": {}});
+                    let (status, answer) = host.json_as(&key, Method::POST, "/v1/tools/work/call", Some(&call)).await;
+                    assert_eq!(status, 200, "{answer}");
+                    answered += 1;
+                }
+                answered
+            })
+        });
+        callers.collect::<Vec<_>>()
+    });
+    let counted: Vec<Vec<_>> = counted.collect();
+    let mut answered = Vec::new();
+    for callers in counted {
+        let mut sum = 0;
+        for caller in callers {
+            sum += caller.await.unwrap();
+        }
+        answered.push(sum);
+    }
+    // Not ten to one: a caller whose answer is on its way is not in line.
+    assert!(answered[1] > answered[0] * 2 && answered[0] > 4, "light and heavy: {answered:?}");
 }

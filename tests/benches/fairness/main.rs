@@ -11,6 +11,8 @@
     reason = "a bench that can not go on ends"
 )]
 
+mod hundred;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -28,10 +30,10 @@ const CALLS: usize = 1_000;
 /// Calls of the abusive tenant at one time.
 const ABUSE: usize = 64;
 
-const SPIN: &str = "(loop $for_ever (br $for_ever)) (unreachable)";
+pub(crate) const SPIN: &str = "(loop $for_ever (br $for_ever)) (unreachable)";
 
 /// Touches a page after the other, of as much memory as it gets, and then spins.
-const FILL: &str = "(local $at i32)
+pub(crate) const FILL: &str = "(local $at i32)
     (loop $more
         (drop (memory.grow (i32.const 1)))
         (local.set $at (i32.mul (i32.sub (memory.size) (i32.const 1)) (i32.const 65536)))
@@ -180,6 +182,7 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["abuse", url, key] => return runtime.block_on(abuse(url, key)),
         ["bare"] => return runtime.block_on(bare()),
+        ["hundred", ..] => return runtime.block_on(hundred::run()),
         // `cargo bench` gives arguments of its own.
         _ => {}
     }
@@ -236,5 +239,7 @@ fn main() {
             thread.join().unwrap();
         }
         show("floor: another program spins on every core", &floor, &quiet, "");
+        drop(stage);
+        hundred::run().await;
     });
 }

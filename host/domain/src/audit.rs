@@ -242,10 +242,8 @@ pub struct AuditEntry {
     /// When it was done.
     pub at: Timestamp,
     /// Whose chain it is; `_operator`: the operator's.
-    #[schema(inline)]
     pub tenant: TenantId,
     /// Who did it.
-    #[schema(inline)]
     pub who: AuditActor,
     /// With which request.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ use super::NativeError;
 use super::list::{List, Parameters};
 use crate::ApiState;
 use crate::auth::Caller;
-use crate::body::{json_bytes, json_of};
+use crate::body::{json_bytes, json_of, object, optional_object};
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
@@ -58,7 +58,7 @@ pub(super) struct NewKeyJson {
     #[schema(max_items = 100, example = json!(["https://app.example.com"]))]
     allowed_origins: Vec<String>,
     /// What may be used with it in a day and in a month.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[schema(required = false)]
     budget: Budget,
 }
@@ -260,6 +260,7 @@ struct KeyChange {
     #[schema(value_type = Option<Timestamp>)]
     expires_at: Option<Option<Timestamp>>,
     /// What may be used with it in a day and in a month: the whole of it, in place of what was there.
+    #[serde(default, deserialize_with = "optional_object")]
     #[schema(nullable = false)]
     budget: Option<Budget>,
 }

@@ -13,7 +13,7 @@ use super::NativeError;
 use super::keys::{self, MadeKeyJson, NewKeyJson, key_id, whole};
 use super::list::{List, Parameters};
 use crate::ApiState;
-use crate::body::{json_bytes, json_of};
+use crate::body::{json_bytes, json_of, object, optional_object};
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
@@ -69,11 +69,11 @@ struct NewTenant {
     #[schema(default = "max")]
     tier: Tier,
     /// What it may use in a day and in a month; what is left out is as its tier has it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[schema(required = false)]
     budget: Budget,
     /// Its own limits; what is left out is as its tier has it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[schema(required = false)]
     limits: TenantLimits,
 }
@@ -143,9 +143,11 @@ struct TenantChange {
     #[schema(nullable = false)]
     tier: Option<Tier>,
     /// What it may use in a day and in a month: the whole of it, in place of what was there.
+    #[serde(default, deserialize_with = "optional_object")]
     #[schema(nullable = false)]
     budget: Option<Budget>,
     /// Its own limits: all of them, in place of what was there.
+    #[serde(default, deserialize_with = "optional_object")]
     #[schema(nullable = false)]
     limits: Option<TenantLimits>,
 }

@@ -154,11 +154,16 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserialize
     Object::deserialize(deserializer).map(|Object(value)| value)
 }
 
-/// The same for one that may be left out.
-pub(crate) fn optional_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+/// A field that is there, be it null: what is left out stays as it is, and that is another thing. For `deserialize_with`.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The same for one that must be an object.
+pub(crate) fn given_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    Option::<Object<T>>::deserialize(deserializer).map(|value| value.map(|Object(value)| value))
+    object(deserializer).map(Some)
 }
 
 struct ObjectVisitor<T>(PhantomData<T>);

@@ -1,11 +1,12 @@
 //! An assistant as this dialect's clients see it, and what they may say of one. It is an agent; the names of some of its
 //! fields differ, and so they do in what is said of a wrong one.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use vivarium_agents::{AgentError, Agents};
 use vivarium_domain::{Agent, AgentConfig, AgentId, AgentTool, ModelName, Timestamp, ToolName};
 
+use crate::body::given;
 use crate::error::ApiError;
 
 /// An agent.
@@ -123,7 +124,7 @@ pub(super) struct Creation {
 #[schema(as = AssistantChange)]
 pub(super) struct Change {
     /// Unique within the tenant, and no UUID: those are ids.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(
         nullable = false,
         min_length = 1,
@@ -132,15 +133,15 @@ pub(super) struct Change {
     )]
     name: Option<String>,
     /// `openai`, `anthropic`, `google`, `embedded`, as far as it is configured here.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, min_length = 1, max_length = 64)]
     llm_provider: Option<String>,
     /// The model, as its provider names it. It and the provider are checked together.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     llm_model: Option<String>,
     /// Instructions for the model.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(
         value_type = Option<String>,
         max_length = 200000,
@@ -148,7 +149,7 @@ pub(super) struct Change {
         example = "You are a helpful assistant..."
     )]
     llm_prompt: Option<Option<String>>,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(
         value_type = Option<String>,
         max_length = 4000,
@@ -156,22 +157,17 @@ pub(super) struct Change {
     )]
     description: Option<Option<String>>,
     /// The most tokens of one answer.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000)]
     max_tokens: Option<Option<u32>>,
     /// The tools that it may use, each of them once; null: all that the tenant has.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<Tool>>, max_items = 200)]
     tools: Option<Option<Vec<Tool>>>,
     /// An installed mode's name.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1)]
     mode: Option<Option<String>>,
-}
-
-/// A field that is there, be it null: what is left out stays as it is, and that is another thing.
-fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl Creation {

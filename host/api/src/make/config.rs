@@ -3,7 +3,7 @@
 //! A change keeps what it does not name, down to the keys of `llmConfig`, `historyConfig` and `invocationConfig`; a list or an
 //! output format that it names is replaced as a whole. `null` takes back what has a default.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use vivarium_agents::AgentError;
@@ -12,7 +12,7 @@ use vivarium_domain::{AgentConfig, AgentTool, Approval, DocumentId, ModelName, O
 use super::connection::{model_of, provider_named};
 use super::scenario::{Scenarios, scenario_id};
 use crate::ApiState;
-use crate::body::Object;
+use crate::body::{Object, given};
 use crate::error::{ApiError, Kind};
 
 /// The longest name of a model at its provider.
@@ -258,11 +258,6 @@ pub(super) struct OutputParser {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     schema: Option<Map<String, Value>>,
-}
-
-/// A field that is there, `null` or not.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl From<&OutputFormat> for OutputParser {

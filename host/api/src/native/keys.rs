@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,7 +17,7 @@ use super::NativeError;
 use super::list::{List, Parameters};
 use crate::ApiState;
 use crate::auth::Caller;
-use crate::body::{json_bytes, json_of, object, optional_object};
+use crate::body::{given, given_object, json_bytes, json_of, object};
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
@@ -250,24 +250,21 @@ pub(super) async fn one(
 #[schema(as = KeyChange, example = json!({"name": "nightly jobs", "allowedOrigins": ["https://app.example.com"]}))]
 struct KeyChange {
     /// What a person calls it.
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
     /// The origins whose pages may use it in a browser.
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, max_items = 100, example = json!(["https://app.example.com"]))]
     allowed_origins: Option<Vec<String>>,
     /// When its time is over; null: never.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Timestamp>)]
     expires_at: Option<Option<Timestamp>>,
     /// What may be used with it in a day and in a month: the whole of it, in place of what was there.
-    #[serde(default, deserialize_with = "optional_object")]
+    #[serde(default, deserialize_with = "given_object")]
     #[schema(nullable = false)]
     budget: Option<Budget>,
-}
-
-/// A field that is there, be it null: what is left out stays as it is, and that is another thing.
-fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Change a key

@@ -13,7 +13,7 @@ use super::NativeError;
 use super::keys::{self, MadeKeyJson, NewKeyJson, key_id, whole};
 use super::list::{List, Parameters};
 use crate::ApiState;
-use crate::body::{json_bytes, json_of, object, optional_object};
+use crate::body::{given, given_object, json_bytes, json_of, object};
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
@@ -140,14 +140,15 @@ pub(super) async fn one(
 #[schema(example = json!({"tier": "enterprise"}))]
 struct TenantChange {
     /// What it has paid for.
+    #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     tier: Option<Tier>,
     /// What it may use in a day and in a month: the whole of it, in place of what was there.
-    #[serde(default, deserialize_with = "optional_object")]
+    #[serde(default, deserialize_with = "given_object")]
     #[schema(nullable = false)]
     budget: Option<Budget>,
     /// Its own limits: all of them, in place of what was there.
-    #[serde(default, deserialize_with = "optional_object")]
+    #[serde(default, deserialize_with = "given_object")]
     #[schema(nullable = false)]
     limits: Option<TenantLimits>,
 }

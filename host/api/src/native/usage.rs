@@ -196,7 +196,7 @@ async fn report(
         ("to" = Option<String>, Query, nullable = false, format = Date, description = "The last day; without it, today."),
         ("groupBy" = Option<GroupBy>, Query, nullable = false, description = "What a line is about; without it, a day."),
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 200, description = "At most so many groups; without it, 50."),
-        ("cursor" = Option<String>, Query, nullable = false, min_length = 1, description = "The `next` of the page before."),
+        ("cursor" = Option<String>, Query, nullable = false, description = "The `next` of the page before."),
     ),
     responses((status = 200, description = "What was used, and a page of the groups.", body = UsageReport))
 )]
@@ -220,7 +220,7 @@ pub(super) async fn own(
         ("to" = Option<String>, Query, nullable = false, format = Date, description = "The last day; without it, today."),
         ("groupBy" = Option<GroupBy>, Query, nullable = false, description = "What a line is about; without it, a day."),
         ("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 200, description = "At most so many groups; without it, 50."),
-        ("cursor" = Option<String>, Query, nullable = false, min_length = 1, description = "The `next` of the page before."),
+        ("cursor" = Option<String>, Query, nullable = false, description = "The `next` of the page before."),
     ),
     responses((status = 200, description = "What was used, and a page of the groups.", body = UsageReport))
 )]

@@ -32,12 +32,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
     ("vivarium-attachments", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox"]),
     ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-sight", "vivarium-store"]),
+    ("vivarium-mcp", &[]),
     (
         "vivarium-api",
         &[
             "vivarium-agents",
             "vivarium-attachments",
             "vivarium-domain",
+            "vivarium-mcp",
             "vivarium-registry",
             "vivarium-runs",
             "vivarium-sight",

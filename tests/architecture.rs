@@ -17,7 +17,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("vivarium-models", &["vivarium-domain", "vivarium-sight"]),
     ("vivarium-corpus", &["vivarium-domain"]),
     ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
-    ("vivarium-registry", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox", "vivarium-store"]),
+    (
+        "vivarium-registry",
+        &["vivarium-domain", "vivarium-egress", "vivarium-mcp", "vivarium-sandbox", "vivarium-store"],
+    ),
     (
         "vivarium-runs",
         &[
@@ -32,14 +35,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
     ("vivarium-attachments", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox"]),
     ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-sight", "vivarium-store"]),
-    ("vivarium-mcp", &[]),
+    ("vivarium-mcp", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
     (
         "vivarium-api",
         &[
             "vivarium-agents",
             "vivarium-attachments",
             "vivarium-domain",
-            "vivarium-mcp",
             "vivarium-registry",
             "vivarium-runs",
             "vivarium-sight",
@@ -50,7 +52,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// A foreign crate that carries an authority, and the rooms that may hold it. The binary may hold any.
-const KEEPERS: [(&str, &[&str]); 11] = [
+const KEEPERS: [(&str, &[&str]); 12] = [
     ("axum", &["vivarium-api"]),
     ("tower-http", &["vivarium-api"]),
     ("sled", &["vivarium-store"]),
@@ -61,6 +63,7 @@ const KEEPERS: [(&str, &[&str]); 11] = [
     ("wasmtime", &["vivarium-sandbox"]),
     ("wasmtime-wasi", &["vivarium-sandbox"]),
     ("wasmtime-wasi-http", &["vivarium-sandbox"]),
+    ("rmcp", &["vivarium-api", "vivarium-mcp"]),
     ("clap", &[]),
 ];
 

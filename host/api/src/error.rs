@@ -83,6 +83,7 @@ pub(crate) enum Kind {
     ToolSecondsExhausted,
     TenantBusy,
     InvalidPlugin,
+    McpServerFailed,
     PluginConflict,
     NotYours,
     NotWaiting,
@@ -131,6 +132,7 @@ impl Kind {
             Self::ToolSecondsExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tool_seconds_exhausted"),
             Self::TenantBusy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tenant_busy"),
             Self::InvalidPlugin => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_plugin"),
+            Self::McpServerFailed => (StatusCode::BAD_GATEWAY, SERVER, "mcp_server_failed"),
             Self::PluginConflict => (StatusCode::CONFLICT, REQUEST, "plugin_conflict"),
             Self::NotYours => (StatusCode::FORBIDDEN, "permission_error", "name_taken"),
             Self::NotWaiting => (StatusCode::CONFLICT, REQUEST, "not_waiting"),
@@ -385,6 +387,10 @@ impl From<RegistryError> for ApiError {
                 let what = what.clone();
                 Self::new(Kind::InvalidParameter, error.to_string()).about(what)
             }
+            RegistryError::Mcp { error: ref failure, .. } if failure.denial().is_some() => {
+                Self::new(Kind::InvalidParameter, format!("url can not be used: {error}")).about("url")
+            }
+            RegistryError::Mcp { .. } => Self::new(Kind::McpServerFailed, error.to_string()),
             RegistryError::Store(error) => error.into(),
             RegistryError::Vault(_)
             | RegistryError::Workspace(_)

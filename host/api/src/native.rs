@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod keys;
 mod list;
+mod mcp_servers;
 mod models;
 mod new_run;
 mod plugins;
@@ -63,6 +64,7 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(agents::routes())
         .merge(corpora::routes())
         .merge(teams::routes())
+        .merge(mcp_servers::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(models::routes())

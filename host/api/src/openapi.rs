@@ -322,6 +322,10 @@ fn example(status: StatusCode, dialect: Dialect) -> (ApiError, &'static str) {
         StatusCode::UNPROCESSABLE_ENTITY => {
             (error(Kind::InvalidPlugin, "this is no WebAssembly component"), "The plugin can not be installed.")
         }
+        StatusCode::BAD_GATEWAY => {
+            let message = "the MCP server docs did not answer within 60000 ms";
+            (error(Kind::McpServerFailed, message), "A server that was asked for this has not given it.")
+        }
         StatusCode::FAILED_DEPENDENCY if dialect == Dialect::Make => {
             (error(Kind::ModelUnavailable, "the model is not available"), "The model does not answer.")
         }

@@ -169,7 +169,8 @@ pub enum EventBody {
         tool: String,
         /// The arguments, as given.
         arguments_json: String,
-        /// The component that is called; none where there is no such tool.
+        /// What is called: the component's digest, or that of what a remote server says of the tool; none where there is no
+        /// such tool.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plugin: Option<ContentHash>,
         /// The same for every attempt of this call.

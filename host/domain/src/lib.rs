@@ -11,6 +11,7 @@ mod id;
 mod key;
 mod mac;
 mod manifest;
+mod mcp;
 mod model;
 mod model_error;
 mod money;
@@ -32,11 +33,13 @@ pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolU
 pub use fair::{FairLines, FairTurn};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{
-    AgentId, ContentHash, DocumentId, IdError, KeyId, RunId, SecretName, SessionId, TeamId, TenantId, ToolName,
+    AgentId, ContentHash, DocumentId, IdError, KeyId, McpServerName, RunId, SecretName, SessionId, TeamId, TenantId,
+    ToolName,
 };
 pub use key::{ApiKey, KeyEnd, KeyFormat, Scope};
 pub use mac::hmac_sha256;
 pub use manifest::{Instances, Manifest, ManifestError, ModeManifest, PluginName, Requests, ToolManifest};
+pub use mcp::{McpLeftOut, McpLimits, McpServer, McpServerConfig, McpTool, McpToolState};
 pub use model::{
     Abilities, AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo,
     ModelName, Part, Passage, ToolCall, ToolDefinition, ToolMessage, Usage, Visibility,

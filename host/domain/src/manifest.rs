@@ -9,7 +9,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::grant::{FileAccess, HostRequest, PluginLimits};
-use crate::id::{SecretName, ToolName};
+use crate::id::{McpServerName, SecretName, ToolName};
 use crate::schema;
 
 /// Why a manifest is not one.
@@ -27,6 +27,18 @@ impl PluginName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PluginName {
+    /// The owner of the names that stand for remote servers of tools. No plugin is installed under it.
+    pub const OWNER_OF_MCP_SERVERS: &str = "mcp";
+}
+
+impl From<&McpServerName> for PluginName {
+    /// Under what a remote server stands where plugins stand: in events, usage and traces.
+    fn from(server: &McpServerName) -> Self {
+        Self(format!("{}/{server}", Self::OWNER_OF_MCP_SERVERS))
     }
 }
 

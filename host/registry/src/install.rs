@@ -387,7 +387,8 @@ fn owner(name: &PluginName) -> &str {
 /// An owner's name stands for who answers for a plugin: nobody takes ours, and no tenant takes one of the operator's.
 fn check_owner(place: &Place, manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
     let owner_name = owner(&manifest.name);
-    if owner_name == OUR_OWNER || owner_name == TenantId::operator().as_str() {
+    let own = [OUR_OWNER, TenantId::operator().as_str(), PluginName::OWNER_OF_MCP_SERVERS].contains(&owner_name);
+    if own {
         return Err(RegistryError::NotYours(format!(
             "the plugin is named {}, and the owner {owner_name} is the host's own; choose another owner",
             manifest.name

@@ -239,7 +239,8 @@ impl Registry {
             let plugin = Arc::clone(&builtin.plugin);
             in_use.push(self.in_use(tenant, tier, plugin, Some(&builtin.gift), &secrets).await?);
         }
-        Ok(Catalog::of(in_use))
+        let servers = shared.store.mcp_servers(tenant).await?;
+        Ok(Catalog::of(in_use, self.servers_in_use(tenant, tier, servers, &secrets)))
     }
 
     async fn active_plugin(&self, place: &TenantId, record: &InstalledRecord) -> Result<Arc<Plugin>, RegistryError> {

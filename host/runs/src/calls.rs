@@ -141,7 +141,7 @@ impl RunHost {
         };
         if before.is_none() {
             let plugin = match &target {
-                Ok(Target::Tool(entry)) => Some(entry.plugin.plugin.digest()),
+                Ok(Target::Tool(entry)) => entry.digest(),
                 _ => None,
             };
             events.push(EventBody::ToolStarted {
@@ -273,7 +273,7 @@ impl RunHost {
     }
 
     async fn run_tool(&self, entry: &ToolEntry, intended: &IntendedCall, used: &mut Option<UsageEntry>) -> ToolReport {
-        let plugin = entry.plugin.name();
+        let plugin = entry.provider_name();
         let run = self.run.to_string();
         let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
         let idempotency_key = intended.idempotency_key.clone();
@@ -365,7 +365,7 @@ impl RunHost {
 
 /// What a tool is called in the metrics: those that ship by their names, of which there are few.
 fn label(entry: &ToolEntry) -> &str {
-    let ships = entry.plugin.name().as_str().starts_with(OURS);
+    let ships = entry.provider_name().as_str().starts_with(OURS);
     if ships { entry.manifest.name.as_str() } else { "other" }
 }
 

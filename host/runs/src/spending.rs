@@ -138,13 +138,13 @@ impl Shared {
         entry: &ToolEntry,
     ) -> Result<Result<Call, Box<SpentBudget>>, StoreError> {
         let bounded = self.accounts.bounded(tenant, by).await?;
-        let tool_ms = u64::try_from(entry.plugin.tool_limits.wall.as_millis()).unwrap_or(u64::MAX);
+        let tool_ms = u64::try_from(entry.wall().as_millis()).unwrap_or(u64::MAX);
         let wanted = Amount { tool_ms, ..Amount::default() };
         let reserved = self.accounts.reserve(tenant, &bounded, wanted).await?;
         Ok(reserved.map(|reservation| Call {
             shared: Arc::clone(self),
             tenant: tenant.clone(),
-            by: by.plugin(entry.plugin.name()),
+            by: by.plugin(entry.provider_name()),
             reservation: Some(reservation),
             at_most: None,
             started: Instant::now(),

@@ -34,4 +34,5 @@ pub use limits::Limits;
 pub use manifest::{CONTRACT, read_manifest};
 pub use plugin::{Plugin, Sandbox, SandboxConfig};
 pub use schedule::Payer;
+pub use schema::ToolSchemas;
 pub use warm::WarmPool;

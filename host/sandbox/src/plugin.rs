@@ -182,23 +182,12 @@ impl Plugin {
         let Some(schemas) = self.schemas.get(tool) else {
             return Err(format!("{} has no tool {tool}", self.manifest.name));
         };
-        let arguments: serde_json::Value = serde_json::from_str(arguments_json)
-            .map_err(|error| format!("invalid arguments: they are no JSON object: {error}"))?;
-        let problems = schemas.input.problems(&arguments);
-        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {problems}")) }
+        schemas.check_arguments(arguments_json)
     }
 
     /// Checks what a tool gives back, where its manifest says what that looks like.
     pub(crate) fn check_output(&self, tool: &str, content: &str) -> Result<(), String> {
-        let Some(schema) = self.schemas.get(tool).and_then(|schemas| schemas.output.as_ref()) else { return Ok(()) };
-        let output: serde_json::Value = serde_json::from_str(content)
-            .map_err(|error| format!("the tool's output is no JSON, and its manifest says that it is: {error}"))?;
-        let problems = schema.problems(&output);
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("the tool's output is not what its schema says: {problems}"))
-        }
+        self.schemas.get(tool).map_or(Ok(()), |schemas| schemas.check_output(content))
     }
 }
 

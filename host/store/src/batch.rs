@@ -385,6 +385,10 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
             record::put(ops, Table::Secrets, key.secret(&secret.name).into_bytes(), &json(&secret)?);
         }
         Write::DeleteSecret(name) => ops.push(Op::delete(Table::Secrets, key.secret(&name).into_bytes())),
+        Write::PutMcpServer(server) => {
+            record::put(ops, Table::McpServers, key.mcp_server(&server.name).into_bytes(), &json(&server)?);
+        }
+        Write::DeleteMcpServer(name) => ops.push(Op::delete(Table::McpServers, key.mcp_server(&name).into_bytes())),
         Write::PutState { plugin, key: name, value } => {
             if name.len() > MAX_STATE_KEY || value.len() > MAX_STATE_VALUE {
                 return Err(StoreError::Refused(format!(

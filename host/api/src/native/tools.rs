@@ -27,7 +27,7 @@ use crate::segment::Segment;
 struct ToolJson {
     #[serde(flatten)]
     manifest: ToolManifest,
-    /// The plugin that provides it.
+    /// The plugin that provides it; or `mcp/` and the name of the MCP server that does.
     plugin: PluginName,
     /// Whether a person is asked before a call.
     approval: Approval,

@@ -32,6 +32,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod make;
+mod mcp;
 mod misbehaviour;
 mod models;
 mod native;

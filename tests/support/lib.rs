@@ -12,6 +12,7 @@ mod bad_input;
 mod files;
 pub mod guest;
 mod host;
+pub mod mcp;
 mod model;
 mod sse;
 

@@ -240,6 +240,10 @@ impl ApiError {
         &self.message
     }
 
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.kind == kind
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.kind.form().2
     }

@@ -20,6 +20,7 @@ mod installs;
 mod keyring;
 mod limits;
 mod make;
+mod mcp;
 mod metrics;
 mod native;
 mod openapi;
@@ -120,6 +121,7 @@ struct Inner {
     installs: Installs,
     file_places: FilePlaces,
     turns: Turns,
+    mcp_calls: mcp::Calls,
     answers_kept: Duration,
     max_component_bytes: usize,
     store: Arc<dyn Store>,
@@ -162,6 +164,7 @@ impl ApiState {
             installs: Installs::new(),
             file_places: FilePlaces::new(),
             turns: Turns::default(),
+            mcp_calls: mcp::Calls::default(),
             answers_kept,
             max_component_bytes,
             store,
@@ -191,7 +194,13 @@ impl ApiState {
 
 /// All routes of all dialects.
 pub fn router(state: ApiState, metrics: MetricsPage) -> Router {
-    let dialects = [assisters::routes(&state), make::routes(&state), agent_hub::routes(&state), native::routes(&state)];
+    let dialects = [
+        assisters::routes(&state),
+        make::routes(&state),
+        agent_hub::routes(&state),
+        native::routes(&state),
+        mcp::routes(&state),
+    ];
     debug_assert_eq!(openapi::clashes(&dialects), [""; 0], "two dialects give one name to different schemas");
     let (router, collected) = dialects.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
     let reference = Arc::new(Reference::new(&openapi::document(collected)));

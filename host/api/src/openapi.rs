@@ -115,6 +115,11 @@ fn tags() -> Vec<Tag> {
             "Native",
             "All that the host has: runs and their logs, agents and their versions, sessions, plugins, secrets.",
         ),
+        tag(
+            "MCP",
+            "The Model Context Protocol over streamable HTTP, in its versions from 2024-11-05 to 2026-07-28: the tenant's tools and \
+             agents for other programs' models.",
+        ),
     ]
 }
 

@@ -96,16 +96,17 @@ async fn whole<T: Send + 'static>(
 type Running = RunningService<RoleClient, ClientConfig>;
 
 async fn begin(door: &Door) -> Result<Running, McpError> {
-    if door.is_early() {
-        match attempt(door, ClientLifecycleMode::Initialize).await {
-            // It may have been brought to a newer version since.
-            Err(McpError::Refused { .. } | McpError::Version) => {}
-            begun => return begun,
-        }
-    }
     let either =
         ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::LATEST], legacy_version: Some(EARLY) };
-    attempt(door, either).await
+    let (first, second) = match door.is_early() {
+        true => (ClientLifecycleMode::Initialize, either),
+        false => (either, ClientLifecycleMode::Initialize),
+    };
+    match attempt(door, first).await {
+        // It may have been brought to another version since, or says of itself that it speaks the early ones alone.
+        Err(McpError::Refused { .. } | McpError::Version) => attempt(door, second).await,
+        begun => begun,
+    }
 }
 
 async fn attempt(door: &Door, lifecycle: ClientLifecycleMode) -> Result<Running, McpError> {

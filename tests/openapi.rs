@@ -28,7 +28,7 @@ const ALIASES: [&str; 7] = [
     "/api/assistant/{assistantId}/user-input",
 ];
 
-const TAGS: [&str; 4] = ["AI agents (make)", "Agent hub", "Assisters", "Native"];
+const TAGS: [&str; 5] = ["AI agents (make)", "Agent hub", "Assisters", "Native", "MCP"];
 
 /// How long the fuzzer may take. It takes two minutes on two cores that it has for itself.
 const FUZZING: Duration = Duration::from_secs(900);

@@ -10,7 +10,7 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 20] = [
+const PLAIN: [(&str, Option<&str>); 21] = [
     ("limit", None),
     ("order", None),
     ("format", None),
@@ -28,6 +28,8 @@ const PLAIN: [(&str, Option<&str>); 20] = [
     ("createdBefore", None),
     ("If-Match", None),
     ("If-None-Match", None),
+    // It stands for nothing but its client.
+    ("Mcp-Session-Id", None),
     ("query", Some("What is there?")),
     ("with", Some("1")),
     ("version", Some("1")),
@@ -52,8 +54,13 @@ const IDS: [(&str, &str); 14] = [
 ];
 
 /// The same for names that mean something else in each path.
-const NAMES: [(&str, &str); 4] =
-    [("/v1/agents", "agentName"), ("/v1/plugins/", "plugin"), ("/v1/secrets/", "secret"), ("/v1/tools/", "tool")];
+const NAMES: [(&str, &str); 5] = [
+    ("/v1/agents", "agentName"),
+    ("/v1/plugins/", "plugin"),
+    ("/v1/secrets/", "secret"),
+    ("/v1/tools/", "tool"),
+    ("/v1/mcp-servers/", "mcpServer"),
+];
 
 /// An operation of the document.
 pub(super) struct Operation {
@@ -298,6 +305,19 @@ impl Operation {
             "createSession" => {
                 vec![(json!({"id": of("session")}), &["session"]), (json!({"agentId": of("agent")}), &["agent"])]
             }
+            "addMcpServer" => {
+                vec![(json!({"name": of("mcpServer"), "url": "http://127.0.0.1:1/"}), &["mcpServer"])]
+            }
+            "changeMcpServer" => vec![(json!({"limits": {"wallMs": 1}}), &[])],
+            "refreshMcpServer" => vec![(json!({"acceptAll": true}), &[])],
+            "mcp" => vec![
+                (json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), &[]),
+                (calling(&of("tool"), json!({})), &["tool"]),
+                (
+                    calling(&of("agentTool"), json!({"input": "q", "sessionId": of("session")})),
+                    &["agentTool", "session"],
+                ),
+            ],
             "createTeam" => vec![(json!({"name": "b"}), &[])],
             "callTool" => vec![(json!({"arguments": {}, "sessionId": of("session")}), &["session"])],
             other => self.unknown("the body of", other),
@@ -314,6 +334,11 @@ impl Operation {
         };
         bodies.into_iter().map(|body| Some(json(body))).collect()
     }
+}
+
+/// A call of a tool over the Model Context Protocol.
+fn calling(tool: &str, arguments: Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
 }
 
 struct Body {

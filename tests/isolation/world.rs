@@ -67,7 +67,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(host: &Host, model: &ScriptedModel, operations: &[Operation]) -> Self {
+    pub(super) async fn new(host: &Host, model: &ScriptedModel, operations: &[Operation], mcp_url: &str) -> Self {
         model.always(Answer::text(&format!("It is {CONTENT}.")));
         let tenant = format!("{NAME}-tenant");
         let made = host.json(Method::POST, "/v1/admin/tenants", Some(&json!({"id": tenant}))).await;
@@ -81,6 +81,11 @@ impl World {
         world.keep("tenant", tenant);
         world.keep("key", text(&told, "id"));
         world.settle(host).await;
+        for name in [format!("{NAME}-mcp"), format!("{NAME}-second")] {
+            let server = json!({"name": name, "url": mcp_url});
+            world.send(host, Method::POST, "/v1/mcp-servers", server).await;
+            world.keep("mcpServer", name);
+        }
         world.wait_for_a_person(host, model).await;
         world.keep_places(host, operations).await;
         world
@@ -112,6 +117,7 @@ impl World {
         self.keep("idempotency", format!("{NAME}-once"));
         self.keep("agent", text(&made, "id"));
         self.keep("agentName", name.clone());
+        self.keep("agentTool", format!("agent_{NAME}_agent"));
         self.send(host, Method::PATCH, &format!("/v1/agents/{name}"), json!({"prompt": format!("{CONTENT}, again")}))
             .await;
         self.send(host, Method::POST, "/v1/agents", json!({"name": format!("{NAME}-second")})).await;

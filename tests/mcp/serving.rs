@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The host's `/mcp` as a client sees it: one that begins with a handshake, or one that does not.
 fn client(host: &Host, key: &str, is_early: bool) -> RemoteServer {
-    vivarium_tests::http_client();
+    // It also sees to TLS for the whole process.
+    let _client = vivarium_tests::http_client();
     let place: vivarium_mcp::Place = host.url("/mcp").parse().unwrap();
     let here = vec![AllowedHost::parse(&place.host_and_port(), &[]).unwrap()];
     let policy = EgressPolicy {
@@ -88,7 +89,7 @@ async fn an_agents_steps_are_told_as_progress_and_its_answer_with_what_it_is() {
     host.install(tool_plugin_as(json!({"name": "test/echo", "tools": [tool("echo")]}), "", "", ECHO)).await;
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": false});
     agent(&host, json!({"name": "counter", "tools": [{"name": "echo"}], "maxCycles": 3, "output": {"type": "json_schema", "schema": schema}})).await;
-    model.then(Answer::tool("echo", json!({}))).then(Answer::text("{\"n\":4}"));
+    model.then(Answer::tool("echo", json!({}))).always(Answer::text("{\"n\":4}"));
     let message =
         call("agent_counter", json!({"input": "Count.", "sessionId": "talk-1"}), json!({"progressToken": "p"}));
     let response = send(&host, &message, &[("mcp-protocol-version", "2025-06-18")]).await;

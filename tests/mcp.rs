@@ -1,6 +1,7 @@
 //! The Model Context Protocol, both ways: the tools of remote servers in runs, and the tools and agents of a tenant for other
 //! programs' models. Both sides speak over real sockets, in the newest version of the protocol and in the one of June 2025.
 
+mod conformance;
 mod hostile;
 mod remote;
 mod serving;

@@ -277,6 +277,14 @@ async fn adding_a_server_twice_makes_one_and_a_repeat_gets_the_first_answer() {
     };
     let first = send().await;
     assert_eq!((first.0, send().await), (201, first));
+    let refresh = || async {
+        let request = host.request(Method::POST, "/v1/mcp-servers/docs/refresh").header("idempotency-key", "look");
+        let response = host.send(request.json(&json!({}))).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let first = refresh().await;
+    server.offers(Vec::new());
+    assert_eq!((first.0, refresh().await), (200, first), "a repeat looks at nothing");
     let (status, conflict) = add(&host, "docs", &server.url(), json!({})).await;
     assert_eq!((status, &conflict["error"]["code"]), (409, &json!("plugin_conflict")), "{conflict}");
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
-use crate::{clients, guests, test_guests};
+use crate::{clients, conformance, guests, test_guests};
 
 /// A warning fails: it is either worth mending or worth a reasoned exception.
 const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
@@ -36,6 +36,7 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
         written_checks(repository, steps);
     }
     let python = sample_clients(repository, steps);
+    let suite = conformance_suite(repository, steps);
     // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
     let host =
         steps.checked("host", || cargo(repository.cargo(), &["build", "--workspace", "--bins", "--lib", "--tests"]));
@@ -43,7 +44,7 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
         example_plugins(repository, steps);
     }
     if guests && host {
-        steps.checked("host: all tests", || host_tests(repository, python, arguments));
+        steps.checked("host: all tests", || host_tests(repository, python, suite, arguments));
     } else {
         steps.skipped("host: all tests", "what they run was not built");
     }
@@ -84,6 +85,22 @@ fn sample_clients(repository: &Repository, steps: &mut Steps) -> Option<PathBuf>
     python
 }
 
+/// The conformance suite of the Model Context Protocol, if it can be had.
+fn conformance_suite(repository: &Repository, steps: &mut Steps) -> Option<PathBuf> {
+    let mut folder = None;
+    let mut prepared = || {
+        let suite = conformance::prepare(repository)?;
+        folder = Some(suite.folder);
+        Ok(suite.outcome)
+    };
+    if required_clients() {
+        steps.checked("conformance suite", prepared);
+    } else {
+        steps.checked("conformance suite", || prepared().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
+    }
+    folder
+}
+
 /// The examples whose languages are there. The tests run what was built.
 fn example_plugins(repository: &Repository, steps: &mut Steps) {
     let examples = match examples::find(repository, &[]) {
@@ -106,11 +123,19 @@ fn required_clients() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-fn host_tests(repository: &Repository, python: Option<PathBuf>, arguments: &[String]) -> Result<Outcome> {
+fn host_tests(
+    repository: &Repository,
+    python: Option<PathBuf>,
+    suite: Option<PathBuf>,
+    arguments: &[String],
+) -> Result<Outcome> {
     let mut command = repository.cargo();
     command.args(["test", "--workspace"]).args(arguments);
     if let Some(python) = python {
         command.env("VIVARIUM_CLIENTS_PYTHON", python);
+    }
+    if let Some(suite) = suite {
+        command.env("VIVARIUM_MCP_CONFORMANCE", suite);
     }
     if required_clients() {
         command.env("VIVARIUM_CLIENTS_REQUIRED", "1").env("VIVARIUM_EXAMPLES_REQUIRED", "1");

@@ -7,6 +7,7 @@
 
 mod checks;
 mod clients;
+mod conformance;
 mod examples;
 mod guests;
 mod host;

@@ -97,8 +97,14 @@ struct JsonRpcMessage {
             content((JsonRpcMessage = "application/json"), (JsonRpcMessage = "text/event-stream")),
         ),
         (status = 202, description = "It was a notification."),
-        (status = 400, description = "It is no message of the protocol, or of a version that is not spoken here.", body = JsonRpcMessage),
-        (status = 404, description = "There is no such method.", body = JsonRpcMessage),
+        (
+            status = 400, description = "It is no message of the protocol, or of a version that is not spoken here.", body = JsonRpcMessage,
+            example = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "the body must be one message of JSON-RPC 2.0"}})
+        ),
+        (
+            status = 404, description = "There is no such method.", body = JsonRpcMessage,
+            example = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "there is no method \"no/such\" here"}})
+        ),
         (status = 429, description = "The key's requests or tokens of this minute are used up."),
     )
 )]

@@ -135,13 +135,13 @@ fn not_begun(door: &Door, error: ClientInitializeError) -> McpError {
     }
     match error {
         ClientInitializeError::JsonRpcError(error) => refused(&error),
+        // There are servers that answer whatever they do not know with an empty success.
         ClientInitializeError::NoCompatibleProtocolVersion { .. }
-        | ClientInitializeError::NoPreferredProtocolVersion => McpError::Version,
+        | ClientInitializeError::NoPreferredProtocolVersion
+        | ClientInitializeError::ExpectedInitResponse(_)
+        | ClientInitializeError::ExpectedInitResult(_) => McpError::Version,
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => not_begun(door, *fallback),
         ClientInitializeError::Cancelled => McpError::Cancelled,
-        ClientInitializeError::ExpectedInitResponse(_) | ClientInitializeError::ExpectedInitResult(_) => {
-            McpError::Protocol("it does not answer the first message with what belongs there".to_owned())
-        }
         ClientInitializeError::ConnectionClosed(_) => McpError::Protocol("its answer ends before the end".to_owned()),
         error => McpError::Protocol(told(&error.to_string())),
     }

@@ -11,8 +11,8 @@ use vivarium_domain::{
     ToolDefinition,
 };
 use vivarium_sandbox::{
-    CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox, SandboxConfig,
-    ToolCallContext, ToolReport, ToolResult,
+    Answers, CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox,
+    SandboxConfig, ToolCallContext, ToolReport, ToolResult,
 };
 use vivarium_tests::guest::{self, ECHO};
 
@@ -268,6 +268,9 @@ impl ModeHost for DeadRun {
         self: Arc<Self>,
         _request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>> {
+        futures::future::pending().boxed()
+    }
+    fn generate_all(self: Arc<Self>, _requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
         futures::future::pending().boxed()
     }
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {

@@ -10,7 +10,7 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 21] = [
+const PLAIN: [(&str, Option<&str>); 24] = [
     ("limit", None),
     ("order", None),
     ("format", None),
@@ -33,6 +33,9 @@ const PLAIN: [(&str, Option<&str>); 21] = [
     ("query", Some("What is there?")),
     ("with", Some("1")),
     ("version", Some("1")),
+    ("source", Some("s1")),
+    ("start", None),
+    ("end", None),
 ];
 
 /// Parameters that are ids, by the handle that they take.

@@ -19,6 +19,7 @@ mod runs;
 mod schemas;
 mod secrets;
 mod sessions;
+mod sources;
 mod teams;
 mod tenants;
 mod tools;
@@ -49,6 +50,8 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::one, runs::delete))
         .routes(routes!(events::events))
         .routes(routes!(recording::recording))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::one))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::approve))
         .routes(routes!(usage::own))

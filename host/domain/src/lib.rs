@@ -48,8 +48,8 @@ pub use model_error::ModelError;
 pub use money::Money;
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{
-    AgentAsTool, CheckedCitation, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure, RunSettings,
-    RunStatus, RunTrace, Waiting,
+    AgentAsTool, CheckedCitation, Claim, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure,
+    RunSettings, RunStatus, RunTrace, Waiting,
 };
 pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
 pub use source::{Document, Source};

@@ -37,8 +37,9 @@ impl RunStatus {
     }
 }
 
-/// A quote and whether the host has found it in the stored text of its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A quote and whether the host has found it in the stored text of its source. Places count Unicode characters (code points),
+/// from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedCitation {
     /// The source's id in the run's ledger.
@@ -47,6 +48,34 @@ pub struct CheckedCitation {
     pub quote: String,
     /// The quote stands in the source's stored text, white space aside.
     pub verified: bool,
+    /// Where it begins in the source's stored text; of several places the first. Not there where it was not found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub start: Option<u32>,
+    /// Where it ends there: the first character behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub end: Option<u32>,
+    /// In how many places it stands there, if in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub occurrences: Option<u32>,
+    /// The sentence of the answer that rests on it. Not there where no sentence cites its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub claim: Option<Claim>,
+}
+
+/// A sentence of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The sentence, word for word, with its marks.
+    pub text: String,
+    /// Where it begins in the answer, in Unicode characters.
+    pub start: u32,
+    /// Where it ends there: the first character behind it.
+    pub end: u32,
 }
 
 /// How a run ended well.

@@ -410,7 +410,7 @@ impl Execution {
                 }
             }
         };
-        let citations = host.checked(&answer.citations);
+        let citations = host.settle(&mut answer);
         let outcome = Outcome { answer: answer.answer, output, citations };
         Ended::Completed(outcome, host.take_appended())
     }

@@ -16,18 +16,19 @@ use vivarium_domain::{
 };
 use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
-use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
+use vivarium_sandbox::{Answers, HostStop, ModeAnswer, ModeHost, ToolResult};
 use vivarium_sight::{Content, ModelCall, Span, attribute};
 use vivarium_store::StoreError;
 
 use crate::approvals::Approvals;
+use crate::citations;
 use crate::fits::{self, CallIds};
 use crate::journal::{Journal, RecordedCall, host_call, short};
 use crate::ledger::Ledger;
 use crate::log::RunLog;
 use crate::queue::Place;
 use crate::service::Shared;
-use crate::spending::{Call as UnderWay, Spent};
+use crate::spending::{Call as UnderWay, Refused, Spent};
 use crate::table::Payer;
 use crate::tools::Toolbox;
 use crate::trace::{AgentTrace, end_model_span, input_messages};
@@ -101,9 +102,9 @@ impl RunHost {
         std::mem::take(&mut lock(&self.appended))
     }
 
-    /// The final check of an answer's citations.
-    pub(crate) fn checked(&self, citations: &[Citation]) -> Vec<CheckedCitation> {
-        lock(&self.ledger).check(citations)
+    /// The final check of an answer's citations; marks in the answer what is not verified.
+    pub(crate) fn settle(&self, answer: &mut ModeAnswer) -> Vec<CheckedCitation> {
+        citations::settle(&lock(&self.ledger), answer)
     }
 
     /// What the run's model can do.
@@ -172,13 +173,7 @@ impl RunHost {
         }
         let reserved = match self.reserve_model(&mut request, bytes).await? {
             Ok(reserved) => reserved,
-            Err(refused) => {
-                let failure = refused.failure();
-                let stop = HostStop(failure.message.clone());
-                // It ends the run: there is no second one.
-                let _first = self.exhausted.set(failure);
-                return Err(stop);
-            }
+            Err(refused) => return Err(self.spent_out(refused)),
         };
         if is_new {
             self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
@@ -186,7 +181,16 @@ impl RunHost {
         self.ask_provider(call, &request, reserved).await
     }
 
-    async fn ask_provider(
+    /// Ends the run: a budget has not what its next question may take.
+    pub(crate) fn spent_out(&self, refused: Refused) -> HostStop {
+        let failure = refused.failure();
+        let stop = HostStop(failure.message.clone());
+        // There is no second one.
+        let _first = self.exhausted.set(failure);
+        stop
+    }
+
+    pub(crate) async fn ask_provider(
         &self,
         call: u32,
         request: &GenerateRequest,
@@ -301,6 +305,10 @@ impl ModeHost for RunHost {
         async move { self.ask(request).await }.boxed()
     }
 
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
+        async move { self.ask_all(requests).await }.boxed()
+    }
+
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
         let list = || fits::listed_tools(&self.offered);
         self.small("tools.list", |recorded| fits::same(list())(recorded), list)
@@ -334,7 +342,7 @@ impl ModeHost for RunHost {
 
     fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
         let live = || {
-            let checked = self.checked(citations);
+            let checked = lock(&self.ledger).check(citations);
             (fits::verdicts(&checked, citations), HostCall::SourcesCheck(checked))
         };
         self.small("sources.check", fits::checked(citations), live)

@@ -10,13 +10,14 @@ use vivarium_domain::{
     Citation, GenerateRequest, GenerateResponse, HostCall, Message, ModelError, ModelInfo, Source, ToolCall,
     ToolDefinition,
 };
-use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
+use vivarium_sandbox::{Answers, HostStop, ModeHost, ToolResult};
 
 use crate::calls::{MAX_ARGUMENT_BYTES, result};
 use crate::fits::{self, CallIds};
 use crate::host::lock;
 use crate::journal::{Journal, RecordedCall, RecordedTool, host_call};
 use crate::ledger::Ledger;
+use crate::questions::unseen;
 use crate::replay::{Asked, Difference, Replayed};
 
 /// A recorded run.
@@ -149,10 +150,20 @@ impl Offline {
     }
 
     fn ask(&self, request: GenerateRequest) -> Fits<Result<GenerateResponse, ModelError>> {
+        let answer = self.put(request)?;
+        self.recorded(answer)
+    }
+
+    /// Puts a question. None: it was asked, and the recording has no answer.
+    fn put(&self, request: GenerateRequest) -> Fits<Option<Result<GenerateResponse, ModelError>>> {
         let (request, _, hash) =
             fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
-        let answer = self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))?;
-        self.recorded(answer)
+        self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))
+    }
+
+    fn ask_all(&self, requests: Vec<GenerateRequest>) -> Fits<Answers> {
+        let put: Vec<_> = requests.into_iter().map(|request| self.put(unseen(request))).collect::<Result<_, _>>()?;
+        put.into_iter().map(|answer| self.recorded(answer)).collect()
     }
 
     /// Answers the host's own question for an answer that satisfies the schema. Whether the model was told of the schema
@@ -198,6 +209,10 @@ impl ModeHost for Offline {
         request: GenerateRequest,
     ) -> BoxFuture<'static, Fits<Result<GenerateResponse, ModelError>>> {
         ready(self.ask(request)).boxed()
+    }
+
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Fits<Answers>> {
+        ready(self.ask_all(requests)).boxed()
     }
 
     fn tools(&self) -> Fits<Vec<ToolDefinition>> {

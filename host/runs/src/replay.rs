@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use vivarium_domain::{EventBody, FailureCode, Outcome, RunFailure};
 use vivarium_sandbox::{Limits, ModeReport, Plugin, TracingLog};
 
+use crate::citations::settle;
 use crate::execute::{answered, mode_call};
 use crate::history;
 use crate::journal::{Journal, RecordedCall, RecordedStart, host_call};
@@ -182,7 +183,7 @@ impl Recording {
                 Err(Unsettled::Stopped(_)) => return None,
             },
         };
-        let citations = host.ledger.check(&answer.citations);
+        let citations = settle(&host.ledger, &mut answer);
         Some(Ok(Outcome { answer: answer.answer, output, citations }))
     }
 

@@ -24,7 +24,7 @@ pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
 pub use capability::denial::Denial;
 pub use capability::files::{FileQuota, Workspace, WorkspaceError};
 pub use capability::http::{BodyError, DoorRequest, DoorResponse, GuardedDoor, HttpDoor};
-pub use capability::mode::{HostStop, ModeHost, ToolResult};
+pub use capability::mode::{Answers, HostStop, ModeHost, ToolResult};
 pub use capability::state::{StateError, StateView};
 pub use capability::{Grant, LogLevel, LogSink, TracingLog};
 pub use compiler::{Compiler, CompilerProcess, compile_component};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use vivarium_domain::{ContentHash, EventBody, Outcome, RunId, SessionId, Source, Timestamp, ToolOutcome, Usage};
+use vivarium_domain::{
+    CheckedCitation, Claim, ContentHash, EventBody, Outcome, RunId, SessionId, Source, Timestamp, ToolOutcome, Usage,
+};
 use vivarium_runs::{LoggedEvent, Started};
 
 /// A step or a tool call, as an event and as an entry of `steps`.
@@ -76,33 +78,68 @@ pub(super) struct SourceView<'a> {
     fetched_at: Timestamp,
     /// SHA-256 of its text, as it is stored.
     content_hash: ContentHash,
+    /// The answer rests on it: one of its quotes is verified. Left out where the answer is not there yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cited: Option<bool>,
     /// What the answer quotes of it; left out where the answer is not there yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     quotes: Option<Vec<Quote<'a>>>,
 }
 
-/// A quote that backs an answer.
+/// A quote that backs an answer: once for each sentence that rests on it. Places count Unicode characters (code points), from 0.
 #[derive(Serialize, ToSchema)]
 struct Quote<'a> {
     /// The quote.
     text: &'a str,
     /// It stands in the source's stored text, white space aside.
     verified: bool,
+    /// Where it begins in that text, which `GET /v1/runs/{runId}/sources/{id}` gives; of several places the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    start: Option<u32>,
+    /// Where it ends there: the first character behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    end: Option<u32>,
+    /// In how many places it stands there, if in more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    occurrences: Option<u32>,
+    /// The sentence of the answer that rests on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    claim: Option<&'a Claim>,
+}
+
+impl<'a> Quote<'a> {
+    fn of(citation: &'a CheckedCitation) -> Self {
+        Self {
+            text: &citation.quote,
+            verified: citation.verified,
+            start: citation.start,
+            end: citation.end,
+            occurrences: citation.occurrences,
+            claim: citation.claim.as_ref(),
+        }
+    }
 }
 
 impl<'a> SourceView<'a> {
     pub(super) fn new(source: &'a Source, outcome: Option<&'a Outcome>) -> Self {
         let quotes = |outcome: &'a Outcome| {
             let of_this = outcome.citations.iter().filter(|citation| citation.source_id == source.id);
-            of_this.map(|citation| Quote { text: &citation.quote, verified: citation.verified }).collect()
+            of_this.map(Quote::of).collect::<Vec<_>>()
         };
+        let quotes = outcome.map(quotes);
         Self {
             id: &source.id,
             title: &source.title,
             url: &source.location,
             fetched_at: source.fetched_at,
             content_hash: source.content_hash,
-            quotes: outcome.map(quotes),
+            cited: quotes.as_ref().map(|quotes| quotes.iter().any(|quote| quote.verified)),
+            quotes,
         }
     }
 }

@@ -220,7 +220,14 @@ mod tests {
             length_bytes: 9,
             tool: "corpus_search".into(),
         };
-        let citation = CheckedCitation { source_id: "s1".into(), quote: "a \"growable\" array".into(), verified: true };
+        let citation = CheckedCitation {
+            source_id: "s1".into(),
+            quote: "a \"growable\" array".into(),
+            verified: true,
+            start: Some(10),
+            end: Some(28),
+            ..CheckedCitation::default()
+        };
         let outcome = Outcome { answer: "Line one\nline two".into(), output: None, citations: vec![citation] };
         let started = EventBody::ToolStarted {
             call_id: "c1".into(),
@@ -257,7 +264,7 @@ mod tests {
         data: {"type":"token","text":"Line"}
 
         id: 0192f000-0000-7000-8000-000000000001:6
-        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","quotes":[{"text":"a \"growable\" array","verified":true}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
+        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","cited":true,"quotes":[{"text":"a \"growable\" array","verified":true,"start":10,"end":28}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
 
         data: [DONE]
         "#);

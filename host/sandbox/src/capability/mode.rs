@@ -15,6 +15,8 @@ use crate::guest::Guest;
 
 /// The most calls of one `tools.call-all`.
 const MAX_PARALLEL_CALLS: usize = 32;
+/// The most questions of one `model.generate-all`.
+const MAX_PARALLEL_QUESTIONS: usize = 8;
 /// The longest message of a step.
 const MAX_STEP_BYTES: usize = 500;
 
@@ -44,6 +46,9 @@ pub struct ToolResult {
     pub sources: Vec<Source>,
 }
 
+/// What came of several questions to the model.
+pub type Answers = Vec<Result<GenerateResponse, ModelError>>;
+
 /// A run, as its mode sees it. Each answer is in the run's journal before it is given.
 pub trait ModeHost: Send + Sync + 'static {
     /// The model of this run.
@@ -53,6 +58,8 @@ pub trait ModeHost: Send + Sync + 'static {
         self: Arc<Self>,
         request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>>;
+    /// Asks the model several questions at once, none of them seen by the client; answers in the order of the questions.
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>>;
     /// The tools of this run.
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop>;
     /// Calls tools in parallel; answers in the order of the calls.
@@ -100,6 +107,31 @@ impl model::Host for Guest {
         };
         let answer = host.generate(request).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
+    }
+
+    async fn generate_all(
+        &mut self,
+        requests: Vec<model::GenerateRequest>,
+    ) -> wasmtime::Result<Vec<Result<model::GenerateResponse, model::ModelError>>> {
+        let host = self.mode("model.generate-all")?;
+        if requests.len() > MAX_PARALLEL_QUESTIONS {
+            let message = format!(
+                "it asked the model {} questions at once; at most {MAX_PARALLEL_QUESTIONS} are put",
+                requests.len()
+            );
+            return Err(Stop(CallFailure::OutputExceeded(message)).into());
+        }
+        let (mut well_formed, mut places) = (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()));
+        for request in requests {
+            places.push(GenerateRequest::try_from(request).map(|request| well_formed.push(request)));
+        }
+        let mut answers = host.generate_all(well_formed).await?.into_iter();
+        let no_answer = || Err(ModelError::Unavailable("the question was not put".to_owned()));
+        let in_place = places.into_iter().map(|place| match place {
+            Ok(()) => answers.next().unwrap_or_else(no_answer).map(Into::into).map_err(Into::into),
+            Err(message) => Err(model::ModelError::InvalidRequest(message)),
+        });
+        Ok(in_place.collect())
     }
 }
 

@@ -118,12 +118,14 @@ fn show_sources(log: &[Arc<LoggedEvent>], outcome: &Outcome) -> io::Result<()> {
     let mut first = true;
     for logged in log {
         let EventBody::SourceAdded { source } = &logged.event.body else { continue };
-        let mut quotes = outcome.citations.iter().filter(|citation| citation.source_id == source.id).peekable();
-        if quotes.peek().is_none() {
+        let mut quotes: Vec<_> = outcome.citations.iter().filter(|citation| citation.source_id == source.id).collect();
+        // One that several sentences rest on is there once for each.
+        quotes.dedup_by_key(|citation| &citation.quote);
+        if quotes.is_empty() {
             continue;
         }
         if std::mem::take(&mut first) {
-            result("\nSources")?;
+            result("\nQuotes")?;
         }
         result(format_args!("[{}] {} ({})", source.id, source.title, source.location))?;
         for citation in quotes {

@@ -14,7 +14,8 @@ use vivarium_domain::{
 };
 use vivarium_egress::{EgressError, Meter};
 use vivarium_sandbox::{
-    DoorRequest, DoorResponse, HostStop, HttpDoor, LogLevel, LogSink, ModeHost, StateError, StateView, ToolResult,
+    Answers, DoorRequest, DoorResponse, HostStop, HttpDoor, LogLevel, LogSink, ModeHost, StateError, StateView,
+    ToolResult,
 };
 
 /// Nobody panics while holding one of these; if one did, what it left is as good as any.
@@ -205,6 +206,11 @@ impl ModeHost for Script {
         request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>> {
         futures::future::ready(Ok(self.answer(&request))).boxed()
+    }
+
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
+        let answers = requests.iter().map(|request| self.answer(request)).collect();
+        futures::future::ready(Ok(answers)).boxed()
     }
 
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {

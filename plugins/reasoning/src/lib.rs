@@ -3,6 +3,10 @@
 
 pub mod citing;
 pub mod conversation;
+pub mod disagreement;
 pub mod grounded;
+pub mod likeness;
+pub mod location;
 pub mod retrieval;
+pub mod room;
 pub mod tool_loop;

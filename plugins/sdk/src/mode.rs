@@ -26,6 +26,8 @@ pub trait Host {
     /// # Errors
     /// When there is no answer; retries are done by then.
     fn generate(&mut self, request: &GenerateRequest) -> Result<GenerateResponse, ModelError>;
+    /// Asks the model several questions at once, none of them seen by the client; answers in the order of `requests`.
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>>;
     /// The tools that the agent has and this mode may use.
     fn tools(&mut self) -> Vec<ToolDefinition>;
     /// Calls tools in parallel; answers in the order of `calls`. A failed call is a result with `is_error`.
@@ -50,6 +52,10 @@ impl Host for Live {
     }
     fn generate(&mut self, request: &GenerateRequest) -> Result<GenerateResponse, ModelError> {
         imports::model::generate(request)
+    }
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>> {
+        // The host takes at most 8 questions in one go.
+        requests.chunks(8).flat_map(imports::model::generate_all).collect()
     }
     fn tools(&mut self) -> Vec<ToolDefinition> {
         imports::tools::list()
@@ -86,6 +92,23 @@ pub fn generate_json<T: JsonSchema + DeserializeOwned>(
     serde_json::from_str(&text).map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
+/// The same for several questions at once; answers in the order of `requests`.
+pub fn generate_all_json<T: JsonSchema + DeserializeOwned>(
+    host: &mut impl Host,
+    abilities: Abilities,
+    requests: Vec<GenerateRequest>,
+) -> Vec<Result<T, JsonError>> {
+    let schema = schemars::schema_for!(T).to_value().to_string();
+    let requests: Vec<GenerateRequest> =
+        requests.into_iter().map(|request| by_schema(abilities, request, schema.clone())).collect();
+    let read = |answer: Result<GenerateResponse, ModelError>| {
+        let text = answer?.text;
+        let json = json_in(&text).unwrap_or(&text);
+        serde_json::from_str(json).map_err(|error| JsonError::Malformed(error.to_string()))
+    };
+    host.generate_all(&requests).into_iter().map(read).collect()
+}
+
 /// Asks the model for JSON that satisfies `schema`, and gives the JSON's text, or all its words where there is no JSON in
 /// them: hand it on as `answer-json`. The host checks it, and has the model correct what is wrong.
 ///
@@ -94,9 +117,15 @@ pub fn generate_json<T: JsonSchema + DeserializeOwned>(
 pub fn generate_by_schema(
     host: &mut impl Host,
     abilities: Abilities,
-    mut request: GenerateRequest,
+    request: GenerateRequest,
     schema: String,
 ) -> Result<String, JsonError> {
+    let text = host.generate(&by_schema(abilities, request, schema))?.text;
+    Ok(json_in(&text).unwrap_or(&text).to_owned())
+}
+
+/// The request for an answer by `schema`: apart from the words where the model takes it so, else in them.
+fn by_schema(abilities: Abilities, mut request: GenerateRequest, schema: String) -> GenerateRequest {
     if abilities.contains(Abilities::JSON_SCHEMA) {
         request.output_schema = Some(schema);
     } else {
@@ -104,8 +133,7 @@ pub fn generate_by_schema(
             format!("Answer with JSON alone, without any other text, that satisfies this JSON Schema:\n{schema}");
         request.messages.insert(0, Message::system(words));
     }
-    let text = host.generate(&request)?.text;
-    Ok(json_in(&text).unwrap_or(&text).to_owned())
+    request
 }
 
 /// The JSON within a model's words: models like to put it into a code fence, or a sentence before it.

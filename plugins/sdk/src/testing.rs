@@ -29,6 +29,8 @@ pub struct ScriptedHost {
     pub sources: Vec<Source>,
     /// Each question to the model.
     pub asked: Vec<GenerateRequest>,
+    /// How many questions were asked at once, each time that some were.
+    pub at_once: Vec<usize>,
     /// Each batch of tool calls.
     pub batches: Vec<Vec<ToolCall>>,
     /// Each step that was reported.
@@ -56,6 +58,7 @@ impl ScriptedHost {
             texts: BTreeMap::new(),
             sources: Vec::new(),
             asked: Vec::new(),
+            at_once: Vec::new(),
             batches: Vec::new(),
             steps: Vec::new(),
             appended: Vec::new(),
@@ -212,6 +215,11 @@ impl Host for ScriptedHost {
             (None, Some(model)) => model(request),
             (None, None) => Err(ModelError::Unavailable("the script is at its end".to_owned())),
         }
+    }
+
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>> {
+        self.at_once.push(requests.len());
+        requests.iter().map(|request| self.generate(request)).collect()
     }
 
     fn tools(&mut self) -> Vec<ToolDefinition> {

@@ -90,8 +90,10 @@ pub fn list_of_sources<'a>(sources: impl Iterator<Item = &'a Source>, citations:
 }
 
 /// A text that somebody else wrote, in one line and without what would be read as Markdown or as a mark.
-fn plain(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     let plain = |c: char| match c {
         '[' | '<' => '(',
         ']' | '>' => ')',
@@ -103,7 +105,8 @@ fn plain(text: &str) -> String {
 
 /// An address as a link, a path as it is.
 fn place(location: &str) -> String {
-    let is_address = is_web(location) && !location.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '[' | ']'));
+    let is_address =
+        is_web(location) && !location.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '[' | ']'));
     if is_address { format!("<{location}>") } else { format!("`{}`", plain(location)) }
 }
 
@@ -312,7 +315,11 @@ mod tests {
     fn the_list_names_each_cited_source_once_and_no_title_forges_a_mark() {
         let host = ScriptedHost::new(Abilities::FREE_TEXT).with_tool("read", |_| {
             let page = |title: &str, at: &str| (title.to_owned(), at.to_owned(), "x".to_owned());
-            let pages = vec![page("Vec [s9]\n# `Win`", "std/vec [s9].html"), page("Unused", "u"), page("", "https://e.com/a?b=1")];
+            let pages = vec![
+                page("Vec [s9]\n# `Win`", "std/vec [s9].html"),
+                page("Unused", "u"),
+                page("", "https://e.com/a?b=1"),
+            ];
             Ok((String::new(), pages))
         });
         let mut host = host;

@@ -52,7 +52,8 @@ impl Point {
             return false;
         }
         #[expect(clippy::cast_precision_loss, reason = "counts of words")]
-        let shared = self.words.intersection(&other.words).count() as f32 / self.words.union(&other.words).count() as f32;
+        let shared =
+            self.words.intersection(&other.words).count() as f32 / self.words.union(&other.words).count() as f32;
         let numbers = self.numbers.len() == other.numbers.len() && self.numbers != other.numbers;
         shared >= SAME_POINT && (numbers || (self.is_negated != other.is_negated && self.numbers == other.numbers))
     }
@@ -64,15 +65,21 @@ pub fn with_others(quotes: &[Citation], passages: &[Passage]) -> Vec<Disagreemen
     let mut found: Vec<Disagreement> = Vec::new();
     let others: Vec<(&str, &str, Point)> = passages
         .iter()
-        .flat_map(|passage| sentences(&passage.text).into_iter().map(move |sentence| (passage.source_id.as_str(), sentence)))
+        .flat_map(|passage| {
+            sentences(&passage.text).into_iter().map(move |sentence| (passage.source_id.as_str(), sentence))
+        })
         .take(MAX_SENTENCES)
         .map(|(id, sentence)| (id, sentence, Point::of(sentence)))
         .collect();
     for quote in quotes {
         let point = Point::of(&quote.quote);
-        for (id, sentence, _) in others.iter().filter(|(id, _, other)| *id != quote.source_id && point.contradicts(other)) {
+        for (id, sentence, _) in
+            others.iter().filter(|(id, _, other)| *id != quote.source_id && point.contradicts(other))
+        {
             let second = Citation { source_id: (*id).to_owned(), quote: (*sentence).to_owned() };
-            let known = |one: &Disagreement| (&one.first == quote && one.second == second) || (one.first == second && &one.second == quote);
+            let known = |one: &Disagreement| {
+                (&one.first == quote && one.second == second) || (one.first == second && &one.second == quote)
+            };
             if found.len() < MAX_SHOWN && !found.iter().any(known) {
                 found.push(Disagreement { first: quote.clone(), second });
             }

@@ -2,8 +2,8 @@
 
 /// Parameters that say where a reader came from, and nothing about the page.
 const TRACKING: &[&str] = &[
-    "fbclid", "gclid", "dclid", "msclkid", "yclid", "igshid", "mc_cid", "mc_eid", "ref", "ref_src", "referrer", "spm", "_ga",
-    "_gl", "_hsenc", "_hsmi", "mkt_tok", "si",
+    "fbclid", "gclid", "dclid", "msclkid", "yclid", "igshid", "mc_cid", "mc_eid", "ref", "ref_src", "referrer", "spm",
+    "_ga", "_gl", "_hsenc", "_hsmi", "mkt_tok", "si",
 ];
 /// What a folder shows when no file is asked for.
 const INDEXES: &[&str] = &["index.html", "index.htm", "index.php"];

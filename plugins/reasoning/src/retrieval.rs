@@ -125,11 +125,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// A part that wants to know this.
+    /// A part that wants to know this, and to read so many documents now.
     #[must_use]
-    pub fn of(focus: &str) -> Self {
+    pub fn new(focus: &str, count: usize) -> Self {
         let focus = focus.chars().take(MAX_QUERY_CHARACTERS).collect();
-        Self { focus, ..Self::default() }
+        Self { focus, count, ..Self::default() }
     }
 
     /// Puts what was found now before what was left over.
@@ -267,7 +267,7 @@ impl Retrieval {
         count: usize,
         focus: &str,
     ) -> Vec<Reading> {
-        let mut wanted = [Wanted { found: std::mem::take(candidates), count, ..Wanted::of(focus) }];
+        let mut wanted = [Wanted { found: std::mem::take(candidates), ..Wanted::new(focus, count) }];
         let readings = self.read_each(host, &mut wanted).pop().unwrap_or_default();
         let [wanted] = wanted;
         *candidates = wanted.found;
@@ -314,13 +314,7 @@ impl Retrieval {
 
     /// What a part is to read next, as far as it wants more: what was read before at once, the rest into `batch`, each document
     /// once.
-    fn choose(
-        &self,
-        at: usize,
-        part: &mut Wanted,
-        readings: &mut Vec<Reading>,
-        batch: &mut Vec<(usize, Candidate)>,
-    ) {
+    fn choose(&self, at: usize, part: &mut Wanted, readings: &mut Vec<Reading>, batch: &mut Vec<(usize, Candidate)>) {
         let mut on_their_way = 0;
         let mut waiting = VecDeque::new();
         while readings.len() + on_their_way < part.count {
@@ -374,9 +368,10 @@ impl Retrieval {
         let likeness = Likeness::of(&result.content);
         // What has led elsewhere is known by both of its addresses.
         let (there, other) = (key(&source.location), |known: &Reading| known.source.location != source.location);
-        let same = self.read.values().find(|(known, is)| {
-            other(known) && (is_same_text(&known.source, &source) || likeness.is_of(is))
-        });
+        let same = self
+            .read
+            .values()
+            .find(|(known, is)| other(known) && (is_same_text(&known.source, &source) || likeness.is_of(is)));
         if let Some((known, _)) = same {
             host.step(&format!("{} says what “{}” says, and is left out", label(&candidate), known.source.title));
             self.left_out.extend([location, there]);

@@ -59,10 +59,7 @@ fn a_document_that_can_not_be_read_is_gone_around() {
     assert_eq!(read, ["a", "c"]);
     assert_eq!(retrieval.problems, ["Could not read “b”: it is gone"]);
     assert!(host.steps.contains(&"Could not read “b”: it is gone".to_owned()));
-    assert!(
-        retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(),
-        "the broken search finds nothing"
-    );
+    assert!(retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(), "the broken search finds nothing");
 }
 
 #[test]
@@ -84,9 +81,8 @@ fn a_failed_search_is_reported_in_one_line() {
 
 #[test]
 fn a_place_that_is_down_is_not_asked_again() {
-    let mut host = corpus()
-        .with_tool("web_search", |_| Err("no engine".into()))
-        .with_tool("web_fetch", |_| Err("unused".into()));
+    let mut host =
+        corpus().with_tool("web_search", |_| Err("no engine".into())).with_tool("web_fetch", |_| Err("unused".into()));
     let mut retrieval = Retrieval::new(&host.tools());
     retrieval.search(&mut host, &queries(&["owners"]));
     retrieval.search(&mut host, &queries(&["scopes"]));
@@ -105,7 +101,7 @@ fn what_several_parts_find_is_searched_and_read_in_one_go_and_each_document_once
     let mut host = corpus();
     let mut retrieval = Retrieval::new(&host.tools());
     let found = retrieval.search_each(&mut host, &[queries(&["owners"]), queries(&["scopes"])]);
-    let mut parts: Vec<Wanted> = found.into_iter().map(|found| Wanted { found, count: 2, ..Wanted::of("x") }).collect();
+    let mut parts: Vec<Wanted> = found.into_iter().map(|found| Wanted { found, ..Wanted::new("x", 2) }).collect();
     let readings = retrieval.read_each(&mut host, &mut parts);
     let of = |part: usize| readings[part].iter().map(|reading| reading.source.location.as_str()).collect::<Vec<_>>();
     assert_eq!((of(0), of(1)), (vec!["a"], vec!["c", "a"]), "b can not be read, and both parts have the other one");
@@ -123,7 +119,7 @@ fn a_document_that_was_read_comes_again_only_with_something_new() {
         title: "a".into(),
         passages: vec![Shown { heading: String::new(), text: passage.into() }],
     };
-    let mut part = [Wanted { count: 1, ..Wanted::of("x") }];
+    let mut part = [Wanted::new("x", 1)];
     for (passage, news) in [("first", 1), ("first", 0), ("second", 1)] {
         part[0].add(VecDeque::from([candidate(passage)]));
         assert_eq!(retrieval.read_each(&mut host, &mut part)[0].len(), news, "{passage}");

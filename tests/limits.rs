@@ -326,6 +326,25 @@ async fn a_mode_meets_a_failing_host_as_its_end() {
 }
 
 #[tokio::test]
+async fn a_mode_that_asks_a_model_too_much_at_once_is_stopped() {
+    // A question of zeros is one without messages, tools and passages.
+    let wat = r#"(module
+        (import "vivarium:plugin/model@0.1.0" "generate-all" (func $ask (param i32 i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "vivarium:plugin/mode@0.1.0#run")
+            (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+            (call $ask (i32.const 8192) (i32.const 9) (i32.const 4096)) (unreachable)))"#;
+    let manifest = serde_json::json!({
+        "name": "test/hostile", "version": "1.0.0", "contract": "0.1.0", "description": "Asks.", "requests": {"model": true},
+        "modes": [{"name": "hostile", "title": "t", "description": "d", "defaultMaxCycles": 1}],
+    });
+    let report = run_mode(&guest::component("mode-plugin", wat, &manifest), tight()).await;
+    let told = "it asked the model 9 questions at once; at most 8 are put".to_owned();
+    assert_eq!(report.result.unwrap_err(), CallFailure::OutputExceeded(told));
+}
+
+#[tokio::test]
 async fn a_tool_that_asks_for_what_only_modes_have_is_stopped() {
     let import = r#"(import "vivarium:plugin/steps@0.1.0" "report" (func $step (param i32 i32)))"#;
     let wat = format!(

@@ -80,7 +80,7 @@ impl World {
         let mut world = Self { key, handles: Handles(BTreeMap::new()) };
         world.keep("tenant", tenant);
         world.keep("key", text(&told, "id"));
-        world.settle(host).await;
+        world.settle(host, model).await;
         for name in [format!("{NAME}-mcp"), format!("{NAME}-second")] {
             let server = json!({"name": name, "url": mcp_url});
             world.send(host, Method::POST, "/v1/mcp-servers", server).await;
@@ -101,7 +101,7 @@ impl World {
         told
     }
 
-    async fn settle(&mut self, host: &Host) {
+    async fn settle(&mut self, host: &Host, model: &ScriptedModel) {
         self.send(host, Method::POST, "/v1/teams", json!({"name": CONTENT})).await;
         self.keep("team", "2");
         let name = format!("{NAME}-agent");
@@ -130,6 +130,8 @@ impl World {
             self.keep("document", text(&made, "id"));
         }
         self.keep("corpus", corpus);
+        let contexts = json!({"contexts": [self.handles.get("document")]});
+        self.send(host, Method::PATCH, &format!("/v1/agents/{name}"), contexts).await;
         let secret = format!("{NAME}-secret");
         let inject = json!({"host": "api.example.com", "header": format!("x-{CONTENT}")});
         let value = json!({"value": format!("{CONTENT}-0123456789"), "inject": inject});
@@ -151,6 +153,8 @@ impl World {
                 "input": format!("What is {CONTENT}?"), "sessionId": session, "agentId": name, "metadata": {"note": CONTENT},
                 "webhookUrl": format!("https://example.com/{CONTENT}"),
             });
+            let location = format!("document:{}", self.handles.get("document"));
+            model.then(Answer::tool("corpus_read", json!({"location": location})));
             let run = self.send(host, Method::POST, "/v1/runs", run).await;
             self.keep("run", text(&run, "id"));
         }

@@ -83,8 +83,12 @@ struct Received {
     body: Value,
 }
 
+/// From a request to what is answered.
+type Rule = Box<dyn Fn(&Value) -> Answer + Send + Sync>;
+
 struct Script {
     ahead: Mutex<VecDeque<Answer>>,
+    rule: Mutex<Option<Rule>>,
     otherwise: Mutex<Option<Answer>>,
     received: watch::Sender<Vec<Received>>,
     /// Requests that were met with silence and given up.
@@ -117,6 +121,7 @@ impl ScriptedModel {
         let address = listener.local_addr().expect("a bound socket has an address");
         let script = Arc::new(Script {
             ahead: Mutex::default(),
+            rule: Mutex::default(),
             otherwise: Mutex::default(),
             received: watch::Sender::new(Vec::new()),
             given_up: watch::Sender::default(),
@@ -156,6 +161,15 @@ impl ScriptedModel {
     /// When a test thread has died in the middle of this.
     pub fn always(&self, answer: Answer) -> &Self {
         *self.script.otherwise.lock().expect("unpoisoned") = Some(answer);
+        self
+    }
+
+    /// Answers by a rule when the script is at its end.
+    ///
+    /// # Panics
+    /// When a test thread has died in the middle of this.
+    pub fn by_rule(&self, rule: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> &Self {
+        *self.script.rule.lock().expect("unpoisoned") = Some(Box::new(rule));
         self
     }
 
@@ -210,6 +224,7 @@ async fn complete(State(script): State<Arc<Script>>, headers: HeaderMap, body: B
     let idempotency_key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let received = Received { authorization: authorization.to_owned(), idempotency_key, body: body.clone() };
     let answer = script.ahead.lock().expect("unpoisoned").pop_front();
+    let answer = answer.or_else(|| script.rule.lock().expect("unpoisoned").as_ref().map(|rule| rule(&body)));
     let answer = answer.or_else(|| script.otherwise.lock().expect("unpoisoned").clone());
     script.received.send_modify(|all| all.push(received));
     match answer {

@@ -6,6 +6,9 @@ use vivarium_reasoning::citing;
 use vivarium_sdk::excerpt::beginning;
 use vivarium_sdk::mode::{Citation, Host, Passage};
 
+/// The title of what was noted before.
+const NOTED: &str = "Notes so far";
+
 /// What a model has noted of the passages.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -40,6 +43,8 @@ pub(crate) struct Note {
     pub(crate) citation: Citation,
     /// The cycle that found it.
     pub(crate) cycle: u32,
+    /// The part of the question that it was taken for.
+    part: usize,
 }
 
 impl Note {
@@ -49,16 +54,37 @@ impl Note {
     }
 }
 
-/// Those of the notes whose quotes the host has found, for each list its own. All are checked in one go.
-pub(crate) fn verified(host: &mut impl Host, lists: Vec<Vec<NewNote>>, cycle: u32) -> Vec<Vec<Note>> {
+/// Those of the notes on each part whose quotes the host has found. All are checked in one go.
+pub(crate) fn verified(host: &mut impl Host, lists: Vec<(usize, Vec<NewNote>)>, cycle: u32) -> Vec<Vec<Note>> {
     let citation = |note: &NewNote| Citation { source_id: note.source_id.clone(), quote: note.quote.clone() };
-    let citations = lists.iter().flatten().map(citation).collect();
+    let citations = lists.iter().flat_map(|(_, notes)| notes).map(citation).collect();
     let mut checked = citing::checked(host, citations).into_iter();
-    let mut keep = |note: NewNote| {
+    let mut keep = |part: usize, note: NewNote| {
         let citation = checked.next().flatten()?;
-        Some(Note { claim: note.claim, citation, cycle })
+        Some(Note { claim: note.claim, citation, cycle, part })
     };
-    lists.into_iter().map(|notes| notes.into_iter().filter_map(&mut keep).collect()).collect()
+    let mut of_part =
+        |(part, notes): (usize, Vec<NewNote>)| notes.into_iter().filter_map(|note| keep(part, note)).collect();
+    lists.into_iter().map(&mut of_part).collect()
+}
+
+/// What was noted on a part so far, the newest that fit into `room`.
+pub(crate) fn on_part(notes: &[Note], part: usize, room: usize) -> Vec<Passage> {
+    let of_part: Vec<(usize, &Note)> = (1..).zip(notes).filter(|(_, note)| note.part == part).collect();
+    let mut left = room;
+    let fits = |(number, note): &&(usize, &Note)| {
+        let size = note.line(*number).len();
+        let fits = size <= left;
+        left = left.saturating_sub(size);
+        fits
+    };
+    let newest = of_part.iter().rev().take_while(fits).count();
+    let passage = |(number, note): &(usize, &Note)| Passage {
+        source_id: note.citation.source_id.clone(),
+        title: NOTED.to_owned(),
+        text: note.line(*number),
+    };
+    of_part.iter().skip(of_part.len() - newest).map(passage).collect()
 }
 
 /// The notes as passages, one for each source, numbered over all; of each cycle's notes as many as fit its share of the room.

@@ -15,14 +15,15 @@ without operators. Write each query on a line of its own, and nothing else.";
 
 /// Takes notes of the passages.
 pub(crate) const NOTES: &str = "\
-You take notes for answering a question. You get passages of documents, each with the id of its source.
+You take notes for answering a question. You get passages of documents, each with the id of its source, and before them the notes \
+that were taken already, if there are some: do not repeat those.
 For each fact that helps to answer, write a note: `claim`, the fact in your own words; `sourceId`, the source's id, such as \
 s1; `quote`, the sentence or the part of it that says so, copied word for word from that source's passage, at most 300 \
 characters. A note whose quote is not word for word is thrown away. Where documents say different things on one point, note \
 each of them.
 `answered` says whether the question can be answered from what is there. In `gaps`, write search queries for what is still \
-missing, a few keywords each: what you have read may name what has to be searched for next. Leave it empty if nothing is \
-missing.";
+missing, a few keywords each: what you have read, and what was noted, may name what has to be searched for next. Leave it \
+empty if nothing is missing.";
 
 /// Asks for other queries; what was tried follows.
 pub(crate) const REPLAN: &str = "\

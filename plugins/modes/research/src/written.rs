@@ -162,10 +162,12 @@ impl Study<'_> {
             if !readings.is_empty() {
                 let messages = vec![Message::system(prompts::NOTES), Message::user(question)];
                 // All questions of a cycle share one room: none takes what another one, or the next cycle, needs.
-                let passages =
-                    passages(readings.iter(), &part.question, room::of(self.info.context_tokens) / open.len());
+                let room = room::of(self.info.context_tokens) / open.len();
+                let mut shown = notes::on_part(&self.notes, *at, room / 4);
+                let noted: usize = shown.iter().map(|passage| passage.text.len()).sum();
+                shown.extend(passages(readings.iter(), &part.question, room.saturating_sub(noted)));
                 asked.push(*at);
-                requests.push(GenerateRequest::hidden(messages).with_passages(passages));
+                requests.push(GenerateRequest::hidden(messages).with_passages(shown));
             } else if !is_last && !part.replanned && part.notes == 0 {
                 part.replanned = true;
                 let tried = prompts::tried(&part.tried);
@@ -179,7 +181,7 @@ impl Study<'_> {
         for (at, answer) in asked.into_iter().zip(answers) {
             match answer {
                 Ok(Notes { notes, answered, gaps }) => {
-                    lists.push(notes);
+                    lists.push((at, notes));
                     ends.push((at, answered, gaps));
                 }
                 Err(error) => {

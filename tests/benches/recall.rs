@@ -25,7 +25,9 @@ async fn measure() {
     let (folder, collection) = (tempfile::tempdir().expect("a folder can be made"), Collection::generated());
     collection.write(folder.path());
     println!("{} documents, {} questions", collection.documents.len(), collection.questions.len());
-    println!("| Answerer | maxCycles | relevant documents read | facts backed by a verified quote | contradictions named | a run |");
+    println!(
+        "| Answerer | maxCycles | relevant documents read | facts backed by a verified quote | contradictions named | a run |"
+    );
     println!("|---|---|---|---|---|---|");
     let model = ScriptedModel::start().await;
     model.by_rule(reader);

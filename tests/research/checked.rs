@@ -18,10 +18,10 @@ fn slice(text: &str, range: &Value) -> String {
 /// A model that notes two sentences, cites a source that it did not read, and one whose quote it made up.
 fn noting(request: &Value) -> Answer {
     let schema = request["response_format"].to_string();
-    if schema.contains("queries") {
+    if schema.contains("\"questions\"") {
         return Answer::text(r#"{"questions":[{"question":"How tall is the tower?","queries":["tower tall"]}]}"#);
     }
-    if schema.contains("gaps") {
+    if schema.contains("\"gaps\"") {
         let all = request["messages"].to_string();
         let id = |title: &str| {
             if all.find(&format!("title=\\\"{title}")) < all.find("title=\\\"Heights") { "s1" } else { "s2" }

@@ -15,11 +15,11 @@ const PARTS: [&str; 3] = ["alder", "birch", "cedar"];
 fn forester(is_silent: Arc<AtomicBool>) -> impl Fn(&Value) -> Answer {
     move |request| {
         let (schema, all) = (request["response_format"].to_string(), request["messages"].to_string());
-        if schema.contains("queries") {
+        if schema.contains("\"questions\"") {
             let part = |tree: &str| json!({"question": format!("How old is the {tree}?"), "queries": [tree]});
             return Answer::text(&json!({"questions": PARTS.map(part)}).to_string());
         }
-        if schema.contains("gaps") {
+        if schema.contains("\"gaps\"") {
             let asked = PARTS.iter().find(|tree| all.contains(&format!("How old is the {tree}?")));
             let tree = asked.unwrap_or_else(|| panic!("no part: {all}"));
             if is_silent.load(Ordering::SeqCst) && *tree != PARTS[0] {
@@ -32,7 +32,7 @@ fn forester(is_silent: Arc<AtomicBool>) -> impl Fn(&Value) -> Answer {
             let note = json!({"sourceId": id, "claim": quote, "quote": quote});
             return Answer::text(&json!({"notes": [note], "answered": true, "gaps": []}).to_string());
         }
-        if schema.contains("disagreements") {
+        if schema.contains("\"disagreements\"") {
             return Answer::text(r#"{"disagreements":[]}"#);
         }
         Answer::text("All are a hundred years old [s1][s2][s3].")

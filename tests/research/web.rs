@@ -92,10 +92,10 @@ async fn a_page_that_gives_orders_is_data_in_every_question_to_the_model() {
     let (web, model) = (web().await, ScriptedModel::start().await);
     model.by_rule(|request| {
         let schema = request["response_format"].to_string();
-        if schema.contains("queries") {
+        if schema.contains("\"questions\"") {
             return Answer::text(r#"{"questions":[{"question":"Which tide is largest?","queries":["largest tide"]}]}"#);
         }
-        if schema.contains("gaps") {
+        if schema.contains("\"gaps\"") {
             let quote = "The spring tide is the largest tide of all.";
             let note = |id: &str| json!({"sourceId": id, "claim": ORDER, "quote": quote});
             return Answer::text(&json!({"notes": [note("s1"), note("s2"), note("s3")], "answered": true}).to_string());

@@ -67,7 +67,12 @@ impl Dice {
         const MIDDLES: [&str; 10] = ["en", "ad", "or", "il", "un", "est", "av", "im", "ol", "ar"];
         const ENDS: [&str; 10] = ["wick", "holt", "by", "mere", "stad", "ford", "dal", "ness", "burn", "gate"];
         loop {
-            let mut word = || format!("{}{}{}", self.pick(&ONSETS), self.pick(&MIDDLES), self.pick(&ENDS));
+            // Some twelve thousand words: several times as many as are needed.
+            let mut word = || {
+                let (onset, one, other, end) =
+                    (self.pick(&ONSETS), self.pick(&MIDDLES), self.pick(&MIDDLES), self.pick(&ENDS));
+                format!("{onset}{one}{other}{end}")
+            };
             let (first, second) = (word(), word());
             let is_new = first != second && ![&first, &second].iter().any(|word| taken.contains(word));
             if is_new {

@@ -22,8 +22,8 @@ struct Passage<'a> {
 #[must_use]
 pub fn reader(request: &Value) -> Answer {
     let said: Vec<(String, String)> = request["messages"].as_array().into_iter().flatten().map(message).collect();
-    let question = said.iter().rev().find(|(role, text)| role == "user" && !text.contains("<untrusted_passages>"));
-    let question = question.map(|(_, text)| text.clone()).unwrap_or_default();
+    let last = said.iter().rev().find(|(role, text)| role == "user" && !after_passages(text).is_empty());
+    let question = last.map(|(_, text)| after_passages(text).to_owned()).unwrap_or_default();
     let all: String = said.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
     let shown = passages(&all);
     let schema = request["response_format"]["json_schema"]["schema"]["properties"].to_string();
@@ -39,6 +39,11 @@ pub fn reader(request: &Value) -> Answer {
         return json_answer(&json!({"disagreements": disagreements(&shown)}));
     }
     Answer::text(&answer(&question, &shown))
+}
+
+/// What the client itself says: passages stand before it.
+fn after_passages(text: &str) -> &str {
+    text.rsplit("</untrusted_passages>").next().unwrap_or_default().trim()
 }
 
 fn json_answer(value: &Value) -> Answer {

@@ -75,16 +75,16 @@ pub fn without_marks(text: &str) -> String {
 /// on none.
 #[must_use]
 pub fn list_of_sources<'a>(sources: impl Iterator<Item = &'a Source>, citations: &[Citation]) -> String {
+    let mut cited: Vec<&Source> =
+        sources.filter(|source| citations.iter().any(|citation| citation.source_id == source.id)).collect();
+    let number = |source: &&Source| source.id.trim_start_matches('s').parse::<u32>().unwrap_or(u32::MAX);
+    cited.sort_by_key(number);
+    cited.dedup_by_key(|source| &source.id);
     let mut list = String::new();
-    let mut listed = BTreeSet::new();
-    let mut number = 0;
-    for source in sources.filter(|source| citations.iter().any(|citation| citation.source_id == source.id)) {
-        if listed.insert(source.id.as_str()) {
-            number += 1;
-            let title: String = plain(&source.title).chars().take(MAX_TITLE_CHARACTERS).collect();
-            let colon = if title.is_empty() { "" } else { ": " };
-            list.push_str(&format!("\n{number}. [{}] {title}{colon}{}", source.id, place(&source.location)));
-        }
+    for (number, source) in (1..).zip(cited) {
+        let title: String = plain(&source.title).chars().take(MAX_TITLE_CHARACTERS).collect();
+        let colon = if title.is_empty() { "" } else { ": " };
+        list.push_str(&format!("\n{number}. [{}] {title}{colon}{}", source.id, place(&source.location)));
     }
     if list.is_empty() { list } else { format!("\n\n**Sources**\n{list}") }
 }

@@ -11,6 +11,8 @@ use vivarium_sdk::mode::Passage;
 const MAX_SENTENCES: usize = 2_000;
 /// A sentence speaks of the question from so many of its words on.
 const MIN_SPOKEN: usize = 2;
+/// This share of the question's words is nearly all.
+const NEARLY_ALL: (usize, usize) = (4, 5);
 /// A name is no longer than this.
 const MAX_NAME_WORDS: usize = 5;
 /// Words with such a beginning in common are one word in two forms: "builder" and "built".
@@ -38,21 +40,30 @@ impl Bridge {
     }
 }
 
-/// The best bridges, at most `most`; `known` are the names that were found before and stand for the question as its words do.
+/// The best bridges, at most `most`; `known` are the names that were found before and stand for the question as its words do. None where
+/// one passage speaks of nearly all that is asked: then there is nothing to follow.
 pub(crate) fn bridges(question: &str, known: &[String], passages: &[Passage], most: usize) -> Vec<Bridge> {
     let asked: Vec<String> = content_words(question);
+    if passages.iter().any(|passage| speaks_of_nearly_all(passage, &asked)) {
+        return Vec::new();
+    }
+    // What stands somewhere in lower case is a word, and no name.
+    let common: BTreeSet<String> = passages.iter().flat_map(|passage| lower_words(&passage.text)).collect();
+    let own_names: BTreeSet<String> = names(question, &common).iter().flat_map(|name| content_words(name)).collect();
     let known_words: BTreeSet<String> = known.iter().flat_map(|name| content_words(name)).collect();
     let mut found: Vec<(usize, Bridge)> = Vec::new();
-    let all = passages.iter().flat_map(|passage| sentences(&passage.text)).take(MAX_SENTENCES);
-    for sentence in all {
+    let all = passages.iter().flat_map(|passage| sentences(&passage.text)).filter(|sentence| is_prose(sentence));
+    for sentence in all.take(MAX_SENTENCES) {
         let words = content_words(sentence);
         let holds = |wanted: &&String| words.iter().any(|word| is_same(wanted, word));
         let spoken = asked.iter().filter(holds).count() + known_words.iter().filter(holds).count();
         let open: Vec<String> = asked.iter().filter(|asked| !holds(asked)).cloned().collect();
-        if spoken < MIN_SPOKEN || open.is_empty() {
+        let is_named =
+            own_names.is_empty() || words.iter().any(|word| own_names.contains(word) || known_words.contains(word));
+        if spoken < MIN_SPOKEN || open.is_empty() || !is_named {
             continue;
         }
-        for name in names(sentence) {
+        for name in names(sentence, &common) {
             let own = content_words(&name);
             let is_told = |word: &String| asked.iter().any(|asked| is_same(asked, word)) || known_words.contains(word);
             if own.is_empty() || own.iter().all(is_told) || found.iter().any(|(_, bridge)| bridge.name == name) {
@@ -66,6 +77,23 @@ pub(crate) fn bridges(question: &str, known: &[String], passages: &[Passage], mo
     found.into_iter().take(most).map(|(_, bridge)| bridge).collect()
 }
 
+fn speaks_of_nearly_all(passage: &Passage, asked: &[String]) -> bool {
+    let words = content_words(&format!("{} {}", passage.title, passage.text));
+    let spoken = asked.iter().filter(|asked| words.iter().any(|word| is_same(asked, word))).count();
+    spoken * NEARLY_ALL.1 >= asked.len() * NEARLY_ALL.0
+}
+
+fn lower_words(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| word.starts_with(char::is_lowercase)).map(str::to_owned)
+}
+
+/// A sentence, and no heading, entry of a table or line of code.
+fn is_prose(sentence: &str) -> bool {
+    sentence.ends_with(['.', '!', '?'])
+        && sentence.split_whitespace().filter(|word| word.starts_with(char::is_lowercase)).count() >= 2
+}
+
 /// One word, or two forms of it.
 fn is_same(one: &str, other: &str) -> bool {
     one == other || {
@@ -75,30 +103,29 @@ fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
-/// The rows of capitalised words in a sentence. Its first word is capitalised whatever it is, so alone it is no name.
-fn names(sentence: &str) -> Vec<String> {
-    let mut found: Vec<Vec<&str>> = Vec::new();
+/// The rows of capitalised words in a sentence. The first word of a sentence is capitalised whatever it is, so alone it is no name;
+/// neither is one alone that is a `common` word, too, or a shouted one.
+fn names(sentence: &str, common: &BTreeSet<String>) -> Vec<String> {
+    let mut found: Vec<(usize, Vec<&str>)> = Vec::new();
     let mut row: Vec<&str> = Vec::new();
     for (at, raw) in sentence.split_whitespace().enumerate() {
         let word = raw.trim_matches(|c: char| !c.is_alphanumeric());
-        let ends = raw.ends_with([',', ';', ':', '.', ')', '?', '!']);
-        let is_name = word.starts_with(char::is_uppercase) && word.chars().count() > 1;
-        let is_glue = content_words(word).is_empty();
-        if is_name && !is_glue && !(at == 0 && is_lone(sentence)) {
+        let is_name =
+            word.starts_with(char::is_uppercase) && word.chars().count() > 1 && !content_words(word).is_empty();
+        if is_name {
             row.push(word);
         }
-        if ends || !is_name || is_glue {
-            found.push(std::mem::take(&mut row));
+        if !is_name || raw.ends_with([',', ';', ':', '.', ')', '?', '!']) {
+            found.push((at, std::mem::take(&mut row)));
         }
     }
-    found.push(row);
-    let fits = |row: &Vec<&str>| !row.is_empty() && row.len() <= MAX_NAME_WORDS;
-    found.into_iter().filter(fits).map(|row| row.join(" ")).collect()
-}
-
-/// The second word of the sentence is not capitalised: its first is a word as any other.
-fn is_lone(sentence: &str) -> bool {
-    sentence.split_whitespace().nth(1).is_none_or(|second| !second.starts_with(char::is_uppercase))
+    found.push((usize::MAX, row));
+    let fits = |(at, row): &(usize, Vec<&str>)| match row.as_slice() {
+        [] => false,
+        [word] => *at > 1 && !common.contains(&word.to_lowercase()) && word.chars().any(char::is_lowercase),
+        row => row.len() <= MAX_NAME_WORDS,
+    };
+    found.into_iter().filter(fits).map(|(_, row)| row.join(" ")).collect()
 }
 
 #[cfg(test)]

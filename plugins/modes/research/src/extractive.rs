@@ -107,12 +107,20 @@ fn phrases(question: &str) -> Vec<String> {
     queries
 }
 
-/// A query for each word of the question that no passage has spoken of.
+/// A query for each word of the question that no passage has spoken of, with the words beside it in the question: alone it may mean
+/// anything.
 fn gaps(question: &str, passages: &[Passage]) -> Vec<String> {
     let spoken: String = passages.iter().map(|passage| passage.text.to_lowercase() + "\n").collect();
-    let missing: BTreeSet<String> =
-        content_words(question).into_iter().filter(|word| word.len() > 2 && !spoken.contains(stem(word))).collect();
-    missing.into_iter().collect()
+    let words = content_words(question);
+    let mut seen = BTreeSet::new();
+    let mut missing = Vec::new();
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.len() > 2 && !spoken.contains(stem(word))) {
+        let beside = words.iter().skip(at.saturating_sub(1)).take(if at == 0 { 2 } else { 3 });
+        if seen.insert(word) {
+            missing.push(beside.cloned().collect::<Vec<_>>().join(" "));
+        }
+    }
+    missing
 }
 
 /// The word without what English appends to it, roughly: enough to see that a text speaks of it.
@@ -143,7 +151,10 @@ mod tests {
     #[test]
     fn the_words_that_no_passage_speaks_of_are_the_gaps() {
         let passage = |text: &str| Passage { source_id: "s1".into(), title: String::new(), text: text.into() };
-        assert_eq!(gaps("How are closures borrowed in threads?", &[passage("A closure can borrow.")]), ["threads"]);
+        assert_eq!(
+            gaps("How are closures borrowed in threads?", &[passage("A closure can borrow.")]),
+            ["borrowed threads"]
+        );
         assert!(gaps("Closures?", &[passage("closures")]).is_empty());
     }
 }

@@ -14,6 +14,8 @@ use crate::quotes::fold;
 
 /// Sentences of one answer that quotes are linked to; what comes after them is marked, and not linked.
 const MAX_CLAIMS: usize = 1_000;
+/// Of a sentence and of a quote, so many words say which of them belong together.
+const MAX_WORDS: usize = 200;
 
 /// Checks the citations of an answer and marks in it what is not verified. An answer that is JSON itself is left as it is: what
 /// is in it, its schema says.
@@ -113,12 +115,11 @@ fn citing<'a>(answer: &'a str, marks: &[Mark<'a>], sentences: &[Range<usize>]) -
     found
 }
 
-/// The words of a text, in lower case, but for those that are in every sentence.
+/// The first words of a text, in lower case, but for those that are in every sentence.
 fn words(text: &str) -> BTreeSet<String> {
-    let words = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.chars().count() > 2 || word.parse::<u32>().is_ok());
-    words.map(str::to_lowercase).collect()
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let telling = words.filter(|word| word.chars().count() > 2 || word.parse::<u32>().is_ok());
+    telling.take(MAX_WORDS).map(str::to_lowercase).collect()
 }
 
 /// Counts the characters before a place in a text; places that are asked for in ascending order are found in one pass.
@@ -223,6 +224,17 @@ mod tests {
             &[("s1", "It never shrinks.")],
         );
         assert_eq!(checked.len(), 1, "{checked:?}");
+    }
+
+    #[test]
+    fn a_flood_of_claims_is_bounded() {
+        let (_, checked) =
+            settled(&"It never shrinks [s1].\n\n".repeat(MAX_CLAIMS + 100), &[("s1", "It never shrinks.")]);
+        assert_eq!(checked.len(), MAX_CLAIMS);
+        let long = format!("{} [s1].", "word shrinks never ".repeat(100_000));
+        let (answer, checked) = settled(&long, &[("s1", "It never shrinks.")]);
+        assert_eq!(checked.len(), 1);
+        assert_eq!(checked[0].claim.as_ref().unwrap().end as usize, answer.chars().count());
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Bridge {
 /// one passage speaks of nearly all that is asked: then there is nothing to follow.
 pub(crate) fn bridges(question: &str, known: &[String], passages: &[Passage], most: usize) -> Vec<Bridge> {
     let asked: Vec<String> = content_words(question);
-    if passages.iter().any(|passage| speaks_of_nearly_all(passage, &asked)) {
+    if is_spoken_of(question, passages) {
         return Vec::new();
     }
     // What stands somewhere in lower case is a word, and no name.
@@ -77,10 +77,14 @@ pub(crate) fn bridges(question: &str, known: &[String], passages: &[Passage], mo
     found.into_iter().take(most).map(|(_, bridge)| bridge).collect()
 }
 
-fn speaks_of_nearly_all(passage: &Passage, asked: &[String]) -> bool {
-    let words = content_words(&format!("{} {}", passage.title, passage.text));
-    let spoken = asked.iter().filter(|asked| words.iter().any(|word| is_same(asked, word))).count();
-    spoken * NEARLY_ALL.1 >= asked.len() * NEARLY_ALL.0
+/// One passage speaks of nearly all that is asked.
+pub(crate) fn is_spoken_of(question: &str, passages: &[Passage]) -> bool {
+    let asked = content_words(question);
+    passages.iter().any(|passage| {
+        let words = content_words(&format!("{} {}", passage.title, passage.text));
+        let spoken = asked.iter().filter(|asked| words.iter().any(|word| is_same(asked, word))).count();
+        spoken * NEARLY_ALL.1 >= asked.len() * NEARLY_ALL.0
+    })
 }
 
 fn lower_words(text: &str) -> impl Iterator<Item = String> {

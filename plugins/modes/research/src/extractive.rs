@@ -9,7 +9,7 @@ use vivarium_reasoning::retrieval::{Reading, Retrieval, Wanted};
 use vivarium_sdk::excerpt::content_words;
 use vivarium_sdk::mode::{Host, ModeError, ModelInfo, Outcome, Passage, Request, ToolDefinition};
 
-use crate::bridges::{Bridge, bridges};
+use crate::bridges::{Bridge, bridges, is_spoken_of};
 use crate::closing::{closing, nothing_found};
 use crate::{plain, searching_cycles};
 
@@ -53,7 +53,8 @@ pub(crate) fn answer(
         let on = bridges(&question, &names, &passages, BRIDGES_PER_CYCLE);
         queries = on.iter().map(|bridge| bridge.query.clone()).chain(gaps(&question, &passages)).collect();
         followed.extend(on);
-        if queries.is_empty() || !came {
+        // What was found and not read yet may speak of what nothing has spoken of so far.
+        if !came || (queries.is_empty() && is_spoken_of(&question, &passages)) {
             break;
         }
     }

@@ -50,7 +50,7 @@ async fn look_at(state: &ApiState, tenant: &TenantId, run: RunId) -> Result<(), 
 
 /// The sources of a run
 ///
-/// The documents that its tools have read, in the order of arrival, without their texts. Needs the scope `runs`.
+/// The documents that its tools have read, by their numbers, without their texts. Needs the scope `runs`.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/sources", operation_id = "listRunSources", tag = "Native",
     params(
@@ -79,10 +79,10 @@ pub(super) async fn list(
         }
         None => 0,
     };
-    // One more than asked for tells whether there is a next page.
-    let mut sources = state.0.runs.sources(&caller.tenant, id, after, limit + 1).await?;
+    let mut sources = state.0.runs.sources(&caller.tenant, id).await?;
     // Looked at last: a log that was there when it was read may be removed by now, but not the other way around.
     look_at(&state, &caller.tenant, id).await?;
+    sources.retain(|source| source_number(&source.id).is_some_and(|number| number > after));
     let more = sources.len() > limit;
     sources.truncate(limit);
     let next = sources.last().filter(|_| more).map(|source| source.id.clone());

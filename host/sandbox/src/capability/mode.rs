@@ -16,7 +16,7 @@ use crate::guest::Guest;
 /// The most calls of one `tools.call-all`.
 const MAX_PARALLEL_CALLS: usize = 32;
 /// The most questions of one `model.generate-all`.
-const MAX_PARALLEL_QUESTIONS: usize = 800;
+const MAX_PARALLEL_QUESTIONS: usize = 8;
 /// The longest message of a step.
 const MAX_STEP_BYTES: usize = 500;
 

@@ -89,7 +89,8 @@ async fn no_operation_reaches_what_is_another_tenants() {
     let nobodys = world.handles.nobodys();
     for (number, operation) in operations.iter().enumerate() {
         let (foreign, unknown) = (operation.cases(&world.handles), operation.cases(&nobodys));
-        let names = [format!("b{number}a"), format!("b{number}b")];
+        // No id holds them by chance: an x is no digit of any.
+        let names = [format!("x{number}a"), format!("x{number}b")];
         let (one, other) = (newcomer(&host, &names[0]).await, newcomer(&host, &names[1]).await);
         for (foreign, unknown) in foreign.iter().zip(&unknown) {
             let found = ask(&host, &one, foreign).await;

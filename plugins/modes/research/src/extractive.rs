@@ -58,14 +58,16 @@ pub(crate) fn answer(
             break;
         }
     }
-    let passages = passages(&readings);
+    let mut passages = passages(&readings);
     if passages.is_empty() {
         return Ok(plain(format!("{}\n\n{}", nothing_found(&retrieval), grounded::nature(info))));
     }
     host.step("Writing the answer");
-    // The names that have led to an answer are part of what is asked by now.
-    let names = followed.iter().filter(|bridge| bridge.leads_to(&passages)).map(|bridge| bridge.name.as_str());
-    let asked = std::iter::once(question.as_str()).chain(names).collect::<Vec<_>>().join(" ");
+    // The names that have led to an answer are part of what is asked by now, and what speaks of them comes first.
+    let led = followed.iter().filter(|bridge| bridge.leads_to(&passages));
+    let names: Vec<String> = led.map(|bridge| bridge.name.clone()).collect();
+    passages.sort_by_key(|passage| !names.iter().any(|name| passage.text.contains(name)));
+    let asked = std::iter::once(&question).chain(&names).map(String::as_str).collect::<Vec<_>>().join(" ");
     let mut outcome = grounded::extract(host, &asked, passages.clone())?;
     if outcome.citations.is_empty() {
         outcome.answer = format!("{}\n\n{}", outcome.answer, nothing_found(&retrieval));

@@ -39,6 +39,8 @@ pub struct ScriptedHost {
     pub appended: Vec<Message>,
     /// What the run has changed.
     pub changes: Option<Difference>,
+    /// The summaries that were kept, and for how many messages.
+    pub summaries: Vec<(u32, String)>,
     /// The name of each call to the host, in order.
     pub calls: Vec<&'static str>,
 }
@@ -65,6 +67,7 @@ impl ScriptedHost {
             steps: Vec::new(),
             appended: Vec::new(),
             changes: None,
+            summaries: Vec::new(),
             calls: Vec::new(),
         }
     }
@@ -275,5 +278,10 @@ impl Host for ScriptedHost {
     fn append(&mut self, messages: &[Message]) {
         self.calls.push("session.append");
         self.appended.extend_from_slice(messages);
+    }
+
+    fn summarize(&mut self, messages: u32, summary: &str) {
+        self.calls.push("session.summarize");
+        self.summaries.push((messages, summary.to_owned()));
     }
 }

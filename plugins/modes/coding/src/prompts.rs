@@ -66,11 +66,6 @@ pub(crate) fn left_out(bytes: usize) -> String {
     )
 }
 
-/// In place of an old result, where the conversation is longer than the model can read.
-pub(crate) fn dropped(bytes: usize) -> String {
-    format!("[a result of {bytes} bytes, left out to make room; call the tool again if it is needed]")
-}
-
 /// Which tools there are, for the plan.
 pub(crate) fn tools(names: &str) -> String {
     format!("The tools: {names}.")

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use vivarium_reasoning::context::Context;
 use vivarium_sdk::mode::{
-    AssistantMessage, CallResult, GenerateRequest, GenerateResponse, Host, Message, ModeError, ToolCall, ToolMessage,
-    Visibility,
+    AssistantMessage, CallResult, GenerateRequest, GenerateResponse, Host, Message, ModeError, ToolCall, Visibility,
 };
 
 use crate::calls::{self, Ran};
@@ -12,12 +12,6 @@ use crate::prompts;
 
 /// The longest result of a tool that the model is shown whole.
 const MAX_RESULT_BYTES: usize = 24 << 10;
-/// Of a model's context, the part that the conversation may take, in percent; the rest is for the tools' definitions and the answer.
-const SHARE_PERCENT: usize = 70;
-/// A cautious guess: code has fewer bytes to a token than prose.
-const BYTES_PER_TOKEN: usize = 3;
-/// The newest messages are never left out: the model has just asked for them.
-const KEPT_MESSAGES: usize = 6;
 
 /// How the work ended.
 #[derive(Debug)]
@@ -35,20 +29,19 @@ pub(crate) struct Done {
 /// Works on `request`, whose tools the model may use in `max_cycles` rounds.
 pub(crate) fn work(
     host: &mut impl Host,
+    context: &mut Context,
     mut request: GenerateRequest,
     max_cycles: u32,
-    context_tokens: u32,
 ) -> Result<Done, ModeError> {
     let mut failures = Failures::default();
     let (mut ran, mut has_sources, mut rounds, mut is_told) = (Vec::<Ran>::new(), false, 0, false);
     let mut meant_to_change = false;
     loop {
-        make_room(&mut request.messages, context_tokens);
         let failed = ran.last().filter(|ran| !ran.is_ok());
         // An answer after a failure may not be the last word, and then nobody should take it for one.
         let may_go_on = failed.is_some() && !is_told && !request.tools.is_empty();
         request.visibility = if may_go_on { Visibility::Hidden } else { Visibility::Answer };
-        let mut response = host.generate(&request)?;
+        let mut response = context.generate(host, &mut request)?;
         if response.tool_calls.is_empty() || request.tools.is_empty() {
             if response.text.trim().is_empty() {
                 return Err(ModeError::Model("the model gave an empty answer".to_owned()));
@@ -129,37 +122,6 @@ fn cut(content: String) -> String {
     format!("{head}{}{tail}", prompts::left_out(left))
 }
 
-/// Leaves out old results of tools, the oldest first, until the conversation fits the model.
-fn make_room(messages: &mut [Message], context_tokens: u32) {
-    let most = match context_tokens as usize {
-        0 => return,
-        tokens => tokens.saturating_mul(BYTES_PER_TOKEN) / 100 * SHARE_PERCENT,
-    };
-    let mut size: usize = messages.iter().map(size_of).sum();
-    let last = messages.len().saturating_sub(KEPT_MESSAGES);
-    for message in messages.iter_mut().take(last) {
-        if size <= most {
-            return;
-        }
-        let before = size_of(message);
-        if let Message::Tool(ToolMessage { content, .. }) = message {
-            let note = prompts::dropped(content.len());
-            if note.len() < content.len() {
-                *content = note;
-            }
-        }
-        size = size.saturating_sub(before.saturating_sub(size_of(message)));
-    }
-}
-
-fn size_of(message: &Message) -> usize {
-    let calls = match message {
-        Message::Assistant(message) => message.tool_calls.iter().map(|call| call.arguments_json.len() + 32).sum(),
-        _ => 0,
-    };
-    message.text().len() + calls + 16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,27 +134,5 @@ mod tests {
         assert!(shown.starts_with("begin") && shown.ends_with("end"));
         assert!(shown.contains("bytes are left out here. To see them: read the file from a line on"));
         assert_eq!(cut("short".to_owned()), "short");
-    }
-
-    #[test]
-    fn old_results_make_room_for_new_ones_and_the_newest_stay() {
-        let tool = |n: usize| {
-            Message::Tool(ToolMessage {
-                call_id: format!("c{n}"),
-                name: "read_file".to_owned(),
-                content: format!("{n}{}", "x".repeat(1_000)),
-                is_error: false,
-            })
-        };
-        let mut messages: Vec<Message> = std::iter::once(Message::user("do it")).chain((0..20).map(tool)).collect();
-        let whole = messages.clone();
-        make_room(&mut messages, 0);
-        assert_eq!(messages, whole, "nothing is known of this model's context");
-        make_room(&mut messages, 5_000);
-        let size: usize = messages.iter().map(size_of).sum();
-        assert!(size <= 5_000 * BYTES_PER_TOKEN, "{size}");
-        assert!(messages[1].text().contains("left out to make room"));
-        assert_eq!(messages.last(), whole.last());
-        assert_eq!(messages.len(), whole.len(), "each call keeps an answer");
     }
 }

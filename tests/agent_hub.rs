@@ -1191,7 +1191,7 @@ async fn what_is_wrong_with_a_body_is_told_with_the_fields_name() {
     tools | tools: invalid type: string "web_fetch", expected an array
     tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
     tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
-    tools | tools names "nothing"; there are: web_fetch
+    tools | tools names "nothing"; there are: run_code, web_fetch
     tools | tools names "web_fetch" twice
     tools[0] | tools[0]: must be a tool's name, or an object of a name and an approval (auto, ask or never)
     mode | mode must be one of: chat, coding, research

@@ -15,8 +15,7 @@ const ENDINGS: [&str; 6] = ["", ".js", ".mjs", ".json", "/index.js", "/index.mjs
 /// A path from the root of the workspace, without `.` and `..`.
 pub(crate) fn absolute(path: &str) -> PathBuf {
     let mut absolute = PathBuf::from("/");
-    let mut parts = Path::new(path).components().peekable();
-    while let Some(part) = parts.next() {
+    for part in Path::new(path).components() {
         match part {
             Component::Normal(part) => absolute.push(part),
             Component::ParentDir => {

@@ -142,7 +142,8 @@ fn call(context: &mut Context, name: &str) -> JsResult<JsValue> {
 
 /// An error as a person reads it, with where it came from.
 fn told(error: &JsError, context: &mut Context) -> String {
-    let value = error.to_opaque_or_undefined(context);
+    // What is of the engine alone, such as a limit of it, is no value.
+    let Ok(value) = error.clone().into_opaque(context) else { return format!("Uncaught {error}\n") };
     let function = context.global_object().get(js_string!("__told"), context).ok();
     let text = function.as_ref().and_then(JsValue::as_callable).and_then(|function| {
         let told = function.call(&JsValue::undefined(), &[value], context).ok()?;
@@ -168,15 +169,4 @@ fn json_list(texts: impl Iterator<Item = String>) -> String {
         quoted
     });
     format!("[{}]", quoted.collect::<Vec<_>>().join(","))
-}
-
-trait OpaqueOrUndefined {
-    fn to_opaque_or_undefined(&self, context: &mut Context) -> JsValue;
-}
-
-impl OpaqueOrUndefined for JsError {
-    /// What was thrown, as a value; what is of the engine alone (a limit) has none.
-    fn to_opaque_or_undefined(&self, context: &mut Context) -> JsValue {
-        self.clone().into_opaque(context).unwrap_or_default()
-    }
 }

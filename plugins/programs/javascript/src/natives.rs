@@ -11,6 +11,8 @@ use boa_engine::{Context, JsArgs as _, JsError, JsNativeError, JsResult, JsValue
 use crate::loader::absolute;
 
 #[cfg(target_arch = "wasm32")]
+#[allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated")]
+#[allow(clippy::all, clippy::unwrap_used, clippy::indexing_slicing, reason = "generated")]
 mod wasi {
     wit_bindgen::generate!({
         path: "../../../wit/0.1.0",
@@ -19,6 +21,7 @@ mod wasi {
             world exiting { import wasi:cli/exit@0.2.12; }
         ",
         world: "vivarium:program-javascript/exiting",
+        generate_all,
     });
 }
 
@@ -146,7 +149,7 @@ fn stat(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<J
     let changed = changed.map_or(0.0, |time| time.as_secs_f64() * 1000.0);
     #[expect(clippy::cast_precision_loss, reason = "JavaScript has no other numbers")]
     let values = [metadata.is_dir().into(), JsValue::from(metadata.len() as f64), changed.into()];
-    Ok(JsArray::from_iter(values, context)?.into())
+    Ok(JsArray::from_iter(values, context).into())
 }
 
 /// `__list(path)`: the names in a folder, in order.
@@ -157,7 +160,7 @@ fn list(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<J
         names.push(entry.map_err(|error| failed(&error))?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
-    Ok(JsArray::from_iter(names.into_iter().map(|name| js_string!(name).into()), context)?.into())
+    Ok(JsArray::from_iter(names.into_iter().map(|name| js_string!(name).into()), context).into())
 }
 
 fn mkdir(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
@@ -186,7 +189,7 @@ fn now(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 /// `[name, value, name, value, …]`
 fn environment(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let texts = std::env::vars().flat_map(|(name, value)| [name, value]);
-    Ok(JsArray::from_iter(texts.map(|text| js_string!(text).into()), context)?.into())
+    Ok(JsArray::from_iter(texts.map(|text| js_string!(text).into()), context).into())
 }
 
 fn leave(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {

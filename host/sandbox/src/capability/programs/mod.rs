@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vivarium_sight::metric;
 use wasmtime::component::Resource;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
@@ -253,6 +254,7 @@ impl Guest {
             Ok(Err(error)) => ending(&error, guest, limits.memory_bytes)?,
             Err(_) => wit::Ending::TimedOut(millis(timeout)),
         };
+        metric::GUEST_CALLS.add(1, &[("role", "program"), ("outcome", word(&ending))]);
         let changed = match &store.data().role {
             Role::Program(setting) => setting.changed.clone(),
             _ => Vec::new(),
@@ -294,6 +296,18 @@ impl Guest {
         let mut guest = Guest::new(Role::Program(Box::new(setting)), Arc::clone(&self.manifest), call);
         guest.is_part_of(self);
         guest
+    }
+}
+
+/// How it ended, as metrics tell it: with whatever exit code, to its own end.
+fn word(ending: &wit::Ending) -> &'static str {
+    match ending {
+        wit::Ending::Exited(_) => "ok",
+        wit::Ending::Trapped(_) => "trapped",
+        wit::Ending::TimedOut(_) => "deadline_exceeded",
+        wit::Ending::OutOfTime(_) => "cpu_exceeded",
+        wit::Ending::OutOfMemory(_) => "memory_exceeded",
+        wit::Ending::OutOfBounds(_) => "output_exceeded",
     }
 }
 

@@ -10,13 +10,14 @@
   const hidden = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 
   // --- showing values -----------------------------------------------------------------------------------------------------
-  const MAX_DEPTH = 4, MAX_ITEMS = 100;
+  const MAX_DEPTH = 4, MAX_ITEMS = 100, MAX_FRAMES = 10;
   const quoted = (text) => (text.includes("'") ? JSON.stringify(text) : "'" + JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"') + "'");
   const key = (name) => (typeof name === "symbol" ? `[${String(name)}]` : /^[A-Za-z_$][\w$]*$/.test(name) ? name : quoted(name));
   const errorText = (error) => {
     const head = `${error.name ?? "Error"}${error.message ? ": " + error.message : ""}`;
     const stack = typeof error.stack === "string" ? error.stack.trimEnd() : "";
-    const frames = stack.split("\n").filter((line) => /^\s*at /.test(line) && !line.includes("(native") && line.trim() !== "at <eval>");
+    const all = stack.split("\n").filter((line) => /^\s*at /.test(line) && !/\((native|unknown) at/.test(line));
+    const frames = all.length > MAX_FRAMES ? [...all.slice(0, MAX_FRAMES), `    ... ${all.length - MAX_FRAMES} more`] : all;
     const cause = error.cause === undefined ? "" : `\n  [cause]: ${inspect(error.cause)}`;
     return [head, ...frames].join("\n") + cause;
   };

@@ -55,12 +55,16 @@ fn of_text(language: Language, finished: &Finished, stderr: &str) -> Option<&'st
     if finished.memory_refused || says(&["MemoryError"]) {
         return Some(MEMORY);
     }
+    if python && says(&["asyncio/"]) {
+        return Some("asyncio does not work in the sandbox, because it stands on sockets: write it without.");
+    }
     if says(&[
         "there is no network",
         "urllib.error",
         "gaierror",
         "_socket",
         "'socket'",
+        "socket.py",
         "http.client",
         "ConnectionError",
     ]) {
@@ -75,9 +79,6 @@ fn of_text(language: Language, finished: &Finished, stderr: &str) -> Option<&'st
     }
     if says(&["can't start new thread", "_thread", "worker_threads"]) {
         return Some("There are no threads in the sandbox: do one thing after the other.");
-    }
-    if python && says(&["asyncio", "selectors"]) {
-        return Some("asyncio does not work in the sandbox, because it stands on sockets: write it without.");
     }
     if says(&["ModuleNotFoundError", "Cannot find package", "ImportError"]) {
         return Some(if python {
@@ -103,7 +104,7 @@ fn of_text(language: Language, finished: &Finished, stderr: &str) -> Option<&'st
     if says(&["SyntaxError", "IndentationError", "TabError"]) {
         return Some("The code does not parse: mend the line that is named and run it again.");
     }
-    if says(&["RecursionError", "Maximum call stack", "exceeded maximum number of recursive calls"]) {
+    if says(&["RecursionError", "Maximum call stack", "number of recursive calls"]) {
         return Some("Too deep a recursion: write it as a loop, or with a list of what is to be done.");
     }
     None

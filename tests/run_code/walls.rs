@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vivarium_tests::Host;
 
-use super::{folder, javascript, limit, place, python, run, text, with_python};
+use super::{folder, javascript, limit, place, plain, python, run, text, with_python};
 
 #[tokio::test]
 async fn a_program_that_spins_is_stopped_at_its_time_and_what_it_said_is_told() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     for (language, code) in
         [("javascript", "console.log('here'); for (;;);"), ("python", "print('here', flush=True)\nwhile True: pass")]
     {
@@ -27,7 +26,7 @@ async fn a_program_that_spins_is_stopped_at_its_time_and_what_it_said_is_told() 
 
 #[tokio::test]
 async fn a_program_that_computes_too_much_is_stopped_by_the_calls_processor_time() {
-    let host = Host::builder().start().await;
+    let host = plain().await.start().await;
     javascript(&host, "1").await;
     limit(&host, json!({"cpuMs": 1500})).await;
     let told = javascript(&host, "for (;;);").await;
@@ -36,7 +35,7 @@ async fn a_program_that_computes_too_much_is_stopped_by_the_calls_processor_time
 
 #[tokio::test]
 async fn a_program_that_sleeps_is_stopped_by_the_calls_time() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     python(&host, "1").await;
     limit(&host, json!({"wallMs": 4000})).await;
     let told = python(&host, "import time; time.sleep(3600)").await;
@@ -47,7 +46,7 @@ async fn a_program_that_sleeps_is_stopped_by_the_calls_time() {
 
 #[tokio::test]
 async fn a_program_and_its_caller_share_one_sum_of_memories() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     limit(&host, json!({"memoryBytes": 64 << 20})).await;
     let told = python(&host, "x = bytearray(200_000_000)").await;
     assert_eq!(told["ok"], false, "{told}");
@@ -60,7 +59,7 @@ async fn a_program_and_its_caller_share_one_sum_of_memories() {
 
 #[tokio::test]
 async fn a_flood_of_output_is_cut_in_its_middle_on_both_sides() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     let told = python(
         &host,
         "import sys\nfor n in range(100_000):\n    print(f'line {n}')\n    print(f'other {n}', file=sys.stderr)",
@@ -76,7 +75,7 @@ async fn a_flood_of_output_is_cut_in_its_middle_on_both_sides() {
 
 #[tokio::test]
 async fn a_program_writes_no_more_than_the_workspaces_quota() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     limit(&host, json!({"fileBytes": 1 << 20, "files": 20})).await;
     let told = python(&host, "open('big', 'wb').write(b'x' * (2 << 20))").await;
     assert_eq!(told["exitCode"], 1, "{told}");
@@ -93,7 +92,7 @@ async fn a_program_writes_no_more_than_the_workspaces_quota() {
 
 #[tokio::test]
 async fn no_path_and_no_link_leads_a_program_out_of_its_workspace() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     place(&host, "own.txt", b"own").await;
     let inside = folder(&host);
     let outside = inside.parent().unwrap().join("outside.txt");
@@ -116,7 +115,7 @@ async fn no_path_and_no_link_leads_a_program_out_of_its_workspace() {
 
 #[tokio::test]
 async fn a_program_has_no_network() {
-    let host = with_python().start().await;
+    let host = with_python().await.start().await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -129,7 +128,7 @@ async fn a_program_has_no_network() {
 
 #[tokio::test]
 async fn a_program_can_not_run_programs_and_has_nothing_of_the_contract_or_of_http() {
-    let host = Host::builder().start().await;
+    let host = plain().await.start().await;
     for (interface, import) in [
         (
             "vivarium:plugin/programs@0.1.0",
@@ -178,11 +177,11 @@ fn slow_module(functions: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_program_that_is_huge_or_takes_long_to_compile_is_refused_with_a_sentence() {
-    let host = Host::builder().start().await;
+    let host = plain().await.start().await;
     javascript(&host, "1").await;
     let data = host.kill().await;
     // All that the host itself needs is compiled by now.
-    let host = Host::builder().data(data).environment("VIVARIUM_COMPILE_SECONDS", "1").start().await;
+    let host = plain().await.data(data).environment("VIVARIUM_COMPILE_SECONDS", "1").start().await;
     place(&host, "huge.wasm", &vec![0; 17 << 20]).await;
     let told = run(&host, json!({"language": "wasm", "path": "huge.wasm"})).await;
     assert!(told.as_str().unwrap_or_default().contains("more than 16777216 bytes"), "{told}");
@@ -197,7 +196,7 @@ async fn a_program_that_is_huge_or_takes_long_to_compile_is_refused_with_a_sente
 
 #[tokio::test]
 async fn a_program_that_traps_or_recurses_without_end_is_a_result() {
-    let host = Host::builder().start().await;
+    let host = plain().await.start().await;
     let trap = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
     let deep = r#"(module (memory (export "memory") 1) (func $f (export "_start") (call $f)))"#;
     for (code, said) in [(trap, "unreachable"), (deep, "stack")] {
@@ -210,7 +209,7 @@ async fn a_program_that_traps_or_recurses_without_end_is_a_result() {
 
 #[tokio::test]
 async fn host_calls_of_a_program_are_counted_with_its_callers() {
-    let host = Host::builder().start().await;
+    let host = plain().await.start().await;
     javascript(&host, "1").await;
     limit(&host, json!({"hostCalls": 100})).await;
     let told = javascript(&host, "import fs from 'fs'; for (;;) fs.existsSync('x')").await;

@@ -16,8 +16,8 @@ use wasmtime_wasi::filesystem::{Dir, FsPerms, OpenMode};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::LoadError;
+use crate::capability;
 use crate::capability::programs::is_mountable;
-use crate::capability::{self};
 use crate::compile::{CompileCache, Form};
 use crate::engine::PooledEngine;
 use crate::guest::Guest;

@@ -46,6 +46,7 @@ mod plugins;
 mod replay;
 mod research;
 mod retention;
+mod run_code;
 mod sight;
 mod soak;
 mod streams;

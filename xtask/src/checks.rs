@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
-use crate::{clients, conformance, guests, test_guests};
+use crate::{clients, conformance, guests, programs, test_guests};
 
 /// A warning fails: it is either worth mending or worth a reasoned exception.
 const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
@@ -37,6 +37,8 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
     }
     let python = sample_clients(repository, steps);
     let suite = conformance_suite(repository, steps);
+    // Where it can not be had, the tests that need it say so.
+    steps.checked("programs", || programs::fetch(repository));
     // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
     let host =
         steps.checked("host", || cargo(repository.cargo(), &["build", "--workspace", "--bins", "--lib", "--tests"]));

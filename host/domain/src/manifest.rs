@@ -154,6 +154,9 @@ pub struct Requests {
     /// The run's language model: for modes.
     #[serde(default)]
     pub model: bool,
+    /// Running programs in the sandbox, beside itself: those of the workspace and those that the operator has installed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub programs: bool,
 }
 
 /// Whether a call gets an instance of its own.

@@ -524,6 +524,7 @@ fn without_effect(grant: &PluginGrant, manifest: &Manifest, known_secrets: &BTre
         ("files", grant.files.is_some(), requests.files.is_some()),
         ("corpus", grant.corpus, requests.corpus),
         ("state", grant.state, requests.state),
+        ("programs", grant.programs, requests.programs),
     ];
     for (what, _, _) in switches.into_iter().filter(|(_, granted, asked)| *granted && !asked) {
         notes.push(format!("{name} does not ask for {what}"));

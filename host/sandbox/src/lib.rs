@@ -2,6 +2,7 @@
 //! a guest can use, and one file per capability that it may be given. This crate knows no HTTP API and no run: what a mode
 //! asks of its run goes through [`ModeHost`].
 
+mod adapt;
 mod bindings;
 mod call;
 mod capability;
@@ -14,6 +15,7 @@ mod guest;
 mod limits;
 mod manifest;
 mod plugin;
+mod program;
 mod schedule;
 mod schema;
 mod warm;
@@ -33,6 +35,7 @@ pub use error::{CallFailure, LoadError};
 pub use limits::Limits;
 pub use manifest::{CONTRACT, read_manifest};
 pub use plugin::{Plugin, Sandbox, SandboxConfig};
+pub use program::{InstalledProgram, ProgramCode};
 pub use schedule::Payer;
 pub use schema::ToolSchemas;
 pub use warm::WarmPool;

@@ -88,6 +88,8 @@ pub struct PluginConfig {
     pub corpus: bool,
     /// It may keep data between calls.
     pub state: bool,
+    /// It may run programs in the sandbox.
+    pub programs: bool,
     /// What it may do with the files of a session.
     pub files: Option<FileAccess>,
     /// Settings that it reads.
@@ -119,6 +121,8 @@ pub struct Config {
     pub model_idle_seconds: u64,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
     pub plugins_dir: Option<PathBuf>,
+    /// A folder of programs that tools may run: each of its folders with a `program.toml` is one.
+    pub programs_dir: Option<PathBuf>,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// How long a client may take to send a request's head, and its body, in seconds.
@@ -227,6 +231,7 @@ impl Default for Config {
             model_first_token_seconds: 180,
             model_idle_seconds: 60,
             plugins_dir: None,
+            programs_dir: None,
             max_body_bytes: 1 << 20,
             request_timeout_seconds: 30,
             // Ten thousand streams, and room for those who ask and probe besides.
@@ -358,7 +363,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 52] = [
+    pub const KEYS: [&str; 53] = [
         "listen",
         "data",
         "corpus",
@@ -367,6 +372,7 @@ impl Config {
         "model_first_token_seconds",
         "model_idle_seconds",
         "plugins_dir",
+        "programs_dir",
         "max_body_bytes",
         "request_timeout_seconds",
         "max_connections",
@@ -462,6 +468,7 @@ impl Config {
                 .take_positive("model_first_token_seconds", default.model_first_token_seconds),
             model_idle_seconds: reader.take_positive("model_idle_seconds", default.model_idle_seconds),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
+            programs_dir: reader.take("programs_dir", default.programs_dir),
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),
             request_timeout_seconds: reader.take_positive("request_timeout_seconds", default.request_timeout_seconds),
             max_connections: reader.take_positive("max_connections", default.max_connections),
@@ -514,6 +521,9 @@ impl Config {
         };
         if let Some(corpus) = config.corpus.as_ref().filter(|corpus| !corpus.is_dir()) {
             reader.errors.push(format!("corpus must be a folder, and {} is none", corpus.display()));
+        }
+        if let Some(programs) = config.programs_dir.as_ref().filter(|programs| !programs.is_dir()) {
+            reader.errors.push(format!("programs_dir must be a folder, and {} is none", programs.display()));
         }
         if let Err(wrong) = config.tls() {
             reader.errors.push(wrong);

@@ -30,6 +30,7 @@ use crate::deliveries::Deliveries;
 use crate::health::{DiskRoom, Health};
 use crate::keys::{FirstKey, first_key};
 use crate::plugins::{self, Shared};
+use crate::programs::programs;
 use crate::sweep::{retention, sweep};
 use crate::tenants::finish_deletions;
 
@@ -58,6 +59,14 @@ pub enum StartError {
     Plugin {
         /// The plugin, or its file.
         name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program of the operator's is not described right.
+    #[error("the program in {folder}: {reason}")]
+    Program {
+        /// Its folder.
+        folder: String,
         /// What is wrong.
         reason: String,
     },
@@ -422,7 +431,9 @@ async fn load_plugins(config: &Config) -> Result<(Sandbox, Shared), StartError> 
         if cache.as_ref().is_some_and(|cache| !cache.exists()) {
             tracing::info!("compiling the plugins; that is done once and takes some seconds");
         }
-        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None, compiler: config.compiler.clone() })?;
+        let programs = programs(config.programs_dir.as_deref())?;
+        let compiler = config.compiler.clone();
+        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None, compiler, programs })?;
         let shared = plugins::load(&sandbox, &config)?;
         Ok((sandbox, shared))
     })

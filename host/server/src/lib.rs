@@ -14,6 +14,7 @@ mod host;
 mod keys;
 mod notify;
 mod plugins;
+mod programs;
 mod recording;
 mod restore;
 mod server;

@@ -78,7 +78,7 @@ struct Trial<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Denial)]
 struct DenialJson {
-    /// `hosts`, `secrets`, `files`, `corpus` or `state`.
+    /// `hosts`, `secrets`, `files`, `corpus`, `state` or `programs`.
     capability: &'static str,
     /// What was wanted, and which grant would allow it.
     message: String,

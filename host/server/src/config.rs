@@ -109,6 +109,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of documents to search.
     pub corpus: Option<PathBuf>,
+    /// How often that folder is looked through for what has changed, in seconds; 0: at the start alone.
+    pub corpus_refresh_seconds: u32,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
@@ -212,6 +214,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("vivarium-data"),
             corpus: None,
+            corpus_refresh_seconds: 5,
             model: None,
             plugins_dir: None,
             max_body_bytes: 1 << 20,
@@ -343,10 +346,11 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 47] = [
+    pub const KEYS: [&str; 48] = [
         "listen",
         "data",
         "corpus",
+        "corpus_refresh_seconds",
         "model",
         "plugins_dir",
         "max_body_bytes",
@@ -436,6 +440,7 @@ impl Config {
             listen: reader.take("listen", default.listen),
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
+            corpus_refresh_seconds: reader.take("corpus_refresh_seconds", default.corpus_refresh_seconds),
             model: reader.take("model", default.model),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),

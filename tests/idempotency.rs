@@ -29,12 +29,13 @@ enum Kind {
     Tenant,
 }
 
-const ROUTES: [Route; 20] = [
+const ROUTES: [Route; 21] = [
     Route { path: "/v1/agents", kind: Kind::Thing },
     Route { path: "/v1/agents/{agent}/rollback", kind: Kind::Thing },
     Route { path: "/v1/teams", kind: Kind::Thing },
     Route { path: "/v1/sessions", kind: Kind::Thing },
     Route { path: "/v1/corpora/{corpus}/documents", kind: Kind::Thing },
+    Route { path: "/v1/corpora/{corpus}/import", kind: Kind::Thing },
     Route { path: "/v1/plugins", kind: Kind::Component },
     Route { path: "/v1/plugins/{owner}/{name}/rollback", kind: Kind::Thing },
     Route { path: "/v1/keys", kind: Kind::Key },
@@ -191,6 +192,7 @@ fn body(path: &str, tag: &str) -> Value {
         "/v1/teams" => json!({"name": tag}),
         "/v1/sessions" => json!({"title": tag}),
         "/v1/corpora/{corpus}/documents" => json!({"name": tag, "text": "The gates open at noon."}),
+        "/v1/corpora/{corpus}/import" => json!({"title": tag, "text": "The gates open at noon."}),
         "/v1/plugins/{owner}/{name}/rollback" if tag.ends_with("other") => json!({"version": "1.0.0"}),
         "/v1/plugins/{owner}/{name}/rollback" => json!({}),
         "/v1/keys" | "/v1/admin/tenants/{id}/keys" => json!({"name": tag, "scopes": ["runs"]}),

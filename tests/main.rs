@@ -25,6 +25,7 @@ mod dependencies;
 mod doctor;
 mod durable;
 mod examples;
+mod fetch;
 mod guide;
 mod hostile;
 mod idempotency;

@@ -31,6 +31,7 @@ const PLAIN: [(&str, Option<&str>); 21] = [
     // It stands for nothing but its client.
     ("Mcp-Session-Id", None),
     ("query", Some("What is there?")),
+    ("q", Some("text")),
     ("with", Some("1")),
     ("version", Some("1")),
 ];
@@ -288,6 +289,7 @@ impl Operation {
             ],
             "changeAgent" => vec![(json!({"prompt": "taken over"}), &[])],
             "rollBackAgent" => vec![(json!({"version": 1}), &[])],
+            "importDocuments" => vec![(json!({"_id": "b", "text": "Of b."}), &[])],
             "addDocument" => vec![(json!({"name": "b", "text": "Of b."}), &[])],
             "installPlugin" => vec![],
             "setPluginGrants" => vec![(json!({"files": "write"}), &[])],

@@ -28,6 +28,7 @@ mod doctor;
 mod durable;
 mod examples;
 mod fallbacks;
+mod fetch;
 mod guide;
 mod hostile;
 mod idempotency;

@@ -10,7 +10,7 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 27] = [
+const PLAIN: [(&str, Option<&str>); 28] = [
     ("limit", None),
     ("order", None),
     ("format", None),
@@ -34,6 +34,7 @@ const PLAIN: [(&str, Option<&str>); 27] = [
     // It stands for nothing but its client.
     ("Mcp-Session-Id", None),
     ("query", Some("What is there?")),
+    ("q", Some("text")),
     ("with", Some("1")),
     ("version", Some("1")),
     ("source", Some("s1")),
@@ -133,7 +134,8 @@ impl Operation {
 
     /// Its path names one thing that has to be there.
     pub(super) fn is_about_one_thing(&self) -> bool {
-        let makes_what_it_names = ["setSecret", "addDocument", "listDocuments"].contains(&self.id.as_str());
+        let makes_what_it_names = ["setSecret", "addDocument", "importDocuments", "listDocuments", "searchCorpus"]
+            .contains(&self.id.as_str());
         self.path.contains('{') && !makes_what_it_names
     }
 
@@ -299,6 +301,7 @@ impl Operation {
             ],
             "changeAgent" => vec![(json!({"prompt": "taken over"}), &[])],
             "rollBackAgent" => vec![(json!({"version": 1}), &[])],
+            "importDocuments" => vec![(json!({"_id": "b", "text": "Of b."}), &[])],
             "addDocument" => vec![(json!({"name": "b", "text": "Of b."}), &[])],
             "installPlugin" | "putSessionFile" | "putSessionWorkspace" => vec![],
             "makeSnapshot" => vec![(json!({"label": "taken over"}), &[])],

@@ -111,6 +111,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of documents to search.
     pub corpus: Option<PathBuf>,
+    /// How often that folder is looked through for what has changed, in seconds; 0: at the start alone.
+    pub corpus_refresh_seconds: u32,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
     /// How long a model may take for an answer in all, in seconds, where neither a run nor its agent says.
@@ -226,6 +228,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("vivarium-data"),
             corpus: None,
+            corpus_refresh_seconds: 5,
             model: None,
             model_timeout_seconds: 600,
             model_first_token_seconds: 180,
@@ -363,10 +366,11 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 53] = [
+    pub const KEYS: [&str; 54] = [
         "listen",
         "data",
         "corpus",
+        "corpus_refresh_seconds",
         "model",
         "model_timeout_seconds",
         "model_first_token_seconds",
@@ -462,6 +466,7 @@ impl Config {
             listen: reader.take("listen", default.listen),
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
+            corpus_refresh_seconds: reader.take("corpus_refresh_seconds", default.corpus_refresh_seconds),
             model: reader.take("model", default.model),
             model_timeout_seconds: reader.take_positive("model_timeout_seconds", default.model_timeout_seconds),
             model_first_token_seconds: reader

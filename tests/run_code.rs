@@ -310,7 +310,7 @@ async fn began(host: &Host) {
     let mark = || {
         let sessions = std::fs::read_dir(host.data().join("workspaces")).into_iter().flatten().flatten();
         let files = sessions.flat_map(|tenant| std::fs::read_dir(tenant.path()).into_iter().flatten().flatten());
-        files.into_iter().any(|session| session.path().join("began").exists())
+        files.into_iter().any(|session| session.path().join("began").metadata().is_ok_and(|file| file.len() > 0))
     };
     soon("the program's beginning", async {
         while !mark() {

@@ -157,8 +157,7 @@ pub(crate) fn sentences(text: &str, marks: &[Mark<'_>]) -> Vec<Range<usize>> {
         if stops {
             // The marks that stand right behind it in its line.
             let mut end = end;
-            let mut behind = marks.clone();
-            while let Some(mark) = behind.next() {
+            for mark in marks.clone() {
                 let between = text.get(end..mark.range.start);
                 if c == '\n' || between.is_none_or(|between| between.contains(|c| c != ' ')) {
                     break;

@@ -13,6 +13,7 @@ use vivarium_domain::{BudgetUnit, FailureCode, RunFailure, RunId, SpentBudget, T
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{DeletionError, FollowError, RecordingError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::{Condition, StoreError};
+use vivarium_workspaces::FilesError;
 
 use crate::idempotency::HEADER;
 
@@ -77,6 +78,9 @@ pub(crate) enum Kind {
     RunUnderWay,
     SessionBusy,
     Conflict,
+    FileChanged,
+    RangeNotSatisfiable,
+    InvalidArchive,
     RateLimited,
     TokensExhausted,
     MoneyExhausted,
@@ -126,6 +130,9 @@ impl Kind {
             Self::RunUnderWay => (StatusCode::CONFLICT, REQUEST, "run_under_way"),
             Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
             Self::Conflict => (StatusCode::CONFLICT, REQUEST, "conflict"),
+            Self::FileChanged => (StatusCode::PRECONDITION_FAILED, REQUEST, "file_changed"),
+            Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable"),
+            Self::InvalidArchive => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_archive"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
             Self::TokensExhausted => (StatusCode::TOO_MANY_REQUESTS, "tokens_exhausted_error", "tokens_exhausted"),
             Self::MoneyExhausted => (StatusCode::TOO_MANY_REQUESTS, "insufficient_funds_error", "insufficient_funds"),
@@ -401,6 +408,26 @@ impl From<RegistryError> for ApiError {
             | RegistryError::Files(_)
             | RegistryError::BrokeOff(_) => {
                 tracing::error!(%error, "the registry failed a request");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Path { .. } => Self::new(Kind::InvalidParameter, error.to_string()).about("path"),
+            FilesError::NoSuchFile(_) | FilesError::NoSuchSnapshot => Self::new(Kind::NotFound, error.to_string()),
+            FilesError::WrongKind(_) => Self::new(Kind::Conflict, error.to_string()).about("path"),
+            FilesError::Changed { .. } => Self::new(Kind::FileChanged, error.to_string()).about("If-Match"),
+            FilesError::InUse => Self::new(Kind::SessionBusy, error.to_string()),
+            FilesError::Full(_) => Self::new(Kind::StorageFull, error.to_string()),
+            FilesError::TooLarge(_) => Self::new(Kind::BodyTooLarge, error.to_string()),
+            FilesError::Archive { .. } => Self::new(Kind::InvalidArchive, error.to_string()),
+            FilesError::Damaged(_) | FilesError::Disk(_) => {
+                // Its words hold paths of this host: they are the operator's to read.
+                tracing::error!(%error, "the files of a session failed a request");
                 Self::internal()
             }
         }

@@ -18,8 +18,11 @@ mod run_list;
 mod runs;
 mod schemas;
 mod secrets;
+mod session_archive;
+mod session_files;
 mod sessions;
 mod sources;
+mod snapshots;
 mod teams;
 mod tenants;
 mod tools;
@@ -72,6 +75,9 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(tenants::routes())
         .merge(models::routes())
         .merge(sessions::routes())
+        .merge(session_files::routes())
+        .merge(session_archive::routes())
+        .merge(snapshots::routes())
         .merge(webhooks::routes())
         .merge(plugin_routes());
     unguarded(open, Dialect::Native).merge(guarded(keyed, gate))

@@ -12,6 +12,7 @@ use crate::model::{GenerateResponse, ModelName, Usage};
 use crate::money::Money;
 use crate::run::{CheckedCitation, Outcome, RunFailure};
 use crate::source::Source;
+use crate::workspace::WorkspaceChanges;
 
 /// One entry of a run's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -85,6 +86,8 @@ pub enum HostCall {
     SourcesCheck(Vec<CheckedCitation>),
     /// `session.append`: how many messages.
     SessionAppend(u64),
+    /// `workspace.changes`: what was given; none where the run had written nothing.
+    WorkspaceChanges(Option<Box<WorkspaceChanges>>),
     /// `wasi:clocks/wall-clock`: nanoseconds since 1970.
     WallClock(u64),
     /// `wasi:clocks/monotonic-clock`: nanoseconds since the run's start.

@@ -287,6 +287,10 @@ uuid_id!(
     DocumentId, "a document id"
 );
 uuid_id!(
+    /// The files of a session at one moment.
+    SnapshotId, "a snapshot id"
+);
+uuid_id!(
     /// An API key's public name; says nothing of the key itself.
     KeyId, "a key id"
 );

@@ -25,6 +25,7 @@ mod usage;
 mod webhook;
 mod weights;
 mod word;
+mod workspace;
 
 pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
 pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
@@ -33,8 +34,8 @@ pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolU
 pub use fair::{FairLines, FairTurn};
 pub use grant::{Approval, DEFAULT_METHODS, FileAccess, HostRequest, PluginGrant, PluginLimits};
 pub use id::{
-    AgentId, ContentHash, DocumentId, IdError, KeyId, McpServerName, RunId, SecretName, SessionId, TeamId, TenantId,
-    ToolName,
+    AgentId, ContentHash, DocumentId, IdError, KeyId, McpServerName, RunId, SecretName, SessionId, SnapshotId, TeamId,
+    TenantId, ToolName,
 };
 pub use key::{ApiKey, KeyEnd, KeyFormat, Scope};
 pub use mac::hmac_sha256;
@@ -57,6 +58,7 @@ pub use tenant::{Tenant, TenantLimits, Tier};
 pub use usage::{Subject, UsageEntry, Used, UsedBy, beginning_of, utc_day};
 pub use webhook::{Delivery, DeliveryAttempt, DeliveryStatus, WebhookForm};
 pub use weights::TierWeights;
+pub use workspace::{ChangeKind, FileChange, Snapshot, SnapshotReason, WorkspaceChanges, WorkspaceFile};
 
 /// The instant of an event or a record: UTC, written as ISO 8601.
 pub use jiff::Timestamp;

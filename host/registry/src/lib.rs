@@ -22,7 +22,6 @@ mod shelf;
 mod state;
 mod tenants;
 mod vault;
-mod workspaces;
 
 pub use catalog::{Catalog, ModeEntry, PluginInUse, ToolEntry};
 pub use error::RegistryError;
@@ -36,4 +35,5 @@ pub use vault::{Vault, VaultError};
 pub use vivarium_mcp::McpError;
 /// Why a component can not be a plugin.
 pub use vivarium_sandbox::LoadError;
-pub use workspaces::Scratch;
+/// Lets files go that were for one call.
+pub use vivarium_workspaces::Scratch;

@@ -296,6 +296,7 @@ impl RunHost {
             Err(error) => return failed(format!("unavailable: its budget can not be looked at: {error}")),
         };
         let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));
+        self.before_writing(entry).await;
         let began = Instant::now();
         let (report, outcome) = match self.toolbox.call(into).within(&span).await {
             Ok(report) if report.result.is_ok() => (report, "ok"),

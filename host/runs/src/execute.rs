@@ -31,6 +31,7 @@ use crate::structured::{OutputSchema, Unsettled};
 use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
 use crate::trace::AgentTrace;
+use crate::written;
 
 /// So often a run is taken up again that comes to nothing new: one that brings the host down must not do so for ever.
 const MOST_VAIN_RESUMES: usize = 25;
@@ -364,6 +365,7 @@ impl Execution {
             used_by: self.used_by(),
             ledger: ledger.into(),
             appended: Default::default(),
+            files_kept: Default::default(),
             trace: AgentTrace::begin(&self.run),
         })
     }
@@ -515,6 +517,10 @@ impl Execution {
 
     /// Writes the end: the last event, the run's record and the session's new messages, together.
     async fn finish(mut self, ended: Ended, spent: Option<Spent>) {
+        if !self.run.stateless && !matches!(ended, Ended::Waits | Ended::Left) {
+            let registry = &self.shared.toolbox.registry;
+            written::at_the_end(registry, &self.tenant, &self.run.session_id, self.run.id).await;
+        }
         let now = Timestamp::now();
         let Spent { usage, cost } = match spent {
             Some(spent) => spent,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use vivarium_domain::{
     CheckedCitation, Citation, ContentHash, GenerateRequest, GenerateResponse, HostCall, Message, ModelError,
-    ModelInfo, Source, ToolCall, ToolDefinition,
+    ModelInfo, Source, ToolCall, ToolDefinition, WorkspaceChanges,
 };
 
 use crate::journal::{RecordedCall, RecordedTool};
@@ -126,6 +126,14 @@ fn are_of(checked: &[CheckedCitation], citations: &[Citation]) -> bool {
     let mut pairs = checked.iter().zip(citations);
     checked.len() <= citations.len()
         && pairs.all(|(checked, asked)| checked.source_id == asked.source_id && checked.quote == asked.quote)
+}
+
+/// `workspace.changes`: the files may be others by now.
+pub(crate) fn changes(recorded: HostCall) -> Result<Option<Box<WorkspaceChanges>>, HostCall> {
+    match recorded {
+        HostCall::WorkspaceChanges(changes) => Ok(changes),
+        other => Err(other),
+    }
 }
 
 /// `wasi:clocks/wall-clock`.

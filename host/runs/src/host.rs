@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 use vivarium_domain::{
     Abilities, AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall,
     Message, ModelError, ModelInfo, ModelName, RunFailure, RunId, SessionId, Source, TenantId, Timestamp, ToolCall,
-    ToolDefinition, ToolName, Used, UsedBy, Visibility, utc_day,
+    ToolDefinition, ToolName, Used, UsedBy, Visibility, WorkspaceChanges, utc_day,
 };
 use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
@@ -79,6 +80,8 @@ pub(crate) struct RunHost {
     pub(crate) used_by: UsedBy,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
+    /// The session's files are kept as they were before the run wrote any.
+    pub(crate) files_kept: OnceCell<()>,
     pub(crate) trace: AgentTrace,
 }
 
@@ -360,6 +363,13 @@ impl ModeHost for RunHost {
             Ok(())
         }
         .boxed()
+    }
+
+    fn changes(
+        self: Arc<Self>,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        async move { self.changed(max_bytes).await }.boxed()
     }
 
     fn wall_clock(&self) -> u64 {

@@ -139,6 +139,7 @@ pub(crate) fn host_call(call: &HostCall) -> &'static str {
         HostCall::SourcesRead(_) => "sources.read",
         HostCall::SourcesCheck(_) => "sources.check",
         HostCall::SessionAppend(_) => "session.append",
+        HostCall::WorkspaceChanges(_) => "workspace.changes",
         HostCall::WallClock(_) => "wasi:clocks/wall-clock",
         HostCall::MonotonicClock(_) => "wasi:clocks/monotonic-clock",
         HostCall::Random(_) => "wasi:random",

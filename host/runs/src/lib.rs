@@ -43,6 +43,7 @@ mod trace;
 mod waiting;
 mod waits;
 mod weigher;
+mod written;
 
 pub use approvals::Decision;
 pub use contexts::Contexts;

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, ready};
 use serde_json::{Value, json};
 use vivarium_domain::{
     Citation, GenerateRequest, GenerateResponse, HostCall, Message, ModelError, ModelInfo, Source, ToolCall,
-    ToolDefinition,
+    ToolDefinition, WorkspaceChanges,
 };
 use vivarium_sandbox::{Answers, HostStop, ModeHost, ToolResult};
 
@@ -247,6 +247,10 @@ impl ModeHost for Offline {
 
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Fits<()>> {
         ready(self.answer(Asked::step(&message), fits::step(&message))).boxed()
+    }
+
+    fn changes(self: Arc<Self>, max_bytes: usize) -> BoxFuture<'static, Fits<Option<Box<WorkspaceChanges>>>> {
+        ready(self.small("workspace.changes", json!({"maxBytes": max_bytes}), fits::changes)).boxed()
     }
 
     fn wall_clock(&self) -> u64 {

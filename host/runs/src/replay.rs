@@ -106,6 +106,7 @@ impl Asked {
                     Call::ModelDescribe(_)
                     | Call::ToolsList(_)
                     | Call::SourcesList(_)
+                    | Call::WorkspaceChanges(_)
                     | Call::WallClock(_)
                     | Call::MonotonicClock(_) => json!({}),
                 };

@@ -346,7 +346,8 @@ impl Runs {
     }
 
     /// A run of this session has not ended.
-    pub(crate) fn is_busy(&self, tenant: &TenantId, session: &SessionId) -> bool {
+    #[must_use]
+    pub fn is_busy(&self, tenant: &TenantId, session: &SessionId) -> bool {
         !self.0.table().of_session(tenant, session).is_empty()
     }
 

@@ -24,7 +24,7 @@ pub use call::{ModeAnswer, ModeCall, ModeError, ModeReport, ToolCallContext, Too
 pub use capability::clocks::FixedWorld;
 pub use capability::corpus::{CorpusError, CorpusHit, CorpusView};
 pub use capability::denial::Denial;
-pub use capability::files::{FileQuota, Workspace, WorkspaceError};
+pub use capability::files::{Alone, FileQuota, GrowError, Workspace, WorkspaceError};
 pub use capability::http::{BodyError, DoorRequest, DoorResponse, GuardedDoor, HttpDoor};
 pub use capability::mode::{Answers, HostStop, ModeHost, ToolResult};
 pub use capability::state::{StateError, StateView};

@@ -151,6 +151,10 @@ pub struct Config {
     pub max_plugins: usize,
     /// The most bytes of all versions of all plugins of a tenant together.
     pub max_plugin_bytes: u64,
+    /// The most snapshots of one session's files that clients have asked for.
+    pub max_snapshots: usize,
+    /// The most bytes of all snapshots of one session's files together; equal files count once.
+    pub max_snapshot_bytes: u64,
     /// The most processor time that compiling a component takes, in seconds.
     pub compile_seconds: u64,
     /// Where the key of the tenants' secrets is; none: `secrets.key` in the data folder.
@@ -237,6 +241,8 @@ impl Default for Config {
             max_component_bytes: 48 << 20,
             max_plugins: 100,
             max_plugin_bytes: 512 << 20,
+            max_snapshots: 50,
+            max_snapshot_bytes: 256 << 20,
             compile_seconds: 120,
             compiler: vivarium_sandbox::Compiler::InProcess,
             secrets_key_file: None,
@@ -348,7 +354,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 48] = [
+    pub const KEYS: [&str; 50] = [
         "listen",
         "data",
         "corpus",
@@ -372,6 +378,8 @@ impl Config {
         "max_component_bytes",
         "max_plugins",
         "max_plugin_bytes",
+        "max_snapshots",
+        "max_snapshot_bytes",
         "compile_seconds",
         "secrets_key_file",
         "session_ttl_days",
@@ -463,6 +471,8 @@ impl Config {
             max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
             max_plugins: reader.take("max_plugins", default.max_plugins),
             max_plugin_bytes: reader.take("max_plugin_bytes", default.max_plugin_bytes),
+            max_snapshots: reader.take("max_snapshots", default.max_snapshots),
+            max_snapshot_bytes: reader.take("max_snapshot_bytes", default.max_snapshot_bytes),
             compile_seconds: reader.take_positive("compile_seconds", default.compile_seconds),
             compiler: default.compiler,
             secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
@@ -659,6 +669,8 @@ mod tests {
         max_component_bytes = 50331648
         max_plugins = 100
         max_plugin_bytes = 536870912
+        max_snapshots = 50
+        max_snapshot_bytes = 268435456
         compile_seconds = 120
         dangerously_allow_private_addresses = []
         idempotency_ttl_seconds = 86400

@@ -18,6 +18,7 @@ use vivarium_runs::{RecoveryReport, Runs, RunsConfig};
 use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_sight::metric::{self, NO_LABELS};
 use vivarium_store::{SledStore, Store, StoreError};
+use vivarium_workspaces::WorkspacesConfig;
 
 use crate::archive::ArchiveError;
 use crate::backup::backups;
@@ -340,7 +341,11 @@ fn of_tiers<T>(config: &Config, limit: impl Fn(RateLimit) -> Option<T>) -> BTree
 
 fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig {
-        workspaces: workspaces(config),
+        workspaces: WorkspacesConfig {
+            folder: workspaces(config),
+            max_snapshots: config.max_snapshots,
+            max_snapshot_bytes: config.max_snapshot_bytes,
+        },
         components: components_folder(config),
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,

@@ -64,6 +64,8 @@ struct Requests {
     model: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     programs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<String>,
 }
 
 impl Tool {
@@ -179,6 +181,13 @@ impl Plugin {
     #[must_use]
     pub fn corpus(mut self) -> Self {
         self.requests.corpus = true;
+        self
+    }
+
+    /// Asks for the files of the session: `read` or `write`.
+    #[must_use]
+    pub fn files(mut self, access: &str) -> Self {
+        self.requests.files = Some(access.to_owned());
         self
     }
 

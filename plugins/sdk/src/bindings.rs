@@ -29,3 +29,19 @@ pub mod tool {
         generate_all,
     });
 }
+
+/// The files of the session, as WASI has them.
+pub mod files {
+    wit_bindgen::generate!({
+        path: "../../wit/0.1.0",
+        inline: "
+            package vivarium:sdk;
+            world files {
+                import wasi:filesystem/types@0.2.12;
+                import wasi:filesystem/preopens@0.2.12;
+            }
+        ",
+        world: "vivarium:sdk/files",
+        generate_all,
+    });
+}

@@ -20,6 +20,7 @@
 pub mod bindings;
 pub mod charset;
 pub mod excerpt;
+pub mod files;
 pub mod http;
 pub mod log;
 pub mod mode;

@@ -15,6 +15,7 @@ pub use imports::model::{
 };
 pub use imports::tools::CallResult;
 pub use imports::types::{Source, ToolCall, ToolDefinition};
+pub use imports::workspace::{ChangeKind, Difference, FileChange};
 pub use words::JsonError;
 
 /// All that a mode can learn or do. [`Live`] is the real host; [`ScriptedHost`](crate::testing::ScriptedHost) plays one in tests.
@@ -38,6 +39,8 @@ pub trait Host {
     fn check(&mut self, citations: &[Citation]) -> Vec<bool>;
     /// Shows the client one step: a short sentence in the present tense.
     fn step(&mut self, message: &str);
+    /// What this run has changed of its session's files, as the host finds it; none: it has called no tool that may.
+    fn changes(&mut self, max_bytes: u32) -> Option<Difference>;
     /// Adds messages to the session's history, between the client's input and the answer.
     fn append(&mut self, messages: &[Message]);
 }
@@ -72,6 +75,9 @@ impl Host for Live {
     }
     fn step(&mut self, message: &str) {
         imports::steps::report(message);
+    }
+    fn changes(&mut self, max_bytes: u32) -> Option<Difference> {
+        imports::workspace::changes(max_bytes)
     }
     fn append(&mut self, messages: &[Message]) {
         imports::session::append(messages);

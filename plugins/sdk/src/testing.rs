@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::mode::{
-    Abilities, CallResult, Citation, FinishReason, GenerateRequest, GenerateResponse, Host, Message, ModelError,
-    ModelInfo, Source, ToolCall, ToolDefinition,
+    Abilities, CallResult, Citation, Difference, FinishReason, GenerateRequest, GenerateResponse, Host, Message,
+    ModelError, ModelInfo, Source, ToolCall, ToolDefinition,
 };
 
 /// What a scripted tool gives: its content and the documents that it has read, as (title, location, text).
@@ -37,6 +37,8 @@ pub struct ScriptedHost {
     pub steps: Vec<String>,
     /// What was added to the session.
     pub appended: Vec<Message>,
+    /// What the run has changed.
+    pub changes: Option<Difference>,
     /// The name of each call to the host, in order.
     pub calls: Vec<&'static str>,
 }
@@ -62,6 +64,7 @@ impl ScriptedHost {
             batches: Vec::new(),
             steps: Vec::new(),
             appended: Vec::new(),
+            changes: None,
             calls: Vec::new(),
         }
     }
@@ -253,6 +256,11 @@ impl Host for ScriptedHost {
     fn step(&mut self, message: &str) {
         self.calls.push("steps.report");
         self.steps.push(message.to_owned());
+    }
+
+    fn changes(&mut self, _max_bytes: u32) -> Option<Difference> {
+        self.calls.push("workspace.changes");
+        self.changes.clone()
     }
 
     fn append(&mut self, messages: &[Message]) {

@@ -86,5 +86,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     plugin::tools::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::session::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::sources::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::steps::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    plugin::steps::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::workspace::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
 }

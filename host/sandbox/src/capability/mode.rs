@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelError, ModelInfo,
-    Part, Passage, Source, ToolCall, ToolDefinition, ToolMessage, Visibility,
+    AssistantMessage, ChangeKind, Citation, FileChange, FinishReason, GenerateRequest, GenerateResponse, Image,
+    Message, ModelError, ModelInfo, Part, Passage, Source, ToolCall, ToolDefinition, ToolMessage, Visibility,
+    WorkspaceChanges,
 };
 
-use crate::bindings::vivarium::plugin::{model, session, sources, steps, tools, types};
+use crate::bindings::vivarium::plugin::{model, session, sources, steps, tools, types, workspace};
 use crate::error::{CallFailure, Stop};
 use crate::guest::Guest;
 
@@ -17,6 +18,8 @@ use crate::guest::Guest;
 const MAX_PARALLEL_CALLS: usize = 32;
 /// The most questions of one `model.generate-all`.
 const MAX_PARALLEL_QUESTIONS: usize = 8;
+/// The longest difference that a mode is told, as the contract has it: it goes into the run's log.
+const MAX_CHANGES_BYTES: usize = 32 << 10;
 /// The longest message of a step.
 const MAX_STEP_BYTES: usize = 500;
 
@@ -74,6 +77,11 @@ pub trait ModeHost: Send + Sync + 'static {
     fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop>;
     /// Shows a step to the client.
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>>;
+    /// What the run has changed of its session's files. None: it has written none.
+    fn changes(
+        self: Arc<Self>,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>>;
     /// Nanoseconds since 1970. WASI's clocks and dice can not fail: where the host can not go on, the next call of another
     /// kind says so, and what these three give means nothing.
     fn wall_clock(&self) -> u64;
@@ -186,6 +194,14 @@ impl steps::Host for Guest {
             message.push('…');
         }
         Ok(host.step(message).await?)
+    }
+}
+
+impl workspace::Host for Guest {
+    async fn changes(&mut self, max_bytes: u32) -> wasmtime::Result<Option<workspace::Difference>> {
+        let host = self.mode("workspace.changes")?;
+        let most = (max_bytes as usize).min(MAX_CHANGES_BYTES);
+        Ok(host.changes(most).await?.map(|changes| (*changes).into()))
     }
 }
 
@@ -375,6 +391,29 @@ impl From<GenerateResponse> for model::GenerateResponse {
             },
             input_tokens: tokens(response.usage.input_tokens),
             output_tokens: tokens(response.usage.output_tokens),
+        }
+    }
+}
+
+impl From<WorkspaceChanges> for workspace::Difference {
+    fn from(changes: WorkspaceChanges) -> Self {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let file = |file: FileChange| workspace::FileChange {
+            path: file.path,
+            kind: match file.change {
+                ChangeKind::Added => workspace::ChangeKind::Added,
+                ChangeKind::Changed => workspace::ChangeKind::Changed,
+                ChangeKind::Removed => workspace::ChangeKind::Removed,
+            },
+            is_text: !file.binary && !file.too_long,
+            added_lines: count(file.added_lines),
+            removed_lines: count(file.removed_lines),
+        };
+        Self {
+            files: changes.files.into_iter().map(file).collect(),
+            more_files: count(changes.more_files),
+            diff: changes.diff,
+            more_lines: count(changes.more_lines),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! knows nothing of workspaces works in its own. A guest that is given no files has no preopened folder at all, and every
 //! path of it fails.
 
+mod alone;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -31,9 +32,10 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, ReaddirIterator};
 
+pub use self::alone::Alone;
 use self::stream::WorkspaceStream;
-pub use self::workspace::{FileQuota, Workspace, WorkspaceError};
-use self::workspace::{GrowError, Place};
+use self::workspace::Place;
+pub use self::workspace::{FileQuota, GrowError, Workspace, WorkspaceError};
 use crate::capability::Grant;
 use crate::capability::denial::Denials;
 use crate::guest::{Guest, Role, Setting};

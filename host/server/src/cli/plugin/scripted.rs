@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use vivarium_author::{AskedRequest, Case, ModelTurn, RecordedResponse, Recording, ScriptedTool};
 use vivarium_domain::{
     Abilities, Citation, FinishReason, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, ModelName,
-    Source, ToolCall, ToolDefinition, Usage,
+    Source, ToolCall, ToolDefinition, Usage, WorkspaceChanges,
 };
 use vivarium_egress::{EgressError, Meter};
 use vivarium_sandbox::{
@@ -247,6 +247,13 @@ impl ModeHost for Script {
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         locked(&self.steps).push(message);
         futures::future::ready(Ok(())).boxed()
+    }
+
+    fn changes(
+        self: Arc<Self>,
+        _max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        futures::future::ready(Ok(None)).boxed()
     }
 
     fn wall_clock(&self) -> u64 {

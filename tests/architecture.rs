@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("vivarium-domain", &[]),
     ("vivarium-sight", &[]),
     ("vivarium-author", &["vivarium-domain"]),
@@ -17,9 +17,17 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("vivarium-models", &["vivarium-domain", "vivarium-sight"]),
     ("vivarium-corpus", &["vivarium-domain"]),
     ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
+    ("vivarium-workspaces", &["vivarium-domain", "vivarium-sandbox"]),
     (
         "vivarium-registry",
-        &["vivarium-domain", "vivarium-egress", "vivarium-mcp", "vivarium-sandbox", "vivarium-store"],
+        &[
+            "vivarium-domain",
+            "vivarium-egress",
+            "vivarium-mcp",
+            "vivarium-sandbox",
+            "vivarium-store",
+            "vivarium-workspaces",
+        ],
     ),
     (
         "vivarium-runs",
@@ -30,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "vivarium-sandbox",
             "vivarium-sight",
             "vivarium-store",
+            "vivarium-workspaces",
         ],
     ),
     ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
@@ -47,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "vivarium-sight",
             "vivarium-store",
             "vivarium-webhooks",
+            "vivarium-workspaces",
         ],
     ),
 ];

@@ -29,11 +29,12 @@ enum Kind {
     Tenant,
 }
 
-const ROUTES: [Route; 20] = [
+const ROUTES: [Route; 21] = [
     Route { path: "/v1/agents", kind: Kind::Thing },
     Route { path: "/v1/agents/{agent}/rollback", kind: Kind::Thing },
     Route { path: "/v1/teams", kind: Kind::Thing },
     Route { path: "/v1/sessions", kind: Kind::Thing },
+    Route { path: "/v1/sessions/{session}/snapshots", kind: Kind::Thing },
     Route { path: "/v1/corpora/{corpus}/documents", kind: Kind::Thing },
     Route { path: "/v1/plugins", kind: Kind::Component },
     Route { path: "/v1/plugins/{owner}/{name}/rollback", kind: Kind::Thing },
@@ -53,7 +54,12 @@ const ROUTES: [Route; 20] = [
 ];
 
 /// What answers a POST and makes nothing.
-const MAKES_NOTHING: [&str; 3] = ["/v1/runs/{id}/cancel", "/v1/runs/{id}/approve", "/v1/tools/{name}/call"];
+const MAKES_NOTHING: [&str; 4] = [
+    "/v1/runs/{id}/cancel",
+    "/v1/runs/{id}/approve",
+    "/v1/tools/{name}/call",
+    "/v1/sessions/{session}/snapshots/{snapshot}/restore",
+];
 
 /// What takes a key and asks another server: `tests/mcp/remote.rs` repeats it.
 const ELSEWHERE: [&str; 2] = ["/v1/mcp-servers", "/v1/mcp-servers/{name}/refresh"];
@@ -92,6 +98,7 @@ impl<'a> Tenant<'a> {
         for prompt in ["two", "three"] {
             tenant.json(Method::PATCH, "/v1/agents/base", Some(&json!({"prompt": prompt}))).await;
         }
+        tenant.json(Method::POST, "/v1/sessions", Some(&json!({"id": "base"}))).await;
         // As a tenant's own, so that a second tenant has one of the same name.
         for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
             let (status, told) = host.install_as(key, "/v1/plugins", component("acme/speaker", version, "speak")).await;
@@ -107,7 +114,7 @@ impl<'a> Tenant<'a> {
     }
 
     fn path(&self, route: &Route) -> String {
-        let path = route.path.replace("{agent}", "base").replace("{corpus}", "harbour");
+        let path = route.path.replace("{agent}", "base").replace("{corpus}", "harbour").replace("{session}", "base");
         let path = path.replace("{owner}/{name}", "acme/speaker").replace("{assistantId}", "base");
         let path = path.replace("{agentId}", &self.agent).replace("tenants/{id}", "tenants/default");
         let path = path.replace("{id}", &self.rotated);
@@ -190,6 +197,7 @@ fn body(path: &str, tag: &str) -> Value {
         "/v1/agents/{agent}/rollback" => json!({"version": if tag.ends_with("other") { 2 } else { 1 }}),
         "/v1/teams" => json!({"name": tag}),
         "/v1/sessions" => json!({"title": tag}),
+        "/v1/sessions/{session}/snapshots" => json!({"label": tag}),
         "/v1/corpora/{corpus}/documents" => json!({"name": tag, "text": "The gates open at noon."}),
         "/v1/plugins/{owner}/{name}/rollback" if tag.ends_with("other") => json!({"version": "1.0.0"}),
         "/v1/plugins/{owner}/{name}/rollback" => json!({}),

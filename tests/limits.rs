@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
     Abilities, Citation, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, Source, ToolCall,
-    ToolDefinition,
+    ToolDefinition, WorkspaceChanges,
 };
 use vivarium_sandbox::{
     Answers, CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox,
@@ -293,6 +293,12 @@ impl ModeHost for DeadRun {
     }
     fn step(self: Arc<Self>, _message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async { Err(HostStop("the disk is full".to_owned())) }.boxed()
+    }
+    fn changes(
+        self: Arc<Self>,
+        _max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        async { Ok(None) }.boxed()
     }
     fn wall_clock(&self) -> u64 {
         0

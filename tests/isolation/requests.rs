@@ -14,6 +14,9 @@ const PLAIN: [(&str, Option<&str>); 24] = [
     ("limit", None),
     ("order", None),
     ("format", None),
+    ("prefix", None),
+    ("existing", None),
+    ("Range", None),
     ("wait", None),
     ("page", None),
     ("before", None),
@@ -39,13 +42,15 @@ const PLAIN: [(&str, Option<&str>); 24] = [
 ];
 
 /// Parameters that are ids, by the handle that they take.
-const IDS: [(&str, &str); 14] = [
+const IDS: [(&str, &str); 16] = [
     ("agent", "agent"),
     ("agentId", "agent"),
     ("assistantId", "agent"),
     ("session", "session"),
     ("sessionId", "session"),
     ("runId", "run"),
+    ("path", "file"),
+    ("snapshot", "snapshot"),
     ("key", "key"),
     ("corpus", "corpus"),
     ("owner", "owner"),
@@ -156,6 +161,9 @@ impl Operation {
         if name == "name" {
             let known = NAMES.iter().find(|(path, _)| self.path.starts_with(path));
             return Some(known.unwrap_or_else(|| self.unknown("the parameter", name)).1);
+        }
+        if name == "from" && self.id == "diffSession" {
+            return Some("snapshot");
         }
         if PLAIN.iter().any(|(plain, _)| *plain == name) {
             return None;
@@ -292,7 +300,8 @@ impl Operation {
             "changeAgent" => vec![(json!({"prompt": "taken over"}), &[])],
             "rollBackAgent" => vec![(json!({"version": 1}), &[])],
             "addDocument" => vec![(json!({"name": "b", "text": "Of b."}), &[])],
-            "installPlugin" => vec![],
+            "installPlugin" | "putSessionFile" | "putSessionWorkspace" => vec![],
+            "makeSnapshot" => vec![(json!({"label": "taken over"}), &[])],
             "setPluginGrants" => vec![(json!({"files": "write"}), &[])],
             "rollBackPlugin" => vec![(json!({}), &[])],
             "createRun" => vec![
@@ -329,6 +338,11 @@ impl Operation {
             let name = format!("{}/{}", handles.get("owner"), handles.get("plugin"));
             let bytes = tool_plugin_as(json!({"name": name, "tools": [tool("of_b")]}), "", "", ECHO);
             return vec![Some(Body { media_type: "application/wasm", bytes, ids: vec!["owner", "plugin"] })];
+        }
+        if self.id == "putSessionFile" || self.id == "putSessionWorkspace" {
+            let media_type = if self.id == "putSessionFile" { "application/octet-stream" } else { "application/x-tar" };
+            // Also an empty tar.
+            return vec![Some(Body { media_type, bytes: vec![0; 1024], ids: Vec::new() })];
         }
         let json = |(body, ids): (Value, &[&'static str])| Body {
             media_type: "application/json",

@@ -158,6 +158,15 @@ impl World {
             let run = self.send(host, Method::POST, "/v1/runs", run).await;
             self.keep("run", text(&run, "id"));
         }
+        for file in ["a", "b"] {
+            let path = format!("/v1/sessions/{session}/files/{NAME}-{file}.txt");
+            let request = host.client().put(host.url(&path)).bearer_auth(&self.key).body(CONTENT);
+            assert_eq!(host.send(request).await.status(), 201);
+            let label = json!({"label": CONTENT});
+            let made = self.send(host, Method::POST, &format!("/v1/sessions/{session}/snapshots"), label).await;
+            self.keep("snapshot", text(&made, "id"));
+        }
+        self.keep("file", format!("{NAME}-a.txt"));
         self.keep("session", session);
     }
 

@@ -82,6 +82,15 @@ impl ScriptedHost {
         self
     }
 
+    /// Marks the tools so far as ones that change something.
+    #[must_use]
+    pub fn with_tools_that_write(mut self) -> Self {
+        for (definition, _) in &mut self.tools {
+            definition.read_only = false;
+        }
+        self
+    }
+
     /// Lets the model say `text` next.
     #[must_use]
     pub fn saying(mut self, text: &str) -> Self {

@@ -110,13 +110,18 @@ impl Telling {
     }
 }
 
-/// What of the answer is still to be shown. What a model said before it called a tool stands in front of it.
+/// What of the answer is still to be shown. What a model said before it called a tool stands in front of it, and a mode may have added
+/// to what the model said last.
 fn unsaid(shown: &str, answer: &str) -> Option<String> {
     if shown.ends_with(answer) {
         return None;
     }
-    match answer.strip_prefix(shown) {
-        Some(rest) => Some(rest.to_owned()),
+    // Fewer bytes are the same by chance.
+    let least = shown.len().min(16);
+    let ends = (least..=answer.len()).rev().filter_map(|end| answer.split_at_checked(end));
+    let said = ends.into_iter().find(|(said, _)| shown.ends_with(said));
+    match said {
+        Some((_, rest)) => Some(rest.to_owned()),
         // What was shown is not how the answer begins: a paragraph of its own.
         None => Some(format!("\n\n{answer}")),
     }

@@ -1,6 +1,10 @@
-//! The mode `coding`: plans, looks up what the task needs with the tools that are there, and explains where things stand.
+//! The mode `coding`: plans, looks up what the task needs, changes files, runs what it has written and repairs it, with whichever of
+//! these the agent's tools allow; and ends with what has changed and what was run, as the host has it.
 
+mod calls;
 mod prompts;
+mod report;
+mod work;
 
 use std::fmt::Write as _;
 
@@ -12,6 +16,10 @@ use vivarium_sdk::mode::{
 
 vivarium_sdk::export_mode!(run);
 
+/// What an answerer that writes no text of its own says beside what it has found.
+const NO_WORK: &str = "No file was changed and no code was run: this answerer can only quote documents. Writing and running code takes a \
+                       language model.";
+
 /// A plan is for the person who watches, and for the model; nobody reads a long one.
 const MAX_PLAN_LINES: usize = 4;
 
@@ -22,7 +30,7 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
     let info = host.describe();
     let tools = host.tools();
     if info.abilities.contains(Abilities::FREE_TEXT) {
-        return work(host, &info, tools, request);
+        return with_a_model(host, &info, tools, request);
     }
     if request.output_schema.is_some() {
         return Err(ModeError::Model(format!(
@@ -31,10 +39,15 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
         )));
     }
     let found = grounded::answer(host, &info, &tools, &request.history, &request.input)?;
-    Ok(found.with_places())
+    let mut outcome = found.with_places();
+    if tools.iter().any(|tool| calls::changes_files(&tool.name) || tool.name == calls::RUN_CODE) {
+        outcome.answer.push_str("\n\n");
+        outcome.answer.push_str(NO_WORK);
+    }
+    Ok(outcome)
 }
 
-fn work(
+fn with_a_model(
     host: &mut impl Host,
     info: &ModelInfo,
     tools: Vec<ToolDefinition>,
@@ -44,10 +57,10 @@ fn work(
     let history = conversation::fitting(request.history, info.context_tokens);
     // Without tools there is nothing to plan: the answer is all that can be done.
     let plan = if tools.is_empty() { None } else { plan(host, &tools, &history, &request.input)? };
-    let own = if tools.is_empty() { prompts::PLAIN } else { prompts::WITH_TOOLS };
+    let own = instructions(&tools);
     let system = match &request.instructions {
         Some(instructions) => format!("{own}\n\n{instructions}"),
-        None => own.to_owned(),
+        None => own,
     };
     let mut messages = vec![Message::System(system)];
     messages.extend(history);
@@ -55,9 +68,10 @@ fn work(
         Some(plan) => format!("{}\n\nYour plan:\n{plan}", request.input),
         None => request.input,
     }));
+    let may_change = tools.iter().any(|tool| !tool.read_only);
     let question = GenerateRequest::answer(messages).with_tools(tools);
-    let mut answered = tool_loop::run(host, question, request.max_cycles, |tool| Some(format!("Using {tool}")))?;
-    let answer = answered.response.text;
+    let mut answered = work::work(host, question, request.max_cycles, info.context_tokens)?;
+    let mut answer = answered.response.text;
     let citations = if answered.has_sources { citing::quotes_behind(host, &answer) } else { Vec::new() };
     let answer_json = match request.output_schema {
         None => None,
@@ -69,7 +83,27 @@ fn work(
             Some(json.map_err(|error| ModeError::Model(error.to_string()))?)
         }
     };
+    let changes = if may_change { host.changes(report::MAX_DIFF_BYTES) } else { None };
+    report::add(&mut answer, changes.as_ref(), &answered.ran);
     Ok(Outcome { answer, answer_json, citations })
+}
+
+/// What the model is told of its work, by what its tools can do.
+fn instructions(tools: &[ToolDefinition]) -> String {
+    if tools.is_empty() {
+        return prompts::PLAIN.to_owned();
+    }
+    let mut own = vec![prompts::WITH_TOOLS];
+    let runs = tools.iter().any(|tool| tool.name == calls::RUN_CODE);
+    let changes = tools.iter().any(|tool| calls::changes_files(&tool.name));
+    if changes {
+        own.push(prompts::WITH_FILES);
+    }
+    own.push(if runs { prompts::WITH_RUNS } else { prompts::WITHOUT_RUNS });
+    if changes || runs {
+        own.push(prompts::AT_THE_END);
+    }
+    own.join("\n")
 }
 
 /// A few lines on how to go about it; the person who watches sees them as steps.

@@ -36,7 +36,7 @@ impl Disk for Workspace {
         let mut failed = None;
         for (path, content) in &changes {
             let Some(content) = content else { continue };
-            let aside = format!("{path}.part");
+            let aside = aside(path);
             // One of a call that was stopped in the middle.
             let _ = self.remove(&aside);
             if let Err(error) = self.write_new(&aside, content) {
@@ -59,4 +59,10 @@ impl Disk for Workspace {
         }
         Ok(())
     }
+}
+
+/// Where a file is while it is written: a name that nobody gives a file of their own, in the same folder.
+fn aside(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    crate::text::join(folder, &format!(".{name}.vivarium-part"))
 }

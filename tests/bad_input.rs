@@ -147,7 +147,7 @@ async fn runs() {
     no time: 400 {"error":{"message":"timeoutSeconds must be an integer from 1 to 86400, not 0","code":"invalid_parameter","details":{"param":"timeoutSeconds"}}}
     too much time: 400 {"error":{"message":"timeoutSeconds must be an integer from 1 to 86400, not 86401","code":"invalid_parameter","details":{"param":"timeoutSeconds"}}}
     a number beyond all: 400 {"error":{"message":"maxCycles: invalid value: integer `99999999999999`, expected an integer from 0","code":"invalid_parameter","details":{"param":"maxCycles"}}}
-    an unknown tool: 400 {"error":{"message":"tools[0] names \"nothing\"; there are: run_code, web_fetch","code":"invalid_parameter","details":{"param":"tools[0]"}}}
+    an unknown tool: 400 {"error":{"message":"tools[0] names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool twice: 400 {"error":{"message":"tools[1] names \"web_fetch\" a second time","code":"invalid_parameter","details":{"param":"tools[1]"}}}
     a tool that is a number: 400 {"error":{"message":"tools[0]: invalid type: integer `7`, expected a tool's name, or an object with name and approval","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool without a name: 400 {"error":{"message":"tools[0].name is required","code":"missing_parameter","details":{"param":"tools[0].name"}}}
@@ -394,7 +394,7 @@ async fn agents() {
     a model without a provider: 400 {"error":{"message":"model: a model is written provider/model, such as openai/gpt-5, not \"gpt\"","code":"invalid_parameter","details":{"param":"model"}}}
     a model of a provider without a key: 400 {"error":{"message":"model can not be used: the provider refused the request: openai/gpt-5 needs the provider \"openai\", and there is none of that name (there are: embedded); set OPENAI_API_KEY to have openai","code":"invalid_parameter","details":{"param":"model"}}}
     a long prompt: 400 {"error":{"message":"prompt must have at most 200000 characters, not 200001","code":"invalid_parameter","details":{"param":"prompt"}}}
-    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: run_code, web_fetch","code":"invalid_parameter","details":{"param":"tools"}}}
+    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool twice: 400 {"error":{"message":"tools names \"web_fetch\" twice","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool that is a name: 400 {"error":{"message":"tools[0]: invalid type: string \"corpus_read\", expected an object","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool with an unknown field: 400 {"error":{"message":"there is no field tools[0].mode, expected `name` or `approval`","code":"invalid_parameter","details":{"param":"tools[0].mode"}}}
@@ -512,7 +512,7 @@ async fn one_agent() {
     a model without a provider: 400 {"error":{"message":"model: a model is written provider/model, such as openai/gpt-5, not \"gpt\"","code":"invalid_parameter","details":{"param":"model"}}}
     a model of a provider without a key: 400 {"error":{"message":"model can not be used: the provider refused the request: openai/gpt-5 needs the provider \"openai\", and there is none of that name (there are: embedded); set OPENAI_API_KEY to have openai","code":"invalid_parameter","details":{"param":"model"}}}
     a long prompt: 400 {"error":{"message":"prompt must have at most 200000 characters, not 200001","code":"invalid_parameter","details":{"param":"prompt"}}}
-    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: run_code, web_fetch","code":"invalid_parameter","details":{"param":"tools"}}}
+    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool twice: 400 {"error":{"message":"tools names \"web_fetch\" twice","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool that is a name: 400 {"error":{"message":"tools[0]: invalid type: string \"corpus_read\", expected an object","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool with an unknown field: 400 {"error":{"message":"there is no field tools[0].mode, expected `name` or `approval`","code":"invalid_parameter","details":{"param":"tools[0].mode"}}}

@@ -64,8 +64,6 @@ struct Requests {
     model: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     programs: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<String>,
 }
 
 impl Tool {
@@ -181,13 +179,6 @@ impl Plugin {
     #[must_use]
     pub fn corpus(mut self) -> Self {
         self.requests.corpus = true;
-        self
-    }
-
-    /// Asks for the files of the session: `read` or `write`.
-    #[must_use]
-    pub fn files(mut self, access: &str) -> Self {
-        self.requests.files = Some(access.to_owned());
         self
     }
 

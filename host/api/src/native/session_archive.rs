@@ -53,7 +53,10 @@ impl From<FileQuota> for WorkspaceSize {
         ("session" = String, Path, description = "The session's id."),
         ("format" = Option<String>, Query, nullable = false, pattern = "^(tar|zip)$", example = "zip", description = "`tar` or `zip`; without it, tar."),
     ),
-    responses((status = 200, description = "The archive, in the form that was asked for.", body = Vec<u8>, content_type = "application/octet-stream"))
+    responses((status = 200, description = "The archive, in the form that was asked for.", content(
+        (Vec<u8> = "application/x-tar"),
+        (Vec<u8> = "application/zip"),
+    )))
 )]
 pub(super) async fn get(
     State(state): State<ApiState>,

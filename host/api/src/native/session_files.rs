@@ -116,10 +116,10 @@ pub(super) async fn list(
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of what the client has: then the answer is 304 without a body."),
     ),
     responses(
-        (status = 200, description = "The file.", body = Vec<u8>, content_type = "application/octet-stream", headers(
+        (status = 200, description = "The file.", body = Vec<u8>, content_type = "*/*", headers(
             ("ETag" = String, description = "SHA-256 of its content, in quotes: for `If-Match`."),
         )),
-        (status = 206, description = "The range of it.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "The range of it.", body = Vec<u8>, content_type = "*/*"),
         (status = 304, description = "It is what the client has."),
         (status = 416, description = "It has no such range."),
     )

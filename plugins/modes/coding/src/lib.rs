@@ -84,6 +84,8 @@ fn with_a_model(
         }
     };
     let changes = if may_change { host.changes(report::MAX_DIFF_BYTES) } else { None };
+    // Who has only looked need not be told that nothing has changed.
+    let changes = changes.filter(|changes| answered.meant_to_change || !changes.files.is_empty());
     report::add(&mut answer, changes.as_ref(), &answered.ran);
     Ok(Outcome { answer, answer_json, citations })
 }

@@ -28,6 +28,8 @@ pub(crate) struct Done {
     pub(crate) has_sources: bool,
     /// What was run, in order.
     pub(crate) ran: Vec<Ran>,
+    /// A tool was called that changes files.
+    pub(crate) meant_to_change: bool,
 }
 
 /// Works on `request`, whose tools the model may use in `max_cycles` rounds.
@@ -39,6 +41,7 @@ pub(crate) fn work(
 ) -> Result<Done, ModeError> {
     let mut failures = Failures::default();
     let (mut ran, mut has_sources, mut rounds, mut is_told) = (Vec::<Ran>::new(), false, 0, false);
+    let mut meant_to_change = false;
     loop {
         make_room(&mut request.messages, context_tokens);
         let failed = ran.last().filter(|ran| !ran.is_ok());
@@ -58,11 +61,12 @@ pub(crate) fn work(
                     is_told = true;
                     continue;
                 }
-                None => return Ok(Done { response, messages: request.messages, has_sources, ran }),
+                None => return Ok(Done { response, messages: request.messages, has_sources, ran, meant_to_change }),
             }
         }
         rounds += 1;
         let calls = std::mem::take(&mut response.tool_calls);
+        meant_to_change |= calls.iter().any(|call| calls::changes_files(&call.name));
         for step in calls.iter().filter_map(calls::before) {
             host.step(&step);
         }

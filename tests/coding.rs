@@ -174,11 +174,8 @@ async fn a_run_that_is_replayed_is_told_the_same_changes_though_the_files_are_ot
     let id = run["id"].as_str().unwrap();
     let removed = exercise.host.request(Method::DELETE, "/v1/sessions/s1/files/b.txt");
     assert_eq!(exercise.host.send(removed).await.status(), 204);
-    let recording = exercise.host.get(&format!("/v1/runs/{id}/recording")).await.bytes().await.unwrap();
     let (_, data) = exercise.host.stop().await;
-    let file = data.path().join("recording.json");
-    std::fs::write(&file, recording).unwrap();
-    let output = vivarium_tests::Cli::on(data.path()).run(&["replay", file.to_str().unwrap()]).await;
+    let output = vivarium_tests::Cli::on(data.path()).run(&["replay", id]).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
 }

@@ -15,12 +15,13 @@ use tokio::process::Command;
 use vivarium_tests::{Answer, Host, ScriptedModel, repository_root};
 
 /// Routes that the document does not have, because each is another spelling of one that it has.
-const ALIASES: [&str; 7] = [
+const ALIASES: [&str; 8] = [
     // A plugin's name with its slash encoded.
     "/v1/plugins/{plugin}",
     "/v1/plugins/{plugin}/grants",
     "/v1/plugins/{plugin}/rollback",
     "/v1/plugins/{plugin}/versions",
+    "/v1/sessions/{session}/files/{*path}",
     // The make dialect without its base path.
     "/ai-agents/v1/{path}",
     // The vendor's clients have the singular, too.

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-pub use crate::collection::{Collection, Fact, Question, Recall};
 pub use crate::bad_input::{BadInput, Keys, Route, host_of_two, two_tenants, without_tools};
+pub use crate::collection::{Collection, Fact, Question, Recall};
 pub use crate::files::files_with;
 pub use crate::host::{Cli, Host, HostBuilder, vivarium_binary};
 pub use crate::model::{Answer, ScriptedModel, ToolRequest};

@@ -169,6 +169,7 @@ impl<'a> Tenant<'a> {
             "/v1/agents/base/versions",
             "/v1/teams",
             "/v1/sessions",
+            "/v1/sessions/base/snapshots",
             "/v1/plugins",
             "/v1/runs",
             "/v1/keys",

@@ -14,7 +14,7 @@ use vivarium_sandbox::{CorpusView, FileQuota, Plugin, Sandbox, Workspace};
 use vivarium_store::{Batch, Store, StoreError, Write};
 use vivarium_workspaces::{Scratch, Workspaces, WorkspacesConfig};
 
-use crate::catalog::{Catalog, ModeEntry};
+use crate::catalog::{Catalog, ModeEntry, ToolEntry};
 use crate::error::RegistryError;
 use crate::gift::OperatorGift;
 use crate::shelf::Shelf;
@@ -358,8 +358,8 @@ impl Registry {
         let limits = shared.config.tool_defaults.at_most(maxima);
         let least = FileQuota { bytes: limits.file_bytes.unwrap_or_default(), files: limits.files.unwrap_or_default() };
         let catalog = self.catalog(tenant).await?;
-        let with_files = catalog.tools().filter(|tool| tool.plugin.grant.files.is_some());
-        Ok(with_files.map(|tool| tool.plugin.file_quota).fold(least, |most, quota| FileQuota {
+        let quotas = catalog.tools().filter_map(ToolEntry::file_quota);
+        Ok(quotas.fold(least, |most, quota| FileQuota {
             bytes: most.bytes.max(quota.bytes),
             files: most.files.max(quota.files),
         }))

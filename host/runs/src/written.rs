@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use vivarium_domain::{FileAccess, HostCall, RunId, SessionId, SnapshotReason, TenantId, WorkspaceChanges};
-use vivarium_registry::{Registry, ToolEntry};
+use vivarium_registry::{Registry, ToolEntry, ToolProvider};
 use vivarium_sandbox::HostStop;
 use vivarium_workspaces::{Bounds, FilesError, NewSnapshot, State};
 
@@ -19,13 +19,15 @@ impl RunHost {
     /// Keeps the files as they are, if this is the first call of a tool that may write. A run whose files can not be kept goes on;
     /// what it changes can not be told then.
     pub(crate) async fn before_writing(&self, entry: &ToolEntry) {
-        if entry.plugin.grant.files != Some(FileAccess::Write) {
+        // A remote server's tool has no files of ours.
+        let ToolProvider::Plugin(plugin) = &entry.provider else { return };
+        if plugin.grant.files != Some(FileAccess::Write) {
             return;
         }
         let keep = async || {
             let new = NewSnapshot { label: None, reason: SnapshotReason::RunBegan, run: Some(self.run) };
             let workspaces = self.toolbox.registry.workspaces();
-            let kept = workspaces.snapshot(&self.tenant, &self.session, entry.plugin.file_quota, new).await;
+            let kept = workspaces.snapshot(&self.tenant, &self.session, plugin.file_quota, new).await;
             if let Err(error) = kept {
                 tracing::warn!(run = %self.run, %error, "the files of a session were not kept before a run wrote to them");
             }

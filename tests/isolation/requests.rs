@@ -10,7 +10,7 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 24] = [
+const PLAIN: [(&str, Option<&str>); 27] = [
     ("limit", None),
     ("order", None),
     ("format", None),

@@ -282,6 +282,9 @@ impl ModeHost for DeadRun {
     fn append(&self, _messages: Vec<Message>) -> Result<(), HostStop> {
         Ok(())
     }
+    fn summarize(&self, _messages: u32, _summary: String) -> Result<(), HostStop> {
+        Ok(())
+    }
     fn sources(&self) -> Result<Vec<Source>, HostStop> {
         Ok(Vec::new())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vivarium_domain::{AgentConfig, AgentId, OutputFormat, TenantId};
+use vivarium_domain::{AgentConfig, AgentId, ModelName, OutputFormat, TenantId};
 
 use crate::{AgentError, Agents};
 
@@ -19,6 +19,9 @@ const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
 const MAX_CYCLES: u32 = 100;
 const MAX_TIMEOUT_SECONDS: u32 = 24 * 3600;
 const MAX_SESSION_TTL_SECONDS: u64 = 10 * 366 * 24 * 3600;
+/// With the agent's own model, as many as a run may ask.
+const MAX_FALLBACK_MODELS: usize = 3;
+const MAX_MODEL_TIMEOUT_SECONDS: u32 = 3600;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
 /// A text within its length, without control characters but line breaks and tabs.
@@ -71,8 +74,14 @@ impl Agents {
         number("timeoutSeconds", config.timeout_seconds, 1, MAX_TIMEOUT_SECONDS)?;
         number("sessionTtlSeconds", config.session_ttl_seconds, 1, MAX_SESSION_TTL_SECONDS)?;
         output(&config.output)?;
+        number("modelTimeoutSeconds", config.model_timeout_seconds, 1, MAX_MODEL_TIMEOUT_SECONDS)?;
+        config.model_options.check().map_err(|wrong| AgentError::invalid(wrong.field, wrong.message))?;
         if before.is_none_or(|before| before.model != config.model) {
-            self.model(config)?;
+            self.model("model", config.model.as_ref())?;
+        }
+        if before.is_none_or(|before| before.fallback_models != config.fallback_models || before.model != config.model)
+        {
+            self.fallback_models(config)?;
         }
         if before.is_none_or(|before| before.mode != config.mode || before.tools != config.tools) {
             self.plugins(tenant, config).await?;
@@ -89,11 +98,28 @@ impl Agents {
         Ok(())
     }
 
-    fn model(&self, config: &AgentConfig) -> Result<(), AgentError> {
-        let Some(model) = &config.model else { return Ok(()) };
-        text("model", &model.to_string(), 1, MAX_MODEL_CHARS)?;
+    fn model(&self, field: &'static str, model: Option<&ModelName>) -> Result<(), AgentError> {
+        let Some(model) = model else { return Ok(()) };
+        text(field, &model.to_string(), 1, MAX_MODEL_CHARS)?;
         let resolved = self.models.resolve(Some(model));
-        resolved.map(|_| ()).map_err(|error| AgentError::invalid("model", format!("can not be used: {error}")))
+        resolved.map(|_| ()).map_err(|error| AgentError::invalid(field, format!("can not be used: {error}")))
+    }
+
+    fn fallback_models(&self, config: &AgentConfig) -> Result<(), AgentError> {
+        const FIELD: &str = "fallbackModels";
+        let models = &config.fallback_models;
+        if models.len() > MAX_FALLBACK_MODELS {
+            let wrong = format!("may name {MAX_FALLBACK_MODELS} models, not {}", models.len());
+            return Err(AgentError::invalid(FIELD, wrong));
+        }
+        let mut seen = BTreeSet::from_iter(&config.model);
+        for model in models {
+            self.model(FIELD, Some(model))?;
+            if !seen.insert(model) {
+                return Err(AgentError::invalid(FIELD, format!("names {model} a second time")));
+            }
+        }
+        Ok(())
     }
 
     async fn plugins(&self, tenant: &TenantId, config: &AgentConfig) -> Result<(), AgentError> {

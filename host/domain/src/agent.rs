@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::grant::Approval;
 use crate::id::{AgentId, DocumentId, KeyId, TeamId, ToolName};
 use crate::model::ModelName;
+use crate::options::ModelOptions;
 use crate::schema;
 
 /// A tool that an agent may use.
@@ -132,6 +133,19 @@ pub struct AgentConfig {
     /// Who answers; none: the host's default model.
     #[serde(default)]
     pub model: Option<ModelName>,
+    /// Who is asked instead, in this order, when that one can not answer: it is not available, limits its rate, takes too
+    /// long, or refuses for its policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 3)]
+    pub fallback_models: Vec<ModelName>,
+    /// How long a model may take: to its first token, between two, and for an answer in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600)]
+    pub model_timeout_seconds: Option<u32>,
+    /// How a model is to answer.
+    #[serde(default, skip_serializing_if = "ModelOptions::is_empty")]
+    #[schema(required = false)]
+    pub model_options: ModelOptions,
     /// Instructions for the model, in front of every conversation.
     #[serde(default)]
     #[schema(max_length = 200000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
@@ -197,6 +211,9 @@ impl AgentConfig {
             description: String::new(),
             mode: chat(),
             model: None,
+            fallback_models: Vec::new(),
+            model_timeout_seconds: None,
+            model_options: ModelOptions::default(),
             prompt: String::new(),
             tools: None,
             history_turns: None,

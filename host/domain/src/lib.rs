@@ -15,6 +15,7 @@ mod mcp;
 mod model;
 mod model_error;
 mod money;
+mod options;
 mod plugin;
 mod run;
 mod schema;
@@ -46,12 +47,16 @@ pub use model::{
 };
 pub use model_error::ModelError;
 pub use money::Money;
+pub use options::{
+    AnthropicOptions, AnthropicTier, Decimal, GoogleOptions, ModelOptions, OpenAiOptions, OpenAiTier, ReasoningEffort,
+    VendorOptions, Verbosity, WrongOption,
+};
 pub use plugin::{InstalledRecord, PluginVersion, SealedSecret, SecretUse};
 pub use run::{
-    AgentAsTool, CheckedCitation, Claim, FailureCode, Outcome, ParentRun, PendingApproval, Run, RunFailure,
+    AgentAsTool, CheckedCitation, Claim, FailureCode, ModelUsed, Outcome, ParentRun, PendingApproval, Run, RunFailure,
     RunSettings, RunStatus, RunTrace, Waiting,
 };
-pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage};
+pub use session::{AttachmentKind, KeptAttachment, Session, SessionMessage, SessionSummary};
 pub use source::{Document, Source};
 pub use tenant::{Tenant, TenantLimits, Tier};
 pub use usage::{Subject, UsageEntry, Used, UsedBy, beginning_of, utc_day};

@@ -9,6 +9,7 @@ use crate::budget::SpentBudget;
 use crate::id::{ContentHash, DocumentId, KeyId, RunId, SessionId, ToolName};
 use crate::model::{Message, ModelName, Usage};
 use crate::money::Money;
+use crate::options::ModelOptions;
 use crate::session::KeptAttachment;
 
 /// Where a run is: `queued → running ⇄ waiting → completed | failed | cancelled`.
@@ -211,6 +212,15 @@ pub struct RunSettings {
     /// The most tokens that the model writes in one answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
+    /// The models that are asked instead, in this order, when the run's model can not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback_models: Vec<ModelName>,
+    /// How long a model may take: to its first token, between two, and for an answer in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_timeout_seconds: Option<u32>,
+    /// How a model is to answer.
+    #[serde(skip_serializing_if = "ModelOptions::is_empty")]
+    pub model_options: ModelOptions,
     /// After so many seconds it is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
@@ -261,6 +271,21 @@ pub struct RunTrace {
     pub state: Option<String>,
 }
 
+/// What one model has used in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelUsed {
+    /// The model.
+    pub model: ModelName,
+    /// How often it has answered.
+    pub calls: u32,
+    /// Tokens of its answers.
+    pub usage: Usage,
+    /// What they cost, in US dollars; none: the model has no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+}
+
 /// A run's record: what lists show. Its story is in its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -273,7 +298,7 @@ pub struct Run {
     pub mode: String,
     /// The component that the run is pinned to.
     pub plugin: ContentHash,
-    /// The model that answers.
+    /// The model that answers; `usageByModel` tells which ones have, where there are several.
     pub model: ModelName,
     /// The conversation that it belongs to.
     pub session_id: SessionId,
@@ -319,6 +344,10 @@ pub struct Run {
     /// What these tokens cost, in US dollars; nothing for models without a price. Runs that it has started have their own.
     #[serde(default)]
     pub cost: Money,
+    /// The same by model, in the order in which they first answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub usage_by_model: Vec<ModelUsed>,
     /// The number of its last event.
     pub last_seq: u64,
     /// When its log was removed, because the host keeps logs for a time only. The record stays.

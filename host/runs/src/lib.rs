@@ -5,6 +5,7 @@
 mod accept;
 mod accounts;
 mod approvals;
+mod asking;
 mod calls;
 mod citations;
 mod contexts;

@@ -158,7 +158,8 @@ impl Offline {
     fn put(&self, request: GenerateRequest) -> Fits<Option<Result<GenerateResponse, ModelError>>> {
         let (request, _, hash) =
             fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
-        self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))
+        let recorded = self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))?;
+        Ok(recorded.answer)
     }
 
     fn ask_all(&self, requests: Vec<GenerateRequest>) -> Fits<Answers> {
@@ -229,6 +230,11 @@ impl ModeHost for Offline {
         let taken = self.small("session.append", json!({"messages": messages}), fits)?;
         lock(&self.story).appended = there.saturating_add(taken);
         Ok(())
+    }
+
+    fn summarize(&self, messages: u32, summary: String) -> Fits<()> {
+        let with = json!({"messages": messages, "summary": summary});
+        self.small("session.summarize", with, fits::was_summarized(messages))
     }
 
     fn sources(&self) -> Fits<Vec<Source>> {

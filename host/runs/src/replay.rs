@@ -101,7 +101,7 @@ impl Asked {
                         let cited = checked.iter().map(|one| json!({"sourceId": one.source_id, "quote": one.quote}));
                         json!({"citations": cited.collect::<Value>()})
                     }
-                    Call::SessionAppend(count) => json!({"messageCount": count}),
+                    Call::SessionAppend(count) | Call::SessionSummarize(count) => json!({"messageCount": count}),
                     Call::Random(hex) => json!({"bytes": hex.len() / 2}),
                     Call::ModelDescribe(_)
                     | Call::ToolsList(_)

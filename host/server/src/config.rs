@@ -113,6 +113,12 @@ pub struct Config {
     pub corpus: Option<PathBuf>,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
+    /// How long a model may take for an answer in all, in seconds, where neither a run nor its agent says.
+    pub model_timeout_seconds: u64,
+    /// How long it may take to begin to answer, in seconds.
+    pub model_first_token_seconds: u64,
+    /// How long it may be silent in the middle of an answer, in seconds.
+    pub model_idle_seconds: u64,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
     pub plugins_dir: Option<PathBuf>,
     /// A folder of programs that tools may run: each of its folders with a `program.toml` is one.
@@ -217,6 +223,9 @@ impl Default for Config {
             data: PathBuf::from("vivarium-data"),
             corpus: None,
             model: None,
+            model_timeout_seconds: 600,
+            model_first_token_seconds: 180,
+            model_idle_seconds: 60,
             plugins_dir: None,
             programs_dir: None,
             max_body_bytes: 1 << 20,
@@ -348,11 +357,14 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 48] = [
+    pub const KEYS: [&str; 51] = [
         "listen",
         "data",
         "corpus",
         "model",
+        "model_timeout_seconds",
+        "model_first_token_seconds",
+        "model_idle_seconds",
         "plugins_dir",
         "programs_dir",
         "max_body_bytes",
@@ -443,6 +455,10 @@ impl Config {
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
             model: reader.take("model", default.model),
+            model_timeout_seconds: reader.take_positive("model_timeout_seconds", default.model_timeout_seconds),
+            model_first_token_seconds: reader
+                .take_positive("model_first_token_seconds", default.model_first_token_seconds),
+            model_idle_seconds: reader.take_positive("model_idle_seconds", default.model_idle_seconds),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
             programs_dir: reader.take("programs_dir", default.programs_dir),
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),

@@ -445,6 +445,11 @@ async fn models(config: &Config) -> Result<Models, StartError> {
         models.default = DefaultModel::Named(model.clone());
     }
     models.prices = config.prices.clone();
+    for provider in &mut models.providers {
+        provider.timeouts.first_byte = Duration::from_secs(config.model_first_token_seconds);
+        provider.timeouts.idle = Duration::from_secs(config.model_idle_seconds);
+        provider.timeouts.total = Duration::from_secs(config.model_timeout_seconds);
+    }
     let models = Models::new(models).await?;
     let model = models.default_model();
     if models.price(model, utc_day(Timestamp::now())).is_none() {

@@ -77,8 +77,8 @@ use futures::future::BoxFuture;
 use vivarium_domain::{
     Agent, AgentId, ApiKey, AuditBy, AuditEntry, AuditHead, AuditNote, ContentHash, CorpusDocument, Date, Delivery,
     DocumentId, InstalledRecord, McpServer, McpServerName, PluginGrant, PluginName, Run, RunId, RunStatus,
-    SealedSecret, SecretName, Session, SessionId, SessionMessage, Subject, Team, TeamId, Tenant, TenantId, Timestamp,
-    UsageEntry, Used,
+    SealedSecret, SecretName, Session, SessionId, SessionMessage, SessionSummary, Subject, Team, TeamId, Tenant,
+    TenantId, Timestamp, UsageEntry, Used,
 };
 
 /// Why the store did not do what was asked.
@@ -199,6 +199,14 @@ pub enum Write {
         session: SessionId,
         /// The messages.
         messages: Vec<SessionMessage>,
+    },
+    /// Keeps what stands for the oldest messages of a session, in place of what stood for them before, if the session is there
+    /// and holds as many messages.
+    SummarizeSession {
+        /// The session.
+        session: SessionId,
+        /// What stands for them.
+        summary: Box<SessionSummary>,
     },
     /// Remembers an idempotency key, in place of what it stood for.
     PutIdempotency {

@@ -2,8 +2,10 @@
 //! has, citing them, and letting a model use tools. Plain code over [`vivarium_sdk::mode::Host`].
 
 pub mod citing;
+pub mod context;
 pub mod conversation;
 pub mod disagreement;
+pub mod gauge;
 pub mod grounded;
 pub mod likeness;
 pub mod location;

@@ -3,7 +3,7 @@
 mod words;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::bindings::mode as bindings;
 use bindings::vivarium::plugin as imports;
@@ -40,6 +40,8 @@ pub trait Host {
     fn step(&mut self, message: &str);
     /// Adds messages to the session's history, between the client's input and the answer.
     fn append(&mut self, messages: &[Message]);
+    /// Keeps a summary for the oldest so many messages of the request's history: the session's next run begins with it.
+    fn summarize(&mut self, messages: u32, summary: &str);
 }
 
 /// The host that this component runs in.
@@ -75,6 +77,9 @@ impl Host for Live {
     }
     fn append(&mut self, messages: &[Message]) {
         imports::session::append(messages);
+    }
+    fn summarize(&mut self, messages: u32, summary: &str) {
+        imports::session::summarize(messages, summary);
     }
 }
 
@@ -136,15 +141,31 @@ fn by_schema(abilities: Abilities, mut request: GenerateRequest, schema: String)
     request
 }
 
-/// The JSON within a model's words: models like to put it into a code fence, or a sentence before it.
+/// At how many places in a model's words JSON is looked for.
+const MOST_BEGINNINGS: usize = 64;
+
+/// The JSON within a model's words: models like to put it into a code fence, or a sentence before or behind it. Of several documents
+/// the longest.
 fn json_in(text: &str) -> Option<&str> {
     let text = text.trim();
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         return Some(text);
     }
-    let start = text.find(['{', '['])?;
-    let end = text.rfind(['}', ']'])?;
-    text.get(start..=end)
+    let (mut longest, mut from) = ("", 0);
+    for _ in 0..MOST_BEGINNINGS {
+        let Some(begin) = text.get(from..)?.find(['{', '[']) else { break };
+        let rest = text.get(from + begin..)?;
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        let length = match documents.next() {
+            Some(Ok(_)) => documents.byte_offset(),
+            _ => 0,
+        };
+        if length > longest.len() {
+            longest = rest.get(..length)?;
+        }
+        from += begin + length.max(1);
+    }
+    Some(longest).filter(|longest| !longest.is_empty())
 }
 
 /// Exports a mode. Takes the function `fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError>`.
@@ -179,6 +200,7 @@ mod tests {
     fn json_is_found_in_a_models_words() {
         assert_eq!(json_in(r#" {"a":[1]} "#), Some(r#"{"a":[1]}"#));
         assert_eq!(json_in("Here it is:\n```json\n{\"a\":1}\n```\n"), Some("{\"a\":1}"));
+        assert_eq!(json_in("Of [1] and {\"a\":{\"b\":1}}, {so} it is."), Some("{\"a\":{\"b\":1}}"));
         assert_eq!(json_in("42"), Some("42"));
         assert_eq!(json_in("I can not."), None);
         assert_eq!(json_in("} {"), None);

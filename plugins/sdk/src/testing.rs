@@ -37,6 +37,8 @@ pub struct ScriptedHost {
     pub steps: Vec<String>,
     /// What was added to the session.
     pub appended: Vec<Message>,
+    /// The summaries that were kept, and for how many messages.
+    pub summaries: Vec<(u32, String)>,
     /// The name of each call to the host, in order.
     pub calls: Vec<&'static str>,
 }
@@ -62,6 +64,7 @@ impl ScriptedHost {
             batches: Vec::new(),
             steps: Vec::new(),
             appended: Vec::new(),
+            summaries: Vec::new(),
             calls: Vec::new(),
         }
     }
@@ -258,5 +261,10 @@ impl Host for ScriptedHost {
     fn append(&mut self, messages: &[Message]) {
         self.calls.push("session.append");
         self.appended.extend_from_slice(messages);
+    }
+
+    fn summarize(&mut self, messages: u32, summary: &str) {
+        self.calls.push("session.summarize");
+        self.summaries.push((messages, summary.to_owned()));
     }
 }

@@ -66,6 +66,8 @@ pub trait ModeHost: Send + Sync + 'static {
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>>;
     /// Adds to the session's history, if and when the run completes.
     fn append(&self, messages: Vec<Message>) -> Result<(), HostStop>;
+    /// Keeps a summary of the oldest so many messages of the session's history, if and when the run completes.
+    fn summarize(&self, messages: u32, summary: String) -> Result<(), HostStop>;
     /// The run's ledger.
     fn sources(&self) -> Result<Vec<Source>, HostStop>;
     /// A part of a source's stored text.
@@ -157,6 +159,11 @@ impl session::Host for Guest {
     async fn append(&mut self, messages: Vec<model::Message>) -> wasmtime::Result<()> {
         let host = self.mode("session.append")?;
         Ok(host.append(messages.into_iter().map(Into::into).collect())?)
+    }
+
+    async fn summarize(&mut self, messages: u32, summary: String) -> wasmtime::Result<()> {
+        let host = self.mode("session.summarize")?;
+        Ok(host.summarize(messages, summary)?)
     }
 }
 

@@ -51,6 +51,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 3,
         log_removed_at: None,
         trace: None,

@@ -4,7 +4,8 @@ mod prompts;
 
 use std::fmt::Write as _;
 
-use vivarium_reasoning::{citing, conversation, grounded, tool_loop};
+use vivarium_reasoning::context::{Context, Fitting};
+use vivarium_reasoning::{citing, grounded, tool_loop};
 use vivarium_sdk::mode::{
     Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition,
     generate_by_schema,
@@ -41,9 +42,14 @@ fn work(
     request: Request,
 ) -> Result<Outcome, ModeError> {
     let tools = tool_loop::usable(tools, info.abilities.contains(Abilities::TOOL_CALLS));
-    let history = conversation::fitting(request.history, info.context_tokens);
+    let mut context = Context::new(info);
+    let history = context.history(host, request.history);
     // Without tools there is nothing to plan: the answer is all that can be done.
-    let plan = if tools.is_empty() { None } else { plan(host, &tools, &history, &request.input)? };
+    let plan = if tools.is_empty() {
+        None
+    } else {
+        plan(&mut Fitting { host, context: &mut context }, &tools, &history, &request.input)?
+    };
     let own = if tools.is_empty() { prompts::PLAIN } else { prompts::WITH_TOOLS };
     let system = match &request.instructions {
         Some(instructions) => format!("{own}\n\n{instructions}"),
@@ -56,7 +62,8 @@ fn work(
         None => request.input,
     }));
     let question = GenerateRequest::answer(messages).with_tools(tools);
-    let mut answered = tool_loop::run(host, question, request.max_cycles, |tool| Some(format!("Using {tool}")))?;
+    let mut answered =
+        tool_loop::run(host, &mut context, question, request.max_cycles, |tool| Some(format!("Using {tool}")))?;
     let answer = answered.response.text;
     let citations = if answered.has_sources { citing::quotes_behind(host, &answer) } else { Vec::new() };
     let answer_json = match request.output_schema {
@@ -65,7 +72,8 @@ fn work(
             answered.messages.push(Message::assistant(answer.clone()));
             answered.messages.push(Message::user(prompts::AS_JSON));
             let question = GenerateRequest::hidden(answered.messages);
-            let json = generate_by_schema(host, info.abilities, question, schema);
+            let mut fitting = Fitting { host, context: &mut context };
+            let json = generate_by_schema(&mut fitting, info.abilities, question, schema);
             Some(json.map_err(|error| ModeError::Model(error.to_string()))?)
         }
     };

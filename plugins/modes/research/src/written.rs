@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use vivarium_reasoning::context::{Context, Fitting};
 use vivarium_reasoning::retrieval::{Place, Reading, Retrieval, Wanted};
-use vivarium_reasoning::{citing, conversation, room};
+use vivarium_reasoning::{citing, room};
 use vivarium_sdk::excerpt::excerpt;
 use vivarium_sdk::mode::{
     Abilities, Citation, GenerateRequest, Host, Message, ModeError, ModelError, ModelInfo, Outcome, Passage, Request,
@@ -51,17 +52,19 @@ pub(crate) fn answer(
     tools: &[ToolDefinition],
     request: Request,
 ) -> Result<Outcome, ModeError> {
+    let mut context = Context::new(info);
     let mut study = Study {
         info,
         question: request.input,
         instructions: request.instructions,
-        history: conversation::fitting(request.history, info.context_tokens / 2),
+        history: context.history(host, request.history),
         max_cycles: request.max_cycles,
         retrieval: Retrieval::new(tools),
         parts: Vec::new(),
         readings: Vec::new(),
         notes: Vec::new(),
     };
+    let host = &mut Fitting { host, context: &mut context };
     let mut outcome = if study.retrieval.is_possible() {
         study.gather(host)?;
         match study.readings.is_empty() {

@@ -179,6 +179,7 @@ impl Script {
             citations: Vec::new(),
             finish_reason,
             usage: Usage::default(),
+            thoughts: None,
         })
     }
 
@@ -229,6 +230,10 @@ impl ModeHost for Script {
     }
 
     fn append(&self, _messages: Vec<Message>) -> Result<(), HostStop> {
+        Ok(())
+    }
+
+    fn summarize(&self, _messages: u32, _summary: String) -> Result<(), HostStop> {
         Ok(())
     }
 

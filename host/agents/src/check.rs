@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vivarium_domain::{AgentConfig, AgentId, OutputFormat, TenantId};
+use vivarium_domain::{AgentConfig, AgentId, MAX_CORPUS_CHARS, OutputFormat, TenantId, is_corpus_name};
 
 use crate::{AgentError, Agents};
 
@@ -14,6 +14,7 @@ const MAX_MODEL_CHARS: usize = 200;
 const MAX_AGENTS: usize = 16;
 const MAX_TOOLS: usize = 200;
 const MAX_CONTEXTS: usize = 200;
+const MAX_CORPORA: usize = 16;
 const MAX_HISTORY_TURNS: u32 = 1_000;
 const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
 const MAX_CYCLES: u32 = 100;
@@ -34,6 +35,26 @@ pub(crate) fn text(field: &'static str, text: &str, least: usize, most: usize) -
         }
         None => Ok(()),
     }
+}
+
+/// Corpora by name. One that holds nothing yet may be named: what is added to it later is found.
+fn corpora(names: &[String]) -> Result<(), AgentError> {
+    if names.len() > MAX_CORPORA {
+        return Err(AgentError::invalid("corpora", format!("may name {MAX_CORPORA} corpora, not {}", names.len())));
+    }
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !is_corpus_name(name) {
+            let must = format!(
+                "must name corpora by 1 to {MAX_CORPUS_CHARS} letters, digits, '-', '_' and '.', the first a letter or a digit"
+            );
+            return Err(AgentError::invalid("corpora", must));
+        }
+        if !seen.insert(name) {
+            return Err(AgentError::invalid("corpora", format!("names {name:?} twice")));
+        }
+    }
+    Ok(())
 }
 
 fn number<T: PartialOrd + std::fmt::Display>(
@@ -80,6 +101,7 @@ impl Agents {
         if before.is_none_or(|before| before.contexts != config.contexts) {
             self.contexts(tenant, config).await?;
         }
+        corpora(&config.corpora)?;
         if before.is_none_or(|before| before.agents != config.agents) {
             self.agents(tenant, config).await?;
         }

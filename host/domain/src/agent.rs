@@ -164,6 +164,10 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(max_items = 200)]
     pub contexts: Vec<DocumentId>,
+    /// Corpora of its tenant that its corpus tools search whole, with what is added to them later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub corpora: Vec<String>,
     /// Other agents that its runs may start, each as a tool that takes an `input` and gives the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
@@ -205,6 +209,7 @@ impl AgentConfig {
             timeout_seconds: None,
             output: OutputFormat::Text,
             contexts: Vec::new(),
+            corpora: Vec::new(),
             agents: Vec::new(),
             when_busy: BusyPolicy::Enqueue,
             session_ttl_seconds: None,
@@ -262,6 +267,17 @@ pub struct Team {
     pub created_at: Timestamp,
 }
 
+/// The longest name of a corpus.
+pub const MAX_CORPUS_CHARS: usize = 64;
+
+/// Whether a corpus may have this name: letters, digits, `-`, `_` and `.`, the first a letter or a digit.
+#[must_use]
+pub fn is_corpus_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins && name.len() <= MAX_CORPUS_CHARS && name.chars().all(plain)
+}
+
 /// A document of a tenant's, for full-text search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -281,11 +297,27 @@ pub struct CorpusDocument {
     pub length_bytes: u64,
     /// The blob that holds its text.
     pub content: crate::id::ContentHash,
+    /// Where its text begins in that blob, in bytes, where the blob holds the texts of others too; none: it is the whole blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_bytes: Option<u64>,
+    /// The id that it has where it came from, which hits tell. Within a corpus a document of the same one takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
     /// The owner's own notes.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl CorpusDocument {
+    /// Its text within the bytes of its blob; none where the blob is too short to hold it.
+    #[must_use]
+    pub fn text_in<'b>(&self, blob: &'b [u8]) -> Option<&'b [u8]> {
+        let Some(start) = self.offset_bytes else { return Some(blob) };
+        let end = start.checked_add(self.length_bytes)?;
+        blob.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ mod weights;
 mod word;
 mod workspace;
 
-pub use agent::{Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, OutputFormat, Team};
+pub use agent::{
+    Agent, AgentConfig, AgentRef, AgentTool, BusyPolicy, CorpusDocument, MAX_CORPUS_CHARS, OutputFormat, Team,
+    is_corpus_name,
+};
 pub use audit::{AuditAction, AuditActor, AuditBy, AuditCheck, AuditEntry, AuditFault, AuditHead, AuditNote};
 pub use budget::{Budget, BudgetOwner, BudgetPeriod, BudgetUnit, SpentBudget};
 pub use event::{ApprovalQuestion, Event, EventBody, HostCall, ToolOutcome, ToolUsage};

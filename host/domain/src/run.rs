@@ -220,6 +220,9 @@ pub struct RunSettings {
     /// Documents that its corpus tools search, besides the host's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contexts: Vec<DocumentId>,
+    /// Corpora of its tenant that its corpus tools search whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpora: Vec<String>,
     /// The agents that it may start, each as a tool.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentAsTool>,

@@ -79,7 +79,7 @@ impl Runs {
             return Err(StartError::DiskFull);
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
-        let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
+        let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, &request.corpora, catalog))?;
         self.look_at_budgets(tenant, &request, &checked).await?;
         let session = self.session_of(tenant, &request).await?;
         let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;
@@ -397,6 +397,7 @@ fn settings(request: &RunRequest, attachments: Vec<KeptAttachment>) -> RunSettin
         timeout_seconds: request.timeout_seconds,
         output: request.output.clone(),
         contexts: request.contexts.clone(),
+        corpora: request.corpora.clone(),
         agents: Vec::new(),
         earlier: request.earlier.clone(),
         attachments,

@@ -109,7 +109,7 @@ impl Shared {
         let catalog = registry.catalog(tenant).await.map_err(|error| {
             failure(FailureCode::Internal, format!("the tenant's plugins can not be read: {error}"))
         })?;
-        let catalog = self.with_contexts(tenant, &run.settings.contexts, catalog);
+        let catalog = self.with_contexts(tenant, &run.settings.contexts, &run.settings.corpora, catalog);
         let mode = match catalog.mode(&run.mode).filter(|mode| mode.plugin.plugin.digest() == run.plugin) {
             Some(mode) => mode.clone(),
             None => registry.pinned_mode(tenant, run.plugin, &run.mode).await.map_err(|error| {

@@ -63,6 +63,8 @@ pub struct RunRequest {
     pub attachments: Vec<Attachment>,
     /// Documents that its corpus tools search, besides the host's own.
     pub contexts: Vec<DocumentId>,
+    /// Corpora that its corpus tools search whole.
+    pub corpora: Vec<String>,
     /// Agents that it may start, each as a tool.
     pub agents: Vec<AgentId>,
     /// The run that starts it.
@@ -109,6 +111,7 @@ impl RunRequest {
             earlier: Vec::new(),
             attachments: Vec::new(),
             contexts: Vec::new(),
+            corpora: Vec::new(),
             agents: Vec::new(),
             parent: None,
             max_cycles: None,
@@ -136,6 +139,7 @@ impl RunRequest {
             session_ttl_seconds: config.session_ttl_seconds,
             history_turns: config.history_turns,
             contexts: config.contexts.clone(),
+            corpora: config.corpora.clone(),
             agents: config.agents.clone(),
             max_cycles: config.max_cycles,
             max_output_tokens: config.max_output_tokens,

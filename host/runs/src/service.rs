@@ -214,12 +214,13 @@ impl Shared {
         &self,
         tenant: &TenantId,
         contexts: &[vivarium_domain::DocumentId],
+        corpora: &[String],
         catalog: Arc<Catalog>,
     ) -> Arc<Catalog> {
-        if contexts.is_empty() {
+        if contexts.is_empty() && corpora.is_empty() {
             return catalog;
         }
-        Arc::new(catalog.searching(&self.contexts.view(tenant, contexts)))
+        Arc::new(catalog.searching(&self.contexts.view(tenant, contexts, corpora)))
     }
 }
 

@@ -219,6 +219,10 @@ struct AgentChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<DocumentId>>, max_items = 200)]
     contexts: Option<Option<Vec<DocumentId>>>,
+    /// Corpora that its corpus tools search whole, with what is added to them later.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 16)]
+    corpora: Option<Option<Vec<String>>>,
     /// Other agents that its runs may start, each as a tool.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<AgentId>>, max_items = 16)]
@@ -256,6 +260,7 @@ impl AgentChange {
         set(&mut config.timeout_seconds, self.timeout_seconds);
         set(&mut config.output, self.output.clone().map(Option::unwrap_or_default));
         set(&mut config.contexts, self.contexts.clone().map(Option::unwrap_or_default));
+        set(&mut config.corpora, self.corpora.clone().map(Option::unwrap_or_default));
         set(&mut config.agents, self.agents.clone().map(Option::unwrap_or_default));
         set(&mut config.when_busy, self.when_busy.map(Option::unwrap_or_default));
         set(&mut config.session_ttl_seconds, self.session_ttl_seconds);

@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod callback;
 mod connections;
+mod corpora;
 mod cors;
 mod download;
 mod error;
@@ -54,6 +55,7 @@ use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
 
 pub use assisters::answer_json;
+pub use corpora::{CorporaError, Corpora, FoundDocument};
 pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
 pub use metrics::{MetricsAccess, MetricsPage};
@@ -84,6 +86,8 @@ pub struct ApiConfig {
     pub agents: Agents,
     /// Reads the files that come with messages.
     pub attachments: Attachments,
+    /// Searches tenants' corpora.
+    pub corpora: Arc<dyn Corpora>,
     /// Plugins, grants and secrets.
     pub registry: Registry,
     /// Keys, tenants and logs.
@@ -117,6 +121,7 @@ struct Inner {
     runs: Runs,
     agents: Agents,
     attachments: Attachments,
+    corpora: Arc<dyn Corpora>,
     registry: Registry,
     installs: Installs,
     file_places: FilePlaces,
@@ -142,6 +147,7 @@ impl ApiState {
             runs,
             agents,
             attachments,
+            corpora,
             registry,
             store,
             readiness,
@@ -160,6 +166,7 @@ impl ApiState {
             runs,
             agents,
             attachments,
+            corpora,
             registry,
             installs: Installs::new(),
             file_places: FilePlaces::new(),

@@ -111,6 +111,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of documents to search.
     pub corpus: Option<PathBuf>,
+    /// How often that folder is looked through for what has changed, in seconds; 0: at the start alone.
+    pub corpus_refresh_seconds: u32,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
@@ -220,6 +222,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("vivarium-data"),
             corpus: None,
+            corpus_refresh_seconds: 5,
             model: None,
             plugins_dir: None,
             programs_dir: None,
@@ -358,6 +361,7 @@ impl Config {
         "listen",
         "data",
         "corpus",
+        "corpus_refresh_seconds",
         "model",
         "plugins_dir",
         "programs_dir",
@@ -450,6 +454,7 @@ impl Config {
             listen: reader.take("listen", default.listen),
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
+            corpus_refresh_seconds: reader.take("corpus_refresh_seconds", default.corpus_refresh_seconds),
             model: reader.take("model", default.model),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
             programs_dir: reader.take("programs_dir", default.programs_dir),

@@ -12,6 +12,7 @@ mod doctor;
 mod health;
 mod host;
 mod keys;
+mod library;
 mod notify;
 mod plugins;
 mod programs;

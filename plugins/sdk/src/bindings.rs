@@ -45,3 +45,19 @@ pub mod files {
         generate_all,
     });
 }
+
+/// The clocks that WASI gives to every guest; no interface of ours needs a grant for them.
+pub mod clock {
+    wit_bindgen::generate!({
+        path: "../../wit/0.1.0",
+        inline: "
+            package vivarium:sdk-clock;
+            world clock {
+                import wasi:clocks/wall-clock@0.2.12;
+                import wasi:clocks/monotonic-clock@0.2.12;
+            }
+        ",
+        world: "vivarium:sdk-clock/clock",
+        generate_all,
+    });
+}

@@ -19,6 +19,7 @@
 
 pub mod bindings;
 pub mod charset;
+pub mod clock;
 pub mod excerpt;
 pub mod files;
 pub mod http;

@@ -1,4 +1,4 @@
-//! One page: its instructions, as far as they move and show text.
+//! One page: its instructions, as far as they move and show text. What comes of them are runs: pieces of text with their places.
 
 use std::rc::Rc;
 
@@ -7,12 +7,17 @@ use lopdf::{Dictionary, Document, Object, ObjectId};
 
 use crate::pdf::MAX_STREAM_BYTES;
 use crate::pdf::font::{Font, Fonts};
-use crate::text::Text;
 
 /// Pictures within pictures, as deep as anybody draws them.
 const MAX_DEPTH: usize = 12;
 /// Saved states of one page.
 const MAX_SAVED: usize = 256;
+/// Pieces of text of one page: a page that is full of small print, drawn letter by letter, has some ten thousand.
+const MAX_RUNS: usize = 100_000;
+/// A shadow or a fake bold is the same text again, so close.
+const SHADOW: f32 = 0.12;
+/// So far back it is looked for.
+const SHADOW_RUNS: usize = 8;
 
 /// Places and directions: `a b c d e f` of the standard.
 #[derive(Debug, Clone, Copy)]
@@ -57,66 +62,84 @@ struct Graphics<'d> {
     font: Option<Rc<Font<'d>>>,
     size: f32,
     leading: f32,
+    /// Added to the width of each character, and of each space.
+    spacing: f32,
+    word_spacing: f32,
+    /// How wide everything is drawn.
+    stretch: f32,
+    rise: f32,
 }
 
-/// What has moved since the last string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    Not,
-    /// By so much from the last string's end.
-    Along,
-    /// To a place of its own.
-    Elsewhere,
-}
-
-/// Where the last string ended.
-#[derive(Clone, Copy)]
-struct End {
-    x: f32,
-    y: f32,
+/// A piece of text and where it stands, in the page's own measure, with y upwards.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) text: String,
+    /// Where it begins and ends on its baseline.
+    pub(crate) from: (f32, f32),
+    pub(crate) to: (f32, f32),
+    /// The height of the font.
+    pub(crate) size: f32,
     /// Its end is known, and not guessed.
-    known: bool,
+    pub(crate) known: bool,
+    /// It was placed by itself, and does not just go on after the run before.
+    pub(crate) placed: bool,
+}
+
+/// What a page holds.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) has_picture: bool,
 }
 
 /// Reads one page's text.
-pub(crate) struct PageReader<'d, 't> {
+pub(crate) struct PageReader<'d, 'f> {
     document: &'d Document,
-    fonts: &'t mut Fonts<'d>,
-    text: &'t mut Text,
+    fonts: &'f mut Fonts<'d>,
+    found: Found,
     graphics: Graphics<'d>,
     saved: Vec<Graphics<'d>>,
     /// The text's own matrix, and that of its line's beginning.
     matrix: Matrix,
     line: Matrix,
-    moved: Moved,
-    end: Option<End>,
+    placed: bool,
     /// The forms that are being read, so that none is read within itself.
     forms: Vec<ObjectId>,
 }
 
-impl<'d, 't> PageReader<'d, 't> {
-    pub(crate) fn new(document: &'d Document, fonts: &'t mut Fonts<'d>, text: &'t mut Text) -> Self {
-        let graphics = Graphics { matrix: Matrix::IDENTITY, font: None, size: 1.0, leading: 0.0 };
+impl<'d, 'f> PageReader<'d, 'f> {
+    pub(crate) fn new(document: &'d Document, fonts: &'f mut Fonts<'d>) -> Self {
+        let graphics = Graphics {
+            matrix: Matrix::IDENTITY,
+            font: None,
+            size: 1.0,
+            leading: 0.0,
+            spacing: 0.0,
+            word_spacing: 0.0,
+            stretch: 1.0,
+            rise: 0.0,
+        };
         Self {
             document,
             fonts,
-            text,
+            found: Found::default(),
             graphics,
             saved: Vec::new(),
             matrix: Matrix::IDENTITY,
             line: Matrix::IDENTITY,
-            moved: Moved::Not,
-            end: None,
+            placed: true,
             forms: Vec::new(),
         }
     }
 
     /// A page that is broken gives what can be read of it.
-    pub(crate) fn read(mut self, page: ObjectId) {
-        let Ok(content) = self.document.get_page_content_with_limit(page, MAX_STREAM_BYTES) else { return };
-        if let Some(resources) = self.resources_of(page) {
+    pub(crate) fn read(mut self, page: ObjectId) -> Found {
+        if let Some(resources) = self.resources_of(page)
+            && let Ok(content) = self.document.get_page_content_with_limit(page, MAX_STREAM_BYTES)
+        {
             self.follow(&content, resources);
         }
+        self.found
     }
 
     /// The page's resources, or those of the group of pages that it is in.
@@ -134,7 +157,7 @@ impl<'d, 't> PageReader<'d, 't> {
     fn follow(&mut self, content: &[u8], resources: &'d Dictionary) {
         for operation in Content::decode_iter(content) {
             let Ok(operation) = operation else { return };
-            if self.text.is_full() {
+            if self.found.runs.len() >= MAX_RUNS {
                 return;
             }
             self.operation(&operation, resources);
@@ -159,6 +182,11 @@ impl<'d, 't> PageReader<'d, 't> {
                 self.graphics.leading = -number(1);
                 self.move_line(number(0), number(1));
             }
+            "Tc" => self.graphics.spacing = number(0),
+            "Tw" => self.graphics.word_spacing = number(0),
+            "Tz" => self.graphics.stretch = number(0) / 100.0,
+            "Ts" => self.graphics.rise = number(0),
+            "BI" => self.found.has_picture = true,
             "TL" => self.graphics.leading = number(0),
             "T*" => self.next_line(),
             "Tf" => {
@@ -173,6 +201,10 @@ impl<'d, 't> PageReader<'d, 't> {
                 }
             }
             "'" | "\"" => {
+                if let [word_spacing, spacing, _] = operands {
+                    self.graphics.word_spacing = word_spacing.as_float().unwrap_or(0.0);
+                    self.graphics.spacing = spacing.as_float().unwrap_or(0.0);
+                }
                 self.next_line();
                 self.show_all(operands.last().map(std::slice::from_ref).unwrap_or_default());
             }
@@ -186,7 +218,7 @@ impl<'d, 't> PageReader<'d, 't> {
 
     fn begin_line(&mut self, matrix: Matrix) {
         (self.matrix, self.line) = (matrix, matrix);
-        self.moved = Moved::Elsewhere;
+        self.placed = true;
     }
 
     fn move_line(&mut self, x: f32, y: f32) {
@@ -204,10 +236,8 @@ impl<'d, 't> PageReader<'d, 't> {
                 Object::String(codes, _) => self.show(codes),
                 other => {
                     let left = other.as_float().unwrap_or(0.0);
-                    self.matrix = Matrix::moved(-left / 1000.0 * self.graphics.size, 0.0).then(self.matrix);
-                    if self.moved == Moved::Not {
-                        self.moved = Moved::Along;
-                    }
+                    let by = -left / 1000.0 * self.graphics.size * self.graphics.stretch;
+                    self.matrix = Matrix::moved(by, 0.0).then(self.matrix);
                 }
             }
         }
@@ -215,38 +245,41 @@ impl<'d, 't> PageReader<'d, 't> {
 
     fn show(&mut self, codes: &[u8]) {
         let Some(font) = self.graphics.font.clone() else { return };
-        let (shown, size) = (font.text(codes), self.graphics.size);
-        let whole = self.matrix.then(self.graphics.matrix);
+        let text = font.text(codes);
+        let Graphics { size, spacing, word_spacing, stretch, rise, .. } = self.graphics;
+        let whole = Matrix::moved(0.0, rise).then(self.matrix).then(self.graphics.matrix);
         let (reach, known) = font.reach(codes);
-        self.matrix = Matrix::moved(reach * size, 0.0).then(self.matrix);
-        if shown.trim().is_empty() {
+        #[expect(clippy::cast_precision_loss, reason = "strings are short")]
+        let between = {
+            let spaces = if font.has_spaces() { codes.iter().filter(|code| **code == b' ').count() } else { 0 };
+            font.count(codes) as f32 * spacing + spaces as f32 * word_spacing
+        };
+        self.matrix = Matrix::moved((reach * size + between) * stretch, 0.0).then(self.matrix);
+        if text.trim().is_empty() {
             // A space is as good as a move over its width.
-            self.moved = if self.moved == Moved::Not { Moved::Along } else { self.moved };
             return;
         }
-        let ((x, y), (long, high)) = (whole.place(), whole.scale());
-        if self.moved != Moved::Not {
-            self.separate(x, y, (size * long).abs(), (size * high).abs());
+        let to = Matrix::moved(0.0, rise).then(self.matrix).then(self.graphics.matrix).place();
+        let (_, high) = whole.scale();
+        let run = Run {
+            text,
+            from: whole.place(),
+            to,
+            size: (size * high).abs(),
+            known,
+            placed: std::mem::replace(&mut self.placed, false),
+        };
+        if [run.from.0, run.from.1, run.to.0, run.to.1, run.size].iter().all(|n| n.is_finite()) && !self.is_shadow(&run) {
+            self.found.runs.push(run);
         }
-        self.text.push(&shown);
-        // A row of strings is as well known as its least known one.
-        let known = known && (self.moved == Moved::Elsewhere || self.end.is_none_or(|end| end.known));
-        let (x, y) = self.matrix.then(self.graphics.matrix).place();
-        self.end = Some(End { x, y, known });
-        self.moved = Moved::Not;
     }
 
-    /// Puts what stands between two words, lines or paragraphs before text that begins at `x`, `y`.
-    fn separate(&mut self, x: f32, y: f32, size_x: f32, size_y: f32) {
-        let Some(end) = self.end else { return };
-        let (right, down) = (x - end.x, (y - end.y).abs());
-        if down > 2.0 * size_y {
-            self.text.end_paragraph();
-        } else if down > 0.4 * size_y {
-            self.text.end_line();
-        } else if (self.moved == Moved::Elsewhere && !end.known) || right > 0.15 * size_x || right < -size_x {
-            self.text.end_word();
-        }
+    fn is_shadow(&self, run: &Run) -> bool {
+        let near = SHADOW * run.size;
+        self.found.runs.iter().rev().take(SHADOW_RUNS).any(|other| {
+            let (dx, dy) = (run.from.0 - other.from.0, run.from.1 - other.from.1);
+            dx.abs() < near && dy.abs() < near && other.text == run.text
+        })
     }
 
     /// A drawing that is used within the page.
@@ -254,8 +287,9 @@ impl<'d, 't> PageReader<'d, 't> {
         let forms = resources.get_deref(b"XObject", self.document).and_then(Object::as_dict);
         let Some(id) = forms.ok().and_then(|forms| forms.get(name).ok()?.as_reference().ok()) else { return };
         let Ok(form) = self.document.get_object(id).and_then(Object::as_stream) else { return };
-        let is_form = form.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|subtype| subtype == b"Form");
-        if !is_form || self.forms.len() >= MAX_DEPTH || self.forms.contains(&id) {
+        let is = |kind: &[u8]| form.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|subtype| subtype == kind);
+        self.found.has_picture |= is(b"Image");
+        if !is(b"Form") || self.forms.len() >= MAX_DEPTH || self.forms.contains(&id) {
             return;
         }
         let Ok(content) = form.get_plain_content_with_limit(MAX_STREAM_BYTES) else { return };

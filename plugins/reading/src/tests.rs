@@ -6,6 +6,10 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 
+fn read(format: Format, bytes: &[u8], charset: Option<&str>, max_bytes: usize) -> Result<String, Unreadable> {
+    super::read(format, bytes, charset, max_bytes).map(|content| content.markdown)
+}
+
 const ROOM: usize = 10_000;
 
 fn archive(parts: &[(&str, &str)]) -> Vec<u8> {

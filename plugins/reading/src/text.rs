@@ -52,16 +52,9 @@ impl Text {
         }
     }
 
-    /// How much has been written.
-    pub(crate) fn len(&self) -> usize {
-        self.written.len()
-    }
-
-    /// Takes back what was written after `len`, unless that was more than fitted.
-    pub(crate) fn take_back(&mut self, len: usize) {
-        if !self.full && self.written.is_char_boundary(len) {
-            self.written.truncate(len);
-        }
+    /// How many bytes more fit.
+    pub(crate) fn room(&self) -> usize {
+        self.max_bytes.saturating_sub(self.written.len())
     }
 
     /// The text, if anything but white space was written.

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use lopdf::{Dictionary, Document, Encoding, Object, ObjectId};
 
+use crate::pdf::widths;
+
 /// What a font's table of characters may unpack to.
 const MAX_TABLE_BYTES: usize = 4 << 20;
 /// In thousandths of the font's size, where the font does not say: about a letter's width.
@@ -39,6 +41,8 @@ pub(crate) struct Font<'d> {
 enum Widths {
     /// The font does not say.
     Unknown,
+    /// That of a font which every reader has.
+    Standard(fn(u8) -> f32),
     /// By one byte each.
     Simple { first: usize, widths: Vec<f32> },
     /// By two bytes each.
@@ -55,11 +59,27 @@ impl<'d> Font<'d> {
         Some(Self { encoding, widths: widths.unwrap_or(Widths::Unknown) })
     }
 
+    /// How many codes a string has.
+    pub(crate) fn count(&self, codes: &[u8]) -> usize {
+        match &self.widths {
+            Widths::Composite { .. } => codes.len() / 2,
+            _ => codes.len(),
+        }
+    }
+
+    /// Whether the space between words is drawn as a code of its own, which the page may widen.
+    pub(crate) fn has_spaces(&self) -> bool {
+        !matches!(self.widths, Widths::Composite { .. })
+    }
+
     /// The text of a string.
     pub(crate) fn text(&self, codes: &[u8]) -> String {
         let mut text = String::new();
         if self.encoding.write_to_string(codes, &mut text).is_err() {
             text.clear();
+        }
+        if text.contains(|c| matches!(c, '\u{fb00}'..='\u{fb06}')) {
+            text = text.chars().map(without_ligature).collect();
         }
         // What has no meaning is not shown: it would look like text.
         text.retain(|c| !matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}' | '\u{fffd}'));
@@ -71,6 +91,7 @@ impl<'d> Font<'d> {
         let (sum, known): (f32, bool) = match &self.widths {
             #[expect(clippy::cast_precision_loss, reason = "a guess: close is good enough")]
             Widths::Unknown => (codes.len() as f32 * LIKELY_WIDTH, false),
+            Widths::Standard(width) => (codes.iter().map(|code| width(*code)).sum(), true),
             Widths::Simple { first, widths } => {
                 let width = |code: &u8| usize::from(*code).checked_sub(*first).and_then(|n| widths.get(n)).copied();
                 (codes.iter().map(|code| width(code).unwrap_or(LIKELY_WIDTH)).sum(), true)
@@ -84,6 +105,19 @@ impl<'d> Font<'d> {
     }
 }
 
+/// The letters that a printer has drawn as one.
+fn without_ligature(c: char) -> String {
+    match c {
+        '\u{fb00}' => "ff".to_owned(),
+        '\u{fb01}' => "fi".to_owned(),
+        '\u{fb02}' => "fl".to_owned(),
+        '\u{fb03}' => "ffi".to_owned(),
+        '\u{fb04}' => "ffl".to_owned(),
+        '\u{fb05}' | '\u{fb06}' => "st".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Without a table of characters such codes mean nothing to anybody but the font.
 fn has_codes_of_glyphs(document: &Document, font: &Dictionary) -> bool {
     let encoding = font.get_deref(b"Encoding", document).and_then(Object::as_name);
@@ -94,6 +128,10 @@ fn simple(document: &Document, font: &Dictionary) -> Option<Widths> {
     // A font of drawings has a measure of its own.
     if font.get(b"Subtype").and_then(Object::as_name).is_ok_and(|subtype| subtype == b"Type3") {
         return None;
+    }
+    if !font.has(b"Widths") {
+        let name = font.get_deref(b"BaseFont", document).and_then(Object::as_name).ok()?;
+        return widths::of(name).map(Widths::Standard);
     }
     let first = font.get_deref(b"FirstChar", document).and_then(Object::as_i64).ok()?;
     let widths = font.get_deref(b"Widths", document).and_then(Object::as_array).ok()?;

@@ -55,7 +55,7 @@ use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
 
 pub use assisters::answer_json;
-pub use corpora::{CorporaError, Corpora, FoundDocument};
+pub use corpora::{Corpora, CorporaError, FoundDocument};
 pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
 pub use metrics::{MetricsAccess, MetricsPage};

@@ -85,7 +85,9 @@ impl Holdings {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader = reader.map_err(|error: tantivy::TantivyError| trouble(&error))?;
         let index_dir = index_dir.to_owned();
-        Ok(Self { inner: Arc::new(Inner { index_dir, fields, index, reader, changing: Mutex::default(), _lock: lock }) })
+        Ok(Self {
+            inner: Arc::new(Inner { index_dir, fields, index, reader, changing: Mutex::default(), _lock: lock }),
+        })
     }
 
     /// The number that stands for a document of this location in [`known`](Self::known) and [`change`](Self::change).
@@ -117,8 +119,7 @@ impl Holdings {
     pub fn change(&self, gone: &[u64], given: Vec<Given>) -> Result<(), CorpusError> {
         let trouble = |error: tantivy::TantivyError| self.trouble(&error);
         let _one_at_a_time = self.inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (threads, bytes) =
-            if given.len() < MANY { (1, SMALL_WRITER_BYTES) } else { (2, 2 * LARGE_WRITER_BYTES) };
+        let (threads, bytes) = if given.len() < MANY { (1, SMALL_WRITER_BYTES) } else { (2, 2 * LARGE_WRITER_BYTES) };
         let fields = &self.inner.fields;
         let mut writer: IndexWriter = self.inner.index.writer_with_num_threads(threads, bytes).map_err(trouble)?;
         for key in gone {
@@ -212,7 +213,14 @@ mod tests {
         let index = folder.path().join("a");
         let holdings = Holdings::open(&index).unwrap();
         holdings
-            .change(&[], vec![given(1, "Gates", "They open at noon.", 7), given(2, "Tides", "They fall at noon.", 8), given(3, "Only a title", "", 9)])
+            .change(
+                &[],
+                vec![
+                    given(1, "Gates", "They open at noon.", 7),
+                    given(2, "Tides", "They fall at noon.", 8),
+                    given(3, "Only a title", "", 9),
+                ],
+            )
             .unwrap();
         assert_eq!(found(&holdings, "noon").len(), 2);
         assert_eq!(found(&holdings, "only title"), ["d3"]);

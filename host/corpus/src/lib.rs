@@ -117,7 +117,13 @@ impl OpenOptions {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, index_dir: impl Into<PathBuf>) -> Self {
         let commit_every = NonZeroUsize::MIN.saturating_add(2047);
-        Self { folder: folder.into(), index_dir: index_dir.into(), limits: Limits::default(), commit_every, converter: None }
+        Self {
+            folder: folder.into(),
+            index_dir: index_dir.into(),
+            limits: Limits::default(),
+            commit_every,
+            converter: None,
+        }
     }
 }
 

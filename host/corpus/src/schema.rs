@@ -2,9 +2,11 @@
 //! passages and of the gaps before them: so what [`Corpus::read`](crate::Corpus::read) gives and what was quoted can
 //! not come apart, even when the file has changed since.
 
-use tantivy::TantivyDocument;
 use sha2::{Digest as _, Sha256};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _};
+use tantivy::TantivyDocument;
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _,
+};
 
 use crate::extract::{EXTRACTION_VERSION, Extracted};
 use crate::passages::Span;

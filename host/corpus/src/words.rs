@@ -115,7 +115,8 @@ fn parts(word: &str, at: usize) -> Vec<Range<usize>> {
     while let Some((place, c)) = chars.next() {
         let next_is_lower = chars.peek().is_some_and(|(_, next)| next.is_lowercase());
         let begins = before.is_some_and(|before| {
-            c.is_uppercase() && (before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && next_is_lower))
+            c.is_uppercase()
+                && (before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && next_is_lower))
         });
         if begins {
             starts.push(place);
@@ -213,7 +214,10 @@ mod tests {
         let stems = |text: &str| words(&mut stemmed(), text);
         assert_eq!(stems("parseHTTPHeader"), ["parsehttphead", "pars", "http", "header"]);
         assert_eq!(stems("max_retryCount"), ["max", "retrycount", "retri", "count"]);
-        assert_eq!(stems("HTTP and utf8 Word ÜberGröße"), ["http", "and", "utf8", "word", "ubergross", "uber", "gross"]);
+        assert_eq!(
+            stems("HTTP and utf8 Word ÜberGröße"),
+            ["http", "and", "utf8", "word", "ubergross", "uber", "gross"]
+        );
         assert_eq!(words(&mut whole(), "parseHTTPHeader max_retryCount"), ["parsehttpheader", "max_retrycount"]);
     }
 

@@ -79,7 +79,8 @@ impl Runs {
             return Err(StartError::DiskFull);
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
-        let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, &request.corpora, catalog))?;
+        let checked =
+            self.check(&request, shared.with_contexts(tenant, &request.contexts, &request.corpora, catalog))?;
         self.look_at_budgets(tenant, &request, &checked).await?;
         let session = self.session_of(tenant, &request).await?;
         let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;

@@ -56,7 +56,8 @@ fn title(document: &Document) -> Option<String> {
     let title = matches!(title, Object::String(..)).then(|| decode_text_string(title).ok()).flatten()?;
     let title: String = title.chars().filter(|c| !c.is_control()).collect::<String>();
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    let made_up = ["untitled", "microsoft word - ", "(anonymous)"].iter().any(|name| title.to_lowercase().starts_with(name));
+    let made_up =
+        ["untitled", "microsoft word - ", "(anonymous)"].iter().any(|name| title.to_lowercase().starts_with(name));
     (!title.is_empty() && !made_up).then_some(title)
 }
 

@@ -309,3 +309,113 @@ proptest! {
         let _either_way = read(Format::Pdf, &pdf(&content), None, ROOM);
     }
 }
+
+/// A line of text at a place, in ten points.
+fn at(x: i32, y: i32, text: &str) -> String {
+    format!("BT /F1 10 Tf {x} {y} Td ({text}) Tj ET\n")
+}
+
+/// A PDF of these pages.
+fn pdf_pages(pages: &[String]) -> Vec<u8> {
+    let kids: Vec<String> = (0..pages.len()).map(|n| format!("{} 0 R", n * 2 + 4)).collect();
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        format!(
+            "<< /Type /Pages /Kids [{}] /Count {} /Resources << /Font << /F1 3 0 R >> /XObject << /P 99 0 R >> >> >>",
+            kids.join(" "),
+            pages.len()
+        ),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+    ];
+    for (n, page) in pages.iter().enumerate() {
+        objects.push(format!("<< /Type /Page /Parent 2 0 R /Contents {} 0 R >>", n * 2 + 5));
+        objects.push(stream("", page));
+    }
+    pdf_of(&objects)
+}
+
+fn read_pages(pages: &[String]) -> String {
+    read(Format::Pdf, &pdf_pages(pages), None, 100_000).unwrap()
+}
+
+#[test]
+fn columns_are_read_one_after_the_other_below_what_goes_over_both() {
+    let mut page =
+        at(60, 750, "A title that goes over both of the columns of this page, from one side to the other side");
+    for n in 0..12 {
+        let y = 700 - n * 12;
+        // Drawn row by row, as some programs do, and the columns a little apart in height.
+        page += &at(60, y, &format!("Left line {n} has quite a few words to fill"));
+        page += &at(320, y - 2, &format!("Right line {n} has about as many as that"));
+    }
+    let text = read_pages(&[page]);
+    let places: Vec<_> = ["A title", "Left line 0", "Left line 11", "Right line 0", "Right line 11"]
+        .iter()
+        .map(|part| text.find(part).unwrap_or_else(|| panic!("{part} is not there:\n{text}")))
+        .collect();
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn the_rows_of_a_table_stay_rows() {
+    let mut page = at(60, 760, "The depths of all gates are these.");
+    for (n, row) in
+        [["Gate", "Opens", "Depth"], ["North", "06:10", "4.2"], ["South | old", "07:45", "3.9"]].iter().enumerate()
+    {
+        for (x, cell) in [60, 200, 300].iter().zip(row) {
+            page += &at(*x, 700 - i32::try_from(n).unwrap() * 14, cell);
+        }
+    }
+    assert_eq!(
+        read_pages(&[page]),
+        "The depths of all gates are these.\n\n| Gate | Opens | Depth |\n| --- | --- | --- |\n| North | 06:10 | 4.2 |\n| South \\| old | 07:45 | 3.9 |"
+    );
+}
+
+#[test]
+fn words_that_a_lines_end_has_broken_are_whole_again_and_ligatures_are_letters() {
+    let page = at(60, 700, "The harbour master explained the considera-")
+        + &at(60, 688, "ble length of the well-known state-of-the-")
+        + &at(60, 676, "art gates of Saint-Malo and of Port-")
+        + &at(60, 664, "Louis at noon.");
+    assert_eq!(
+        read_pages(&[page]),
+        "The harbour master explained the considerable length of the well-known state-of-the-art gates of Saint-Malo and of Port-\nLouis at noon."
+    );
+}
+
+#[test]
+fn what_stands_on_every_page_is_left_out_and_what_does_not_stays() {
+    let pages: Vec<String> = (1..6)
+        .map(|n| {
+            at(60, 800, "Journal of Harbours, Vol. 12")
+                + &at(60, 700, &format!("What page {n} says is its own."))
+                + &at(60, 690, "And this stands on each.")
+                + &at(280, 30, &format!("{n}"))
+        })
+        .collect();
+    let text = read_pages(&pages);
+    assert!(!text.contains("Journal"), "{text}");
+    assert!(text.starts_with("[Page 1]\n\nWhat page 1 says is its own."), "{text}");
+    let short = read_pages(&pages[..2]);
+    assert_eq!(short.matches("Journal").count(), 2, "two pages are too few to tell: {short}");
+}
+
+#[test]
+fn a_shadow_is_not_read_twice_and_a_stamp_on_the_margin_comes_last() {
+    let page = "BT /F1 10 Tf 0 1 -1 0 20 300 Tm (A stamp on the margin) Tj ET\n".to_owned()
+        + &at(60, 700, "Bold by a trick.")
+        + "BT /F1 10 Tf 60.3 700 Td (Bold by a trick.) Tj ET\n"
+        + &at(60, 660, "The rest of the page.");
+    assert_eq!(read_pages(&[page]), "Bold by a trick.\n\nThe rest of the page.\n\nA stamp on the margin");
+}
+
+#[test]
+fn what_is_set_larger_is_a_heading() {
+    let mut page = "BT /F1 20 Tf 60 760 Td (On gates) Tj ET\nBT /F1 12 Tf 60 730 Td (How they open) Tj ET\n".to_owned();
+    for n in 0..12 {
+        page += &at(60, 700 - n * 12, "They open at slack water when the keeper turns the wheel slowly.");
+    }
+    let text = read_pages(&[page]);
+    assert!(text.starts_with("# On gates\n\n### How they open\n\nThey open at slack water"), "{text}");
+}

@@ -45,13 +45,6 @@ impl Text {
         }
     }
 
-    /// Ends the word, if one has begun.
-    pub(crate) fn end_word(&mut self) {
-        if self.written.chars().next_back().is_some_and(|last| !last.is_whitespace()) {
-            self.push(" ");
-        }
-    }
-
     /// How many bytes more fit.
     pub(crate) fn room(&self) -> usize {
         self.max_bytes.saturating_sub(self.written.len())

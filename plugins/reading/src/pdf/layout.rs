@@ -6,9 +6,9 @@ use crate::pdf::page::Run;
 /// From so much of the font's size on, a gap is one between words.
 const WORD_GAP: f32 = 0.15;
 /// From so much on, it is one between cells or columns.
-const CELL_GAP: f32 = 1.4;
-/// So far apart two baselines of one line may be, as for an index that is set higher.
-const SAME_LINE: f32 = 0.45;
+const CELL_GAP: f32 = 1.1;
+/// So far apart two baselines of one line may be, in the smaller one's size, as for an index that is set higher.
+const SAME_LINE: f32 = 0.55;
 /// Lines on both sides of a gutter, at least, for columns.
 const MIN_COLUMN_LINES: usize = 4;
 /// What of a column's width most of its lines fill, at least: those of a table do not.
@@ -30,6 +30,8 @@ pub(crate) struct Line {
     pub(crate) size: f32,
     /// Which stretch of the page it belongs to; what is in another one goes on elsewhere.
     pub(crate) block: usize,
+    /// How many cells it has, where it is a row of a table.
+    pub(crate) cells: Option<usize>,
 }
 
 /// What stands on one baseline without a wide gap.
@@ -133,9 +135,10 @@ fn rows(mut pieces: Vec<Piece>) -> Vec<Row> {
     pieces.sort_by(|a, b| b.baseline.total_cmp(&a.baseline));
     let mut rows: Vec<Row> = Vec::new();
     for piece in pieces {
-        let fits = rows.last().and_then(|row| row.iter().max_by(|a, b| a.size.total_cmp(&b.size))).is_some_and(|main| {
-            (main.baseline - piece.baseline).abs() < SAME_LINE * main.size.max(piece.size)
-        });
+        let fits = rows
+            .last()
+            .and_then(|row| row.iter().max_by(|a, b| a.size.total_cmp(&b.size)))
+            .is_some_and(|main| (main.baseline - piece.baseline).abs() < SAME_LINE * main.size.min(piece.size));
         match rows.last_mut() {
             Some(row) if fits => row.push(piece),
             _ => rows.push(vec![piece]),
@@ -219,7 +222,11 @@ fn gutter(rows: &[Row]) -> Option<f32> {
     gaps.sort_by(f32::total_cmp);
     // Not more than fifty of them: the candidates lie close together.
     let step = gaps.len().div_ceil(50).max(1);
-    gaps.into_iter().step_by(step).filter_map(|at| Some((both_sides(rows, at)?, at))).max_by_key(|(rows, _)| *rows).map(|found| found.1)
+    gaps.into_iter()
+        .step_by(step)
+        .filter_map(|at| Some((both_sides(rows, at)?, at)))
+        .max_by_key(|(rows, _)| *rows)
+        .map(|found| found.1)
 }
 
 /// How many rows a gutter here keeps apart; none where these are not columns of prose.
@@ -256,9 +263,9 @@ fn is_prose(pieces: &[&Piece]) -> bool {
     let left = pieces.iter().map(|piece| piece.left).fold(f32::MAX, f32::min);
     let right = pieces.iter().map(|piece| piece.right).fold(f32::MIN, f32::max);
     let width = (right - left).max(1.0);
-    let full = pieces.iter().filter(|piece| {
-        piece.right - piece.left >= MIN_FILL * width && piece.text.chars().count() >= MIN_LINE_CHARS
-    });
+    let full = pieces
+        .iter()
+        .filter(|piece| piece.right - piece.left >= MIN_FILL * width && piece.text.chars().count() >= MIN_LINE_CHARS);
     full.count() * 2 > pieces.len()
 }
 
@@ -268,9 +275,8 @@ fn write(rows: &[Row], block: usize, lines: &mut Vec<Line>) {
     while let Some(row) = rows.get(at) {
         let like = rows.iter().skip(at).take_while(|other| is_of_same_table(row, other)).count();
         let is_table = row.len() > 1 && like >= MIN_ROWS;
-        let separator = if is_table { " | " } else { " " };
         for row in rows.iter().skip(at).take(like.max(1)) {
-            lines.extend(line(row, separator, block));
+            lines.extend(line(row, is_table, block));
         }
         at += like.max(1);
     }
@@ -286,11 +292,15 @@ fn is_of_same_table(row: &Row, other: &Row) -> bool {
         })
 }
 
-fn line(row: &Row, separator: &str, block: usize) -> Option<Line> {
+fn line(row: &Row, is_table: bool, block: usize) -> Option<Line> {
     let (first, last) = (row.first()?, row.last()?);
     let main = row.iter().max_by_key(|piece| piece.text.len())?;
-    let texts: Vec<String> = row.iter().map(|piece| piece.text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    let text = texts.join(separator);
-    let (left, right) = (first.left, last.right);
-    (!text.is_empty()).then_some(Line { text, left, right, baseline: main.baseline, size: main.size, block })
+    let flat = |piece: &Piece| piece.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let texts: Vec<String> = row.iter().map(flat).filter(|text| !text.is_empty() || is_table).collect();
+    let text = match is_table {
+        true => format!("| {} |", texts.iter().map(|text| text.replace('|', "\\|")).collect::<Vec<_>>().join(" | ")),
+        false => texts.join(" "),
+    };
+    let (left, right, cells) = (first.left, last.right, is_table.then_some(row.len()));
+    (!text.is_empty()).then_some(Line { text, left, right, baseline: main.baseline, size: main.size, block, cells })
 }

@@ -269,7 +269,8 @@ impl<'d, 'f> PageReader<'d, 'f> {
             known,
             placed: std::mem::replace(&mut self.placed, false),
         };
-        if [run.from.0, run.from.1, run.to.0, run.to.1, run.size].iter().all(|n| n.is_finite()) && !self.is_shadow(&run) {
+        if [run.from.0, run.from.1, run.to.0, run.to.1, run.size].iter().all(|n| n.is_finite()) && !self.is_shadow(&run)
+        {
             self.found.runs.push(run);
         }
     }

@@ -2,18 +2,21 @@
 //! become whole again, and what is set larger than the rest becomes a heading.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use crate::pdf::layout::Line;
 use crate::text::Text;
 
 /// Lines at a page's top, and as many at its bottom, that may repeat on every page.
 const EDGE_LINES: usize = 3;
+/// What of the height between the highest and the lowest line of all pages is taken for an edge.
+const EDGE: f32 = 0.1;
 /// Pages on which a line stands, at least, to be one that repeats.
 const MIN_REPEATS: usize = 3;
 /// A line that ends so much of its block's width before the block's end was ended by its author.
 const SHORT: f32 = 0.15;
 /// From so much of the usual distance on, a paragraph begins.
-const PARAGRAPH_GAP: f32 = 1.35;
+const PARAGRAPH_GAP: f32 = 1.25;
 /// How much larger than most text each level of headings is, at least.
 const HEADINGS: [(f32, &str); 3] = [(1.7, "# "), (1.35, "## "), (1.14, "### ")];
 const MAX_HEADING_CHARS: usize = 200;
@@ -63,18 +66,31 @@ fn drop_repeated(pages: &mut [Page]) {
     if with_text < MIN_REPEATS {
         return;
     }
+    let baselines = || pages.iter().flat_map(|page| &page.lines).map(|line| line.baseline);
+    let (lowest, highest) = (baselines().fold(f32::MAX, f32::min), baselines().fold(f32::MIN, f32::max));
+    let margin = EDGE * (highest - lowest);
+    let middle = lowest + margin..=highest - margin;
     let mut counts: HashMap<(bool, String), usize> = HashMap::new();
     for page in pages.iter() {
-        let seen: HashSet<(bool, String)> = edges(&page.lines).map(|(top, at)| (top, shape(&page.lines, at))).collect();
+        let seen: HashSet<(bool, String)> =
+            edges(&page.lines, &middle).map(|(top, at)| (top, shape(&page.lines, at))).collect();
         for place in seen {
             *counts.entry(place).or_default() += 1;
         }
     }
-    // On the pages of one side each other one, in chapters fewer.
-    let enough = MIN_REPEATS.max(with_text / 4);
     for page in pages {
-        let repeated: HashSet<usize> = edges(&page.lines)
-            .filter(|(top, at)| counts.get(&(*top, shape(&page.lines, *at))).is_some_and(|count| *count >= enough))
+        let edges: Vec<(bool, usize)> = edges(&page.lines, &middle).collect();
+        let first = edges.iter().find(|(top, _)| *top).copied();
+        let last = edges.iter().find(|(top, _)| !top).copied();
+        let repeated: HashSet<usize> = edges
+            .into_iter()
+            .filter(|(top, at)| {
+                let place = (*top, shape(&page.lines, *at));
+                // What stands at the very edge and is a number alone is the page's.
+                let is_edge = [first, last].contains(&Some((*top, *at)));
+                let is_number = is_edge && place.1.ends_with(":#");
+                is_number || counts.get(&place).is_some_and(|count| *count >= MIN_REPEATS)
+            })
             .map(|(_, at)| at)
             .collect();
         let mut at = 0;
@@ -85,13 +101,15 @@ fn drop_repeated(pages: &mut [Page]) {
     }
 }
 
-/// The highest and the lowest lines of a page, by number.
-fn edges(lines: &[Line]) -> impl Iterator<Item = (bool, usize)> + use<> {
-    let mut order: Vec<usize> = (0..lines.len()).collect();
+/// The lines of a page above and below the middle of it, by number: the highest and the lowest first.
+fn edges(lines: &[Line], middle: &RangeInclusive<f32>) -> impl Iterator<Item = (bool, usize)> + use<> {
+    let is_middle = |at: &usize| lines.get(*at).is_none_or(|line| middle.contains(&line.baseline));
+    let mut order: Vec<usize> = (0..lines.len()).filter(|at| !is_middle(at)).collect();
+    let is_top = |at: &usize| lines.get(*at).is_some_and(|line| line.baseline > *middle.end());
     let baseline = |at: &usize| lines.get(*at).map_or(0.0, |line| line.baseline);
     order.sort_by(|a, b| baseline(b).total_cmp(&baseline(a)));
-    let top: Vec<_> = order.iter().take(EDGE_LINES).map(|at| (true, *at)).collect();
-    let bottom: Vec<_> = order.iter().rev().take(EDGE_LINES).map(|at| (false, *at)).collect();
+    let top: Vec<_> = order.iter().filter(|at| is_top(at)).take(EDGE_LINES).map(|at| (true, *at)).collect();
+    let bottom: Vec<_> = order.iter().rev().filter(|at| !is_top(at)).take(EDGE_LINES).map(|at| (false, *at)).collect();
     top.into_iter().chain(bottom)
 }
 
@@ -145,7 +163,9 @@ struct Paragraph {
 
 fn heading(paragraph: &Paragraph, body: Option<f32>) -> &'static str {
     let has_letters = paragraph.text.chars().filter(|c| c.is_alphabetic()).count() > 1;
-    let Some(body) = body.filter(|_| has_letters && paragraph.text.chars().count() <= MAX_HEADING_CHARS) else { return "" };
+    let Some(body) = body.filter(|_| has_letters && paragraph.text.chars().count() <= MAX_HEADING_CHARS) else {
+        return "";
+    };
     let level = HEADINGS.iter().find(|(larger, _)| paragraph.size >= larger * body);
     level.map_or("", |(_, mark)| mark)
 }
@@ -161,16 +181,35 @@ fn paragraphs(lines: &[Line]) -> Vec<Paragraph> {
         // A column's or a page's end is not a paragraph's: one that goes on is whole again.
         let goes_on = found.last().is_some_and(|last| last.size == first.size && goes_on(&last.text, &first.text));
         let mut previous: Option<&Line> = None;
+        // The line with the bullet or the number of the item that is being read.
+        let mut item: Option<&Line> = None;
         for line in &block {
             let (left, right) = (edge(&block, line, false), edge(&block, line, true));
-            let begins = previous.is_none_or(|above| begins(above, line, step, left));
+            let begins = previous.is_none_or(|above| match item {
+                Some(item) => begins_after_item(above, line, item, step),
+                None => begins(above, line, step, left, right),
+            });
             let width = (right - left).max(1.0);
             match found.last_mut() {
+                Some(paragraph) if line.cells.is_some() && previous.is_some_and(|above| above.cells == line.cells) => {
+                    paragraph.text.push('\n');
+                    paragraph.text.push_str(&line.text);
+                }
                 Some(paragraph) if !begins || (previous.is_none() && goes_on) => {
                     let above_is_short = previous.is_some_and(|above| right - above.right > SHORT * width);
-                    join(&mut paragraph.text, &line.text, above_is_short);
+                    join(&mut paragraph.text, &line.text, above_is_short && item.is_none());
                 }
-                _ => found.push(Paragraph { text: line.text.clone(), size: line.size }),
+                _ => {
+                    let mut text = line.text.clone();
+                    if let Some(cells) = line.cells {
+                        text.push_str("\n|");
+                        text.push_str(&" --- |".repeat(cells));
+                    }
+                    found.push(Paragraph { text, size: line.size });
+                }
+            }
+            if begins {
+                item = is_item(&line.text).then_some(line);
             }
             previous = Some(line);
         }
@@ -208,13 +247,28 @@ fn usual_step(block: &[&Line]) -> f32 {
 }
 
 /// Whether a paragraph begins with this line.
-fn begins(above: &Line, line: &Line, step: f32, left: f32) -> bool {
+fn begins(above: &Line, line: &Line, step: f32, left: f32, right: f32) -> bool {
     let size = above.size.max(line.size);
-    let down = (above.baseline - line.baseline) / size;
     let other_size = (above.size - line.size).abs() > 0.12 * size;
+    // What is in the middle is not indented.
+    let centred = ((line.left - left) - (right - line.right)).abs() < size;
     let indented = line.left - left > size && above.left - left < 0.5 * size && line.left - above.left < 6.0 * size;
-    let far = down > (step * PARAGRAPH_GAP).min(2.0).max(step + 0.25);
-    far || other_size || indented || is_item(&line.text)
+    is_far(above, line, step)
+        || other_size
+        || (indented && !centred)
+        || above.cells != line.cells
+        || is_item(&line.text)
+}
+
+/// The same within an item of a list, whose lines may be indented to its text.
+fn begins_after_item(above: &Line, line: &Line, item: &Line, step: f32) -> bool {
+    let outdented = line.left < item.left + 0.5 * item.size && above.left > item.left + 0.5 * item.size;
+    is_far(above, line, step) || outdented || above.cells != line.cells || is_item(&line.text)
+}
+
+fn is_far(above: &Line, line: &Line, step: f32) -> bool {
+    let down = (above.baseline - line.baseline) / above.size.max(line.size);
+    down > (step * PARAGRAPH_GAP).min(2.0).max(step + 0.2)
 }
 
 /// A bullet, or a number with a point.

@@ -171,9 +171,12 @@ impl Policy {
         let control = response.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         let directives: Vec<&str> = control.split(',').map(str::trim).collect();
         let has = |name: &str| directives.iter().any(|one| *one == name || one.starts_with(&format!("{name}=")));
-        let varies = response.header("vary").is_some_and(|vary| vary.contains('*') || vary.to_ascii_lowercase().contains("cookie"));
+        let varies = response
+            .header("vary")
+            .is_some_and(|vary| vary.contains('*') || vary.to_ascii_lowercase().contains("cookie"));
         let may_be_kept = response.status < 300 && !has("no-store") && !has("private") && !varies;
-        let seconds = directives.iter().find_map(|one| one.strip_prefix("max-age=")?.trim_matches('"').parse::<u64>().ok());
+        let seconds =
+            directives.iter().find_map(|one| one.strip_prefix("max-age=")?.trim_matches('"').parse::<u64>().ok());
         let age: u64 = response.header("age").and_then(|age| age.trim().parse().ok()).unwrap_or(0);
         let seconds = if has("no-cache") { 0 } else { seconds.unwrap_or(0).saturating_sub(age) };
         Self { may_be_kept, fresh_ms: seconds.saturating_mul(1000).min(MAX_FRESH_MS) }

@@ -48,16 +48,31 @@ pub(crate) fn of(content_type: &str, body: &[u8], text: &str) -> Result<Kind, St
         "text/csv" => Kind::Text("text/csv"),
         other if other == "application/json" || other == "text/json" || other.ends_with("+json") => Kind::Json,
         other if other == "application/xml" || other == "text/xml" || other.ends_with("+xml") => {
-            if is_feed { Kind::Feed } else { Kind::Text("application/xml") }
+            if is_feed {
+                Kind::Feed
+            } else {
+                Kind::Text("application/xml")
+            }
         }
         "text/plain" if is_feed && start.starts_with("<?xml") => Kind::Feed,
         other if other.starts_with("text/") => Kind::Text("text/plain"),
-        "application/javascript" | "application/x-javascript" | "application/yaml" | "application/toml"
-        | "application/x-yaml" | "application/x-sh" | "application/x-tex" | "application/sql" => Kind::Text("text/plain"),
+        "application/javascript"
+        | "application/x-javascript"
+        | "application/yaml"
+        | "application/toml"
+        | "application/x-yaml"
+        | "application/x-sh"
+        | "application/x-tex"
+        | "application/sql" => Kind::Text("text/plain"),
         "application/x-ndjson" | "application/jsonl" => Kind::Text("application/x-ndjson"),
         // Silence, and words for "some bytes".
-        "" | "application/octet-stream" | "binary/octet-stream" | "application/download" | "application/force-download"
-        | "unknown/unknown" | "application/unknown" => match () {
+        ""
+        | "application/octet-stream"
+        | "binary/octet-stream"
+        | "application/download"
+        | "application/force-download"
+        | "unknown/unknown"
+        | "application/unknown" => match () {
             () if is_feed => Kind::Feed,
             () if is_json() => Kind::Json,
             () if start.starts_with("<?xml") => Kind::Text("application/xml"),

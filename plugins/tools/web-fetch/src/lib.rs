@@ -57,7 +57,10 @@ fn fetch_with(world: &mut impl World, arguments: &Fetch, context: &Context) -> R
 /// A request as this tool makes it.
 pub(crate) fn request(url: Url) -> Request {
     Request::get(url)
-        .header("accept", "text/html, application/xhtml+xml, text/markdown, application/pdf, text/plain;q=0.9, */*;q=0.5")
+        .header(
+            "accept",
+            "text/html, application/xhtml+xml, text/markdown, application/pdf, text/plain;q=0.9, */*;q=0.5",
+        )
         .header("accept-encoding", "gzip, identity;q=0.5")
         .header("user-agent", concat!("Vivarium/", env!("CARGO_PKG_VERSION"), " (web_fetch)"))
 }
@@ -119,9 +122,10 @@ fn redirect(response: &Response) -> Result<Option<Url>, HttpError> {
         return Ok(None);
     }
     let Some(target) = response.header("location") else { return Ok(None) };
-    let target = response.url.join(target).map_err(|_| {
-        HttpError::InvalidUrl(format!("{} redirects to {target:?}, which is not a URL", response.url))
-    })?;
+    let target = response
+        .url
+        .join(target)
+        .map_err(|_| HttpError::InvalidUrl(format!("{} redirects to {target:?}, which is not a URL", response.url)))?;
     parse_url(target.as_str()).map(Some)
 }
 
@@ -150,7 +154,10 @@ fn check_status(response: &Response) -> Result<(), ToolError> {
 /// At most `max_bytes` of a text from `start` on, to a paragraph's end where one is near, with what it takes to go on.
 fn part(text: &str, start: usize, max_bytes: usize) -> Result<String, ToolError> {
     if start >= text.len() && start > 0 {
-        return Err(ToolError::InvalidArguments(format!("start: the document has {} bytes of text, and ends before {start}", text.len())));
+        return Err(ToolError::InvalidArguments(format!(
+            "start: the document has {} bytes of text, and ends before {start}",
+            text.len()
+        )));
     }
     let start = text.floor_char_boundary(start);
     let rest = text.get(start..).unwrap_or_default();

@@ -80,7 +80,8 @@ fn about(document: &Document, url: &Url) -> String {
     let canonical = document.select_single("link[rel=canonical]").attr("href").and_then(|href| url.join(&href).ok());
     // Where it is the page's own address it tells nobody anything.
     let canonical = canonical.filter(|canonical| {
-        matches!(canonical.scheme(), "http" | "https") && (canonical.host(), canonical.path()) != (url.host(), url.path())
+        matches!(canonical.scheme(), "http" | "https")
+            && (canonical.host(), canonical.path()) != (url.host(), url.path())
     });
     let canonical = canonical.map(|canonical| format!("also at {canonical}")).unwrap_or_default();
     let parts = [author, date, canonical];
@@ -98,7 +99,8 @@ fn name_languages(document: &Document) {
     for block in document.select("pre").iter() {
         let code = block.select_single("code");
         let places = [code.clone(), block.clone(), block.parent(), block.parent().parent()];
-        let language = places.iter().find_map(|place| language(&place.attr_or("class", ""), &place.attr_or("data-lang", "")));
+        let language =
+            places.iter().find_map(|place| language(&place.attr_or("class", ""), &place.attr_or("data-lang", "")));
         let text = block.text();
         let text = text.trim_end().trim_start_matches('\n');
         let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
@@ -112,7 +114,9 @@ fn name_languages(document: &Document) {
 fn language(class: &str, data: &str) -> Option<String> {
     let clean = |name: &str| {
         let name = name.trim_end_matches(';').to_ascii_lowercase();
-        let fits = !name.is_empty() && name.len() <= 20 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+#-_".contains(&b));
+        let fits = !name.is_empty()
+            && name.len() <= 20
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+#-_".contains(&b));
         (fits && !matches!(name.as_str(), "none" | "default" | "text" | "plaintext" | "notranslate")).then_some(name)
     };
     if let Some(name) = clean(data) {

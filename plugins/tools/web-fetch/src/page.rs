@@ -88,7 +88,9 @@ fn unpacked(response: &Response) -> Result<Cow<'_, [u8]>, ToolError> {
         "gzip" | "x-gzip" => MultiGzDecoder::new(source).take(MAX_UNPACKED_BYTES).read_to_end(&mut out),
         "deflate" => ZlibDecoder::new(source).take(MAX_UNPACKED_BYTES).read_to_end(&mut out),
         other => {
-            return Err(ToolError::Failed(format!("{url} is sent as {other:?}, though it was asked for as gzip or as it is")));
+            return Err(ToolError::Failed(format!(
+                "{url} is sent as {other:?}, though it was asked for as gzip or as it is"
+            )));
         }
     };
     match read {
@@ -175,7 +177,10 @@ mod tests {
     #[test]
     fn json_is_told_line_by_line_and_says_the_same() {
         let told = pretty(r#"{"a":[1,2.50,{}],"b":"x, \"y\": {","c":[],"d":1e400}"#);
-        assert_eq!(told, "{\n  \"a\": [\n    1,\n    2.50,\n    {}\n  ],\n  \"b\": \"x, \\\"y\\\": {\",\n  \"c\": [],\n  \"d\": 1e400\n}");
+        assert_eq!(
+            told,
+            "{\n  \"a\": [\n    1,\n    2.50,\n    {}\n  ],\n  \"b\": \"x, \\\"y\\\": {\",\n  \"c\": [],\n  \"d\": 1e400\n}"
+        );
         assert_eq!(pretty("{broken"), "{broken");
     }
 

@@ -18,7 +18,12 @@ const SETTING: &str = "min-delay-ms";
 ///
 /// # Errors
 /// When that is after `deadline_ms`.
-pub(crate) fn wait(world: &mut impl World, url: &Url, asked_for_ms: Option<u64>, deadline_ms: u64) -> Result<(), ToolError> {
+pub(crate) fn wait(
+    world: &mut impl World,
+    url: &Url,
+    asked_for_ms: Option<u64>,
+    deadline_ms: u64,
+) -> Result<(), ToolError> {
     let host = url.host_str().unwrap_or_default();
     let set = world.setting(SETTING).and_then(|value| value.trim().parse().ok());
     let delay = asked_for_ms.unwrap_or(0).max(set.unwrap_or(DELAY_MS)).min(FURTHEST_MS);

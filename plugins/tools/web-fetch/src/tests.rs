@@ -237,9 +237,13 @@ fn what_can_not_be_read_is_refused_with_what_it_is_and_what_can() {
         ("", b"\0\x01", "no text"),
     ] {
         let error = Web::new().page(url, 200, &[("content-type", content_type)], body).fetch(url).unwrap_err();
-        assert!(matches!(&error, ToolError::Failed(why) if why.contains(what) && why.contains("reads HTML, PDF")), "{error:?}");
+        assert!(
+            matches!(&error, ToolError::Failed(why) if why.contains(what) && why.contains("reads HTML, PDF")),
+            "{error:?}"
+        );
     }
-    let error = Web::new().page(url, 200, &[("content-type", "application/pdf")], b"%PDF-1.7 broken").fetch(url).unwrap_err();
+    let error =
+        Web::new().page(url, 200, &[("content-type", "application/pdf")], b"%PDF-1.7 broken").fetch(url).unwrap_err();
     assert!(matches!(&error, ToolError::Failed(why) if why.contains("PDF file that can not be read")), "{error:?}");
 }
 
@@ -257,7 +261,11 @@ fn a_server_that_lies_or_says_nothing_is_not_believed() {
     ] {
         let url = "https://example.com/x";
         let output = Web::new().page(url, 200, &[("content-type", content_type)], body).fetch(url).unwrap();
-        assert_eq!((output.documents[0].media_type.as_str(), output.content.as_str()), (media_type, text), "{content_type}");
+        assert_eq!(
+            (output.documents[0].media_type.as_str(), output.content.as_str()),
+            (media_type, text),
+            "{content_type}"
+        );
     }
 }
 
@@ -271,7 +279,8 @@ fn a_status_says_what_to_do() {
     assert!(matches!(status(429), ToolError::Unavailable(why) if why.contains("after 3000")));
     assert!(matches!(status(503), ToolError::Unavailable(_)));
     let login = "<title>Log in</title><p>Please log in.<form><input name=u><input type=password name=p></form>";
-    let mut web = Web::new().redirect(url, "/account/login?next=x").html("https://example.com/account/login?next=x", login);
+    let mut web =
+        Web::new().redirect(url, "/account/login?next=x").html("https://example.com/account/login?next=x", login);
     assert!(matches!(web.fetch(url), Err(ToolError::Failed(why)) if why.contains("asks for a login")));
 }
 
@@ -335,7 +344,10 @@ fn a_sites_robots_are_kept_to_and_asked_for_once_a_day() {
     assert_eq!(web.fetch("https://example.com/a").unwrap().content, "Open.");
     for url in ["https://example.com/private/b", "https://example.com/to-private"] {
         let error = web.fetch(url).unwrap_err();
-        assert!(matches!(&error, ToolError::Denied(why) if why.contains("robots.txt closes https://example.com/private/b")), "{error:?}");
+        assert!(
+            matches!(&error, ToolError::Denied(why) if why.contains("robots.txt closes https://example.com/private/b")),
+            "{error:?}"
+        );
     }
     assert!(!web.asked.contains(&"https://example.com/private/b".to_owned()));
     // The site opens itself: seen a day later, and at once where an operator has said so.
@@ -344,7 +356,10 @@ fn a_sites_robots_are_kept_to_and_asked_for_once_a_day() {
     assert!(web.fetch("https://example.com/private/b").is_err());
     web.now += 24 * 3600 * 1000;
     assert!(web.fetch("https://example.com/private/b").is_ok());
-    let mut web = Web::new().robots("User-agent: *\nDisallow: /").html("https://example.com/a", "<p>A.</p>").set(IGNORE_ROBOTS, "true");
+    let mut web = Web::new()
+        .robots("User-agent: *\nDisallow: /")
+        .html("https://example.com/a", "<p>A.</p>")
+        .set(IGNORE_ROBOTS, "true");
     assert!(web.fetch("https://example.com/a").is_ok());
 }
 
@@ -359,7 +374,12 @@ fn a_site_whose_robots_can_not_be_had_is_closed_for_a_while_and_one_that_has_non
         assert!(web.fetch("https://example.com/a").is_ok(), "{status}");
     }
     for status in [404, 403, 410] {
-        assert!(page(Web::new()).page("https://example.com/robots.txt", status, &[], b"").fetch("https://example.com/a").is_ok());
+        assert!(
+            page(Web::new())
+                .page("https://example.com/robots.txt", status, &[], b"")
+                .fetch("https://example.com/a")
+                .is_ok()
+        );
     }
 }
 
@@ -404,11 +424,18 @@ fn a_page_is_asked_for_again_only_when_it_may_have_changed() {
     assert_eq!(web.fetch(url).unwrap().content, "First.");
     let again = web.fetch(&format!("{url}#part")).unwrap();
     assert_eq!((again.content.as_str(), web.asked.len()), ("First.", 1), "it is fresh");
-    assert_eq!((again.documents[0].title.as_str(), again.documents[0].location.as_str()), ("T", "https://example.com/a#part"));
+    assert_eq!(
+        (again.documents[0].title.as_str(), again.documents[0].location.as_str()),
+        ("T", "https://example.com/a#part")
+    );
     web.now += 61_000;
     assert_eq!((web.fetch(url).unwrap().content.as_str(), web.asked.len()), ("First.", 2));
     assert!(web.requests[1].headers.contains(&("if-none-match".to_owned(), "\"v1\"".to_owned())));
-    assert_eq!((web.fetch(url).unwrap().content.as_str(), web.asked.len()), ("First.", 2), "a 304 makes it fresh again");
+    assert_eq!(
+        (web.fetch(url).unwrap().content.as_str(), web.asked.len()),
+        ("First.", 2),
+        "a 304 makes it fresh again"
+    );
     web.now += 61_000;
     assert_eq!(web.fetch(url).unwrap().content, "Second.");
 }
@@ -417,11 +444,17 @@ fn a_page_is_asked_for_again_only_when_it_may_have_changed() {
 fn what_a_site_does_not_want_kept_is_not_kept() {
     let url = "https://example.com/a";
     for control in ["no-store", "private, max-age=600", "max-age=0"] {
-        let mut web = Web::new().page(url, 200, &[("content-type", "text/html"), ("cache-control", control)], b"<p>A.</p>");
+        let mut web =
+            Web::new().page(url, 200, &[("content-type", "text/html"), ("cache-control", control)], b"<p>A.</p>");
         web.fetch(url).unwrap();
         assert!(web.list("c:").is_empty() && web.list("d:").is_empty(), "{control}");
     }
-    let mut web = Web::new().page(url, 200, &[("content-type", "text/html"), ("etag", "x"), ("cache-control", "no-cache, max-age=600")], b"<p>A.</p>");
+    let mut web = Web::new().page(
+        url,
+        200,
+        &[("content-type", "text/html"), ("etag", "x"), ("cache-control", "no-cache, max-age=600")],
+        b"<p>A.</p>",
+    );
     web.fetch(url).unwrap();
     web.fetch(url).unwrap();
     assert_eq!(web.asked.len(), 2, "no-cache: asked each time, with its validator");
@@ -498,7 +531,8 @@ fn feeds_are_told_entry_by_entry() {
     let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title>Log</title><entry><title>One</title>
         <link rel="self" href="/self"/><link href="https://example.org/one"/><author><name>B</name></author>
         <updated>2026-11-01T00:00:00Z</updated><summary>Short.</summary></entry></feed>"#;
-    let output = Web::new().page(url, 200, &[("content-type", "application/atom+xml")], atom.as_bytes()).fetch(url).unwrap();
+    let output =
+        Web::new().page(url, 200, &[("content-type", "application/atom+xml")], atom.as_bytes()).fetch(url).unwrap();
     assert_eq!(output.content, "# Log\n\n## [One](https://example.org/one)\n\n*2026-11-01T00:00:00Z · B*\n\nShort.");
 }
 
@@ -507,7 +541,10 @@ fn who_has_written_a_page_and_when_stands_before_it() {
     let html = r#"<html><head><title>T</title><meta name="author" content="A. Keeper"><meta property="article:published_time" content="2026-11-01">
         <link rel="canonical" href="https://example.org/real"></head><body><main><p>The gates open at noon.</p><img src="/x.png"><img alt="a gate" data-src="g.png" src="data:image/gif;base64,AA"></main></body></html>"#;
     let (_, text) = markdown(html, "https://example.com/copy");
-    assert_eq!(text, "*A. Keeper · 2026-11-01 · also at https://example.org/real*\n\nThe gates open at noon.\n\n![a gate](https://example.com/g.png)");
+    assert_eq!(
+        text,
+        "*A. Keeper · 2026-11-01 · also at https://example.org/real*\n\nThe gates open at noon.\n\n![a gate](https://example.com/g.png)"
+    );
 }
 
 #[test]

@@ -117,7 +117,10 @@ fn lines(body: &[u8]) -> Result<Vec<Line>, ApiError> {
             continue;
         }
         if found.len() == MAX_DOCUMENTS {
-            return Err(wrong(number, format!("at most {MAX_DOCUMENTS} documents are taken at once; send the rest in another request")));
+            return Err(wrong(
+                number,
+                format!("at most {MAX_DOCUMENTS} documents are taken at once; send the rest in another request"),
+            ));
         }
         let line: Line = serde_json::from_slice(line).map_err(|error| wrong(number, place_within_line(&error)))?;
         line.check().map_err(|what| wrong(number, what))?;

@@ -113,7 +113,8 @@ pub(super) async fn search(
     }
     let take = limit.min(MAX_RANK - skip);
     // One more than are shown says whether there is another page.
-    let mut found = state.0.corpora.search(&caller.tenant, &corpus, query, skip, take + 1).await.map_err(ApiError::from)?;
+    let mut found =
+        state.0.corpora.search(&caller.tenant, &corpus, query, skip, take + 1).await.map_err(ApiError::from)?;
     let next = (found.len() > take && skip + take < MAX_RANK).then_some(skip + take);
     found.truncate(take);
     Ok(Json(List::new(found.into_iter().map(Into::into).collect(), next)))

@@ -26,6 +26,7 @@ mod dependencies;
 mod doctor;
 mod durable;
 mod examples;
+mod fetch;
 mod guide;
 mod hostile;
 mod idempotency;

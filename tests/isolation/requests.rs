@@ -34,6 +34,7 @@ const PLAIN: [(&str, Option<&str>); 27] = [
     // It stands for nothing but its client.
     ("Mcp-Session-Id", None),
     ("query", Some("What is there?")),
+    ("q", Some("text")),
     ("with", Some("1")),
     ("version", Some("1")),
     ("source", Some("s1")),
@@ -299,6 +300,7 @@ impl Operation {
             ],
             "changeAgent" => vec![(json!({"prompt": "taken over"}), &[])],
             "rollBackAgent" => vec![(json!({"version": 1}), &[])],
+            "importDocuments" => vec![(json!({"_id": "b", "text": "Of b."}), &[])],
             "addDocument" => vec![(json!({"name": "b", "text": "Of b."}), &[])],
             "installPlugin" | "putSessionFile" | "putSessionWorkspace" => vec![],
             "makeSnapshot" => vec![(json!({"label": "taken over"}), &[])],

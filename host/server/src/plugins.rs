@@ -205,7 +205,7 @@ fn give_what_it_asks(manifest: &Manifest, grant: &mut PluginGrant, hosts_are_set
 }
 
 /// Our own tools over a search engine that nobody has set: no model should be offered what can only fail. Tools over
-/// documents stay: a run may bring some.
+/// documents stay: a run may bring some. Settings alone are choices, which may be left as they are.
 fn has_nothing_to_work_with(manifest: &Manifest, grant: &PluginGrant) -> bool {
-    !manifest.requests.settings.is_empty() && grant.settings.is_empty()
+    !manifest.requests.secrets.is_empty() && grant.settings.is_empty()
 }

@@ -298,6 +298,8 @@ async fn settle_in(store: &SledStore, owner: &TenantId) -> Run {
         media_type: "text/plain".to_owned(),
         length_bytes: 6,
         content: store.put_blob(owner, text.clone()).await.unwrap(),
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: at(0),
     };

@@ -93,6 +93,8 @@ async fn kept() -> Kept {
         media_type: "text/plain".to_owned(),
         length_bytes: 6,
         content: text,
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: AT,
     };

@@ -237,6 +237,7 @@ async fn a_collection_is_imported_searched_with_its_own_ids_replaced_and_outlive
     assert_eq!(host.json(Method::DELETE, DOCUMENTS, None).await, (200, json!({"deleted": 299})));
     assert!(externals(&search(&host, "q=noon").await).is_empty());
     assert_eq!(host.json(Method::GET, DOCUMENTS, None).await.1["data"], json!([]));
+    assert_eq!(host.json(Method::DELETE, DOCUMENTS, None).await.0, 404);
 }
 
 #[tokio::test]

@@ -308,7 +308,9 @@ async fn clear(
     loop {
         let page = state.0.store.documents(&caller.tenant, &corpus, None, DELETED_AT_ONCE).await?;
         if page.items.is_empty() {
-            return Ok(Json(Cleared { deleted }));
+            // A corpus is there when it has a document.
+            let none = || ApiError::new(Kind::NotFound, "there is no such corpus");
+            return if deleted > 0 { Ok(Json(Cleared { deleted })) } else { Err(none().into()) };
         }
         let ids: Vec<DocumentId> = page.items.iter().map(|document| document.id).collect();
         let writes = ids.iter().map(|id| Write::DeleteDocument(*id)).collect();

@@ -359,13 +359,13 @@ async fn agents() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope agents:write","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     no body: 400 {"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}
-    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
+    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
     an array: 400 {"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}
     a number: 400 {"error":{"message":"the body is not as documented: invalid type: integer `7`, expected an object","code":"invalid_request"}}
     a form: 415 {"error":{"message":"the body must be JSON: send it with Content-Type: application/json","code":"unsupported_media_type"}}
     two bodies: 400 {"error":{"message":"the body is not JSON: trailing characters at line 1 column 261","code":"invalid_request"}}
     too much: 413 {"error":{"message":"the body is larger than 1048576 bytes","code":"request_too_large"}}
-    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
+    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
     /contexts = true: 400 {"error":{"message":"contexts: invalid type: boolean `true`, expected an array","code":"invalid_parameter","details":{"param":"contexts"}}}
     /description = true: 400 {"error":{"message":"description: invalid type: boolean `true`, expected a string","code":"invalid_parameter","details":{"param":"description"}}}
     /historyTurns = true: 400 {"error":{"message":"historyTurns: invalid type: boolean `true`, expected an integer from 0","code":"invalid_parameter","details":{"param":"historyTurns"}}}
@@ -474,13 +474,13 @@ async fn one_agent() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope agents:write","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     no body: 400 {"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}
-    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
+    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
     an array: 400 {"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}
     a number: 400 {"error":{"message":"the body is not as documented: invalid type: integer `7`, expected an object","code":"invalid_request"}}
     a form: 415 {"error":{"message":"the body must be JSON: send it with Content-Type: application/json","code":"unsupported_media_type"}}
     two bodies: 400 {"error":{"message":"the body is not JSON: trailing characters at line 1 column 273","code":"invalid_request"}}
     too much: 413 {"error":{"message":"the body is larger than 1048576 bytes","code":"request_too_large"}}
-    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
+    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
     /contexts = true: 400 {"error":{"message":"contexts: invalid type: boolean `true`, expected an array","code":"invalid_parameter","details":{"param":"contexts"}}}
     /description = true: 400 {"error":{"message":"description: invalid type: boolean `true`, expected a string","code":"invalid_parameter","details":{"param":"description"}}}
     /historyTurns = true: 400 {"error":{"message":"historyTurns: invalid type: boolean `true`, expected an integer from 0","code":"invalid_parameter","details":{"param":"historyTurns"}}}

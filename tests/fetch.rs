@@ -133,7 +133,7 @@ async fn a_page_is_revalidated_by_its_tenant_and_no_other_tenant_gets_what_was_k
         "[plugins.\"vivarium/web-fetch\"]\ndangerously_allow_private_addresses = [\"{}\"]\nsettings = {{ min-delay-ms = \"0\" }}",
         site.place
     );
-    let host = Host::builder().config(&config).data(data).start().await;
+    let host = Host::builder().data(data).config(&config).start().await;
     let arguments = json!({"url": site.url("/a")});
     for _ in 0..3 {
         assert_eq!(fetch(&host, &arguments).await.unwrap(), "Kept.");

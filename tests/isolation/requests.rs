@@ -134,7 +134,8 @@ impl Operation {
 
     /// Its path names one thing that has to be there.
     pub(super) fn is_about_one_thing(&self) -> bool {
-        let makes_what_it_names = ["setSecret", "addDocument", "listDocuments"].contains(&self.id.as_str());
+        let makes_what_it_names = ["setSecret", "addDocument", "importDocuments", "listDocuments", "searchCorpus"]
+            .contains(&self.id.as_str());
         self.path.contains('{') && !makes_what_it_names
     }
 

@@ -11,6 +11,7 @@ use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
 const PLAIN: [(&str, Option<&str>); 27] = [
+const PLAIN: [(&str, Option<&str>); 25] = [
     ("limit", None),
     ("order", None),
     ("format", None),

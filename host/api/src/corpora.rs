@@ -50,4 +50,7 @@ pub trait Corpora: Send + Sync {
 
     /// Documents of a corpus were written or removed. To be called once that is on disk.
     fn changed(&self, tenant: &TenantId, corpus: &str, documents: Vec<DocumentId>);
+
+    /// Removes all indexes of a tenant that was closed. Blocks.
+    fn forget(&self, tenant: &TenantId);
 }

@@ -135,9 +135,7 @@ impl Library {
             };
             if !there {
                 self.open().retain(|stack| Some(&stack.name.0) != tenant.as_ref());
-                if let Err(error) = std::fs::remove_dir_all(self.0.root.join(&name)) {
-                    tracing::warn!(%error, folder = name, "the indexes of a tenant that is gone can not be removed");
-                }
+                remove_folder(&self.0.root, &name);
             }
         }
         Ok(())
@@ -375,6 +373,25 @@ impl Corpora for Library {
         stack.behind().add(documents);
         // Not to be waited for: who searches before it is done does.
         drop(self.in_background(&stack));
+    }
+
+    fn forget(&self, tenant: &TenantId) {
+        self.open().retain(|stack| stack.name.0 != *tenant);
+        // What is still at work with one of them finds it gone; what it leaves behind is removed within a minute.
+        remove_folder(&self.0.root, tenant.as_str());
+    }
+}
+
+/// Removes all indexes of a tenant of a data folder.
+pub(crate) fn remove(data: &Path, tenant: &TenantId) {
+    remove_folder(&root(data), tenant.as_str());
+}
+
+fn remove_folder(root: &Path, tenant: &str) {
+    match std::fs::remove_dir_all(root.join(tenant)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, tenant, "the indexes of a tenant that is gone can not be removed"),
     }
 }
 

@@ -175,7 +175,8 @@ async fn a_run_that_is_replayed_is_told_the_same_changes_though_the_files_are_ot
     let removed = exercise.host.request(Method::DELETE, "/v1/sessions/s1/files/b.txt");
     assert_eq!(exercise.host.send(removed).await.status(), 204);
     let (_, data) = exercise.host.stop().await;
-    let output = vivarium_tests::Cli::on(data.path()).run(&["replay", id]).await;
+    let folder = data.path().to_str().unwrap();
+    let output = vivarium_tests::Cli::on(data.path()).run(&["replay", id, "--data", folder]).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
 }

@@ -29,7 +29,7 @@ enum Kind {
     Tenant,
 }
 
-const ROUTES: [Route; 21] = [
+const ROUTES: [Route; 22] = [
     Route { path: "/v1/agents", kind: Kind::Thing },
     Route { path: "/v1/agents/{agent}/rollback", kind: Kind::Thing },
     Route { path: "/v1/teams", kind: Kind::Thing },

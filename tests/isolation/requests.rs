@@ -10,8 +10,7 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 27] = [
-const PLAIN: [(&str, Option<&str>); 25] = [
+const PLAIN: [(&str, Option<&str>); 28] = [
     ("limit", None),
     ("order", None),
     ("format", None),

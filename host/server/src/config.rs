@@ -357,8 +357,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 50] = [
-    pub const KEYS: [&str; 49] = [
+    pub const KEYS: [&str; 51] = [
         "listen",
         "data",
         "corpus",

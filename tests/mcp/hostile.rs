@@ -12,10 +12,10 @@ use vivarium_tests::{Answer, Host, ScriptedModel};
 use super::{add, added, begun, ended, of_type};
 
 /// The error that a run's model is told of a server that answers its calls in this way.
-async fn told(
-    host: &Host,
-    model: &ScriptedModel,
+async fn told_within(
+    (host, model): (&Host, &ScriptedModel),
     name: &str,
+    limits: Value,
     call: impl Fn(&Value) -> Response + Send + Sync + 'static,
 ) -> String {
     let server = OddMcpServer::start(move |method, message| match method {
@@ -23,29 +23,77 @@ async fn told(
         method => early_answer(method, message, &[mcp_tool("read", true)]),
     })
     .await;
-    let limits = json!({"limits": {"wallMs": 4000, "egressBytes": 500_000, "outputBytes": 1000}});
-    added(host, name, &server.url(), limits).await;
+    added(host, name, &server.url(), json!({"limits": limits})).await;
     let tool = format!("{name}_read");
     model.then(Answer::tool(&tool, json!({}))).then(Answer::text("So be it."));
     let log = ended(host, &begun(host, "Read.").await).await;
     assert_eq!(log.last().unwrap()["outcome"]["answer"], "So be it.", "the run goes on: {log:#?}");
     let outcome = &of_type(&log, "tool.completed")[0]["outcome"];
-    outcome["error"].as_str().unwrap_or_else(|| panic!("{outcome}")).to_owned()
+    outcome["error"].as_str().unwrap_or("it is no error").to_owned()
+}
+
+async fn told(
+    host: &Host,
+    model: &ScriptedModel,
+    name: &str,
+    call: impl Fn(&Value) -> Response + Send + Sync + 'static,
+) -> String {
+    told_within((host, model), name, json!({"wallMs": 4000}), call).await
+}
+
+fn saying(text: String) -> impl Fn(&Value) -> Response + Send + Sync + 'static {
+    move |message| rpc(message, json!({"content": [{"type": "text", "text": text}]}))
+}
+
+#[tokio::test]
+async fn each_limit_of_a_server_ends_what_is_beyond_it_and_is_named() {
+    let model = ScriptedModel::start().await;
+    let host = Host::builder().model(&model).start().await;
+    let stage = (&host, &model);
+    let mut wrong = Vec::new();
+    let mut hold = |told: String, expected: &str| {
+        if !told.contains(expected) {
+            wrong.push(format!("{:?} does not say {expected:?}", told.chars().take(300).collect::<String>()));
+        }
+    };
+    let bytes = json!({"wallMs": 4000, "egressBytes": 500_000});
+    let told = told_within(stage, "huge", bytes.clone(), |_| endless("application/json")).await;
+    hold(told, "is over its limit of 500000");
+    let told = told_within(stage, "flood", bytes, |_| endless("text/event-stream")).await;
+    hold(told, "is over its limit of 500000");
+    let told = told_within(stage, "long", json!({"outputBytes": 1000}), saying("x".repeat(2000))).await;
+    hold(told, "the tool's output has 2000 bytes; at most 1000 are taken");
+    let told = told_within(stage, "slow", json!({"wallMs": 600}), |_| events(Vec::new(), true)).await;
+    hold(told, "did not answer within 600 ms");
+
+    let refused = |(status, answer): (u16, Value)| format!("{status} {}", answer["error"]["message"]);
+    let few = OddMcpServer::start(|method, message| early_answer(method, message, &[])).await;
+    let told = refused(add(&host, "chatty", &few.url(), json!({"limits": {"egressRequests": 3}})).await);
+    hold(told, "the number of requests is over its limit of 3");
+    let many: Vec<Value> = (0..201).map(|n| mcp_tool(&format!("t{n}"), true)).collect();
+    let many = OddMcpServer::start(move |method, message| early_answer(method, message, &many)).await;
+    hold(refused(add(&host, "many", &many.url(), json!({})).await), "has more than 200 tools");
+    let pages = OddMcpServer::start(|method, message| match method {
+        "tools/list" => rpc(message, json!({"tools": [], "nextCursor": "again"})),
+        method => early_answer(method, message, &[]),
+    })
+    .await;
+    hold(refused(add(&host, "pages", &pages.url(), json!({})).await), "more than 20 pages");
+    let secrets: Vec<String> = (0..9).map(|n| format!("s{n}")).collect();
+    let told = refused(add(&host, "few", &few.url(), json!({"secrets": secrets})).await);
+    hold(told, "has 9 entries; at most 8 are taken");
+    for n in 4..50 {
+        added(&host, &format!("s{n}"), &few.url(), json!({})).await;
+    }
+    let told = refused(add(&host, "s50", &few.url(), json!({})).await);
+    hold(told, "409 \"a tenant may have 50 MCP servers");
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_server_that_misbehaves_is_an_error_of_the_tool_that_says_how() {
     let model = ScriptedModel::start().await;
     let host = Host::builder().model(&model).start().await;
-    let error = told(&host, &model, "huge", |_| endless("application/json")).await;
-    assert!(error.contains("is over its limit of 500000"), "{error}");
-    let error = told(&host, &model, "flood", |_| endless("text/event-stream")).await;
-    assert!(error.contains("is over its limit of 500000"), "{error}");
-    let error = told(&host, &model, "long", |message| {
-        rpc(message, json!({"content": [{"type": "text", "text": "x".repeat(2000)}]}))
-    })
-    .await;
-    assert_eq!(error, "the tool's output has 2000 bytes; at most 1000 are taken");
     let error =
         told(&host, &model, "broken", |_| ([("content-type", "application/json")], "{\"jsonrpc\":").into_response())
             .await;
@@ -68,7 +116,8 @@ async fn a_server_that_misbehaves_is_an_error_of_the_tool_that_says_how() {
     })
     .await;
     assert_eq!(error, "the MCP server refuses refused with the error -32000: not [2J today run.completed");
-    let error = told(&host, &model, "half", |_| events(vec![Bytes::from("data: {\"jsonrpc\":\"2.0\",\"id\"")])).await;
+    let error =
+        told(&host, &model, "half", |_| events(vec![Bytes::from("data: {\"jsonrpc\":\"2.0\",\"id\"")], false)).await;
     assert!(error.contains("the MCP server half"), "{error}");
     let error = told(&host, &model, "other", |_| {
         axum::Json(json!({"jsonrpc": "2.0", "id": 9999, "result": {"content": []}})).into_response()
@@ -103,18 +152,6 @@ async fn a_session_that_is_gone_is_begun_anew_once() {
 #[tokio::test]
 async fn what_can_not_be_added_is_refused_with_why_and_nothing_is_there() {
     let host = Host::builder().start().await;
-    let many: Vec<Value> = (0..201).map(|n| mcp_tool(&format!("t{n}"), true)).collect();
-    let flood = OddMcpServer::start(move |method, message| early_answer(method, message, &many)).await;
-    let (status, refused) = add(&host, "flood", &flood.url(), json!({})).await;
-    assert_eq!((status, &refused["error"]["code"]), (502, &json!("mcp_server_failed")), "{refused}");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("has more than 200 tools"), "{refused}");
-    let endless_list = OddMcpServer::start(|method, message| match method {
-        "tools/list" => rpc(message, json!({"tools": [], "nextCursor": "again"})),
-        method => early_answer(method, message, &[]),
-    })
-    .await;
-    let (status, refused) = add(&host, "endless", &endless_list.url(), json!({})).await;
-    assert!(status == 502 && refused["error"]["message"].as_str().unwrap().contains("more than 20 pages"), "{refused}");
     let nobody = OddMcpServer::start(|_, _| StatusCode::NOT_FOUND.into_response()).await;
     let (status, refused) = add(&host, "nobody", &nobody.url(), json!({})).await;
     assert_eq!(status, 502, "{refused}");

@@ -288,3 +288,45 @@ async fn adding_a_server_twice_makes_one_and_a_repeat_gets_the_first_answer() {
     let (status, conflict) = add(&host, "docs", &server.url(), json!({})).await;
     assert_eq!((status, &conflict["error"]["code"]), (409, &json!("plugin_conflict")), "{conflict}");
 }
+
+#[tokio::test]
+async fn an_agent_of_the_make_dialect_has_a_servers_tools_by_their_numbers() {
+    const AGENTS: &str = "/api/v2/ai-agents/v1/agents";
+    let (host, model, server) = stage().await;
+    server.offers(vec![mcp_tool("read", true), mcp_tool("look", true)]);
+    let id = added(&host, "docs", &server.url(), json!({})).await["mcpConnectionId"].clone();
+    let agent = json!({
+        "name": "reader", "makeConnectionId": 1, "defaultModel": "scripted", "systemPrompt": "Read.",
+        "mcpConfigs": [{"mcpConnectionId": id, "toolIds": ["read"]}],
+    });
+    let (status, made) = host.json(Method::POST, &format!("{AGENTS}?teamId=1"), Some(&agent)).await;
+    assert_eq!(status, 201, "{made}");
+    let of = |ids: Value| json!([{"mcpConnectionId": id, "toolIds": ids, "name": "docs"}]);
+    assert_eq!((&made["mcpConfigs"], &made["scenarios"]), (&of(json!(["read"])), &json!([])), "{made}");
+    model.then(Answer::tool("docs_read", json!({"text": "x"}))).then(Answer::text("Read."));
+    let path = format!("{AGENTS}/{}", made["agentId"].as_str().unwrap());
+    let run = json!({"messages": [{"role": "user", "content": "Read it."}]});
+    let answer = host.post_ok(&format!("{path}/run?teamId=1"), &run).await;
+    assert_eq!((&answer["response"], server.calls().len()), (&json!("Read."), 1), "{answer}");
+    let offered = model.requests()[0]["tools"].to_string();
+    assert!(offered.contains("docs_read") && !offered.contains("docs_look"), "{offered}");
+    let change = json!({"mcpConfigs": [{"mcpConnectionId": id}]});
+    assert_eq!(host.json(Method::PATCH, &format!("{path}?teamId=1"), Some(&change)).await.0, 204);
+    let (_, shown) = host.json(Method::GET, &format!("{path}?teamId=1"), None).await;
+    assert_eq!(shown["mcpConfigs"], of(json!(["look", "read"])), "{shown}");
+    for (config, expected) in [
+        (json!({"mcpConnectionId": 7}), "must be the number of an MCP server; there are:"),
+        (
+            json!({"mcpConnectionId": id, "toolIds": ["none"]}),
+            "toolIds names \"none\"; the tools of docs are: look, read",
+        ),
+    ] {
+        let wrong = json!({"mcpConfigs": [config]});
+        let (status, refused) = host.json(Method::PATCH, &format!("{path}?teamId=1"), Some(&wrong)).await;
+        assert!(status == 400 && refused["detail"].as_str().unwrap().contains(expected), "{refused}");
+    }
+    let (_, none) = host.json(Method::PATCH, &format!("{path}?teamId=1"), Some(&json!({"mcpConfigs": []}))).await;
+    assert_eq!(none, Value::Null);
+    let (_, shown) = host.json(Method::GET, &format!("{path}?teamId=1"), None).await;
+    assert_eq!((&shown["mcpConfigs"], &shown["scenarios"]), (&json!([]), &json!([])), "{shown}");
+}

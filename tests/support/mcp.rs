@@ -2,14 +2,13 @@
 //! test wants.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use rmcp::model::{
@@ -220,13 +219,13 @@ pub type Says = Box<dyn Fn(&str, &Value) -> Response + Send + Sync>;
 /// A server that says what a test wants.
 pub struct OddMcpServer {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<(Method, HashMap<String, String>, Value)>>>,
+    methods: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
 }
 
 struct Odd {
     says: Says,
-    requests: Arc<Mutex<Vec<(Method, HashMap<String, String>, Value)>>>,
+    methods: Arc<Mutex<Vec<String>>>,
 }
 
 /// A message as JSON.
@@ -249,11 +248,15 @@ pub fn early_answer(method: &str, request: &Value, tools: &[Value]) -> Response 
     }
 }
 
-/// Events with these pieces, each sent as it is.
+/// Events with these pieces, each sent as it is; and then silence, or the end.
 #[must_use]
-pub fn events(pieces: Vec<Bytes>) -> Response {
+pub fn events(pieces: Vec<Bytes>, then_silence: bool) -> Response {
     let pieces = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
+    let body = match then_silence {
+        true => Body::from_stream(pieces.chain(futures::stream::pending())),
+        false => Body::from_stream(pieces),
+    };
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 /// Bytes of this type without an end.
@@ -266,10 +269,10 @@ pub fn endless(content_type: &'static str) -> Response {
 impl OddMcpServer {
     /// One that answers in this way.
     pub async fn start(says: impl Fn(&str, &Value) -> Response + Send + Sync + 'static) -> Self {
-        let requests = Arc::default();
-        let odd = Arc::new(Odd { says: Box::new(says), requests: Arc::clone(&requests) });
+        let methods = Arc::default();
+        let odd = Arc::new(Odd { says: Box::new(says), methods: Arc::clone(&methods) });
         let (address, server) = serve(Router::new().fallback(answer).with_state(odd)).await;
-        Self { address, requests, server }
+        Self { address, methods, server }
     }
 
     /// Where it answers.
@@ -281,12 +284,7 @@ impl OddMcpServer {
     /// The methods of all messages so far; HTTP's where it was no message.
     #[must_use]
     pub fn methods(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        let method = |(method, _, message): &(Method, _, Value)| match message["method"].as_str() {
-            Some(method) => method.to_owned(),
-            None => method.to_string(),
-        };
-        requests.iter().map(method).collect()
+        self.methods.lock().unwrap().clone()
     }
 }
 
@@ -296,15 +294,12 @@ impl Drop for OddMcpServer {
     }
 }
 
-async fn answer(State(odd): State<Arc<Odd>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(State(odd): State<Arc<Odd>>, method: Method, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    };
-    let headers = headers.iter().map(text).collect();
-    odd.requests.lock().unwrap().push((method.clone(), headers, message.clone()));
+    let asked = message["method"].as_str().map_or_else(|| method.to_string(), str::to_owned);
+    odd.methods.lock().unwrap().push(asked.clone());
     if method != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    (odd.says)(message["method"].as_str().unwrap_or_default(), &message)
+    (odd.says)(&asked, &message)
 }

@@ -23,6 +23,7 @@ use crate::body::{json_bytes, json_of};
 use crate::error::{ApiError, Kind};
 use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
+use crate::make::connection_id;
 use crate::segment::Segment;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -123,6 +124,8 @@ struct ServerJson {
     limits: McpLimits,
     /// Its address need not be public.
     dangerously_allow_private_addresses: bool,
+    /// The number that the make dialect has for it.
+    mcp_connection_id: u64,
     /// The version of the protocol that it spoke at the last look.
     protocol_version: String,
     /// What it calls itself.
@@ -150,6 +153,7 @@ impl From<&McpServer> for ServerJson {
             approvals: config.approvals.clone(),
             limits: config.limits,
             dangerously_allow_private_addresses: config.dangerously_allow_private_addresses,
+            mcp_connection_id: connection_id(server),
             protocol_version: server.protocol.clone(),
             software: server.software.clone(),
             provides: server.tools.iter().map(|tool| tool.manifest.name.clone()).collect(),

@@ -96,7 +96,7 @@ impl Connections {
             };
             let tool_ids: Vec<String> = server.tools.iter().filter(used).map(|tool| tool.remote_name.clone()).collect();
             let (mcp_connection_id, name) = (connection_id(server), server.name.to_string());
-            (!tool_ids.is_empty()).then(|| McpConfig { mcp_connection_id, tool_ids, name })
+            (!tool_ids.is_empty()).then_some(McpConfig { mcp_connection_id, tool_ids, name })
         };
         self.0.iter().filter_map(of_server).collect()
     }

@@ -62,8 +62,6 @@ struct Requests {
     corpus: bool,
     state: bool,
     model: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     programs: bool,
 }
@@ -195,13 +193,6 @@ impl Plugin {
     #[must_use]
     pub fn state(mut self) -> Self {
         self.requests.state = true;
-        self
-    }
-
-    /// Asks for the files of the session's workspace: `read` or `write`.
-    #[must_use]
-    pub fn files(mut self, access: &str) -> Self {
-        self.requests.files = Some(access.to_owned());
         self
     }
 

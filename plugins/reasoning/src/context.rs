@@ -7,8 +7,8 @@ mod summary;
 
 use vivarium_sdk::excerpt;
 use vivarium_sdk::mode::{
-    AssistantMessage, CallResult, Citation, GenerateRequest, GenerateResponse, Host, Message, ModelError, ModelInfo,
-    ToolCall, ToolDefinition,
+    AssistantMessage, CallResult, Citation, Difference, GenerateRequest, GenerateResponse, Host, Message, ModelError,
+    ModelInfo, ToolCall, ToolDefinition,
 };
 
 use crate::citing;
@@ -302,6 +302,9 @@ impl<H: Host> Host for Fitting<'_, H> {
     }
     fn step(&mut self, message: &str) {
         self.host.step(message);
+    }
+    fn changes(&mut self, max_bytes: u32) -> Option<Difference> {
+        self.host.changes(max_bytes)
     }
     fn append(&mut self, messages: &[Message]) {
         self.host.append(messages);

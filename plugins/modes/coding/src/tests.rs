@@ -76,7 +76,7 @@ fn the_embedded_answerer_says_where_things_stand() {
     let mut host = with_corpus(ScriptedHost::new(Abilities::PASSAGES)).with_model(extractive);
     let outcome = run(&mut host, request("What guards the table?")).unwrap();
     assert!(outcome.answer.starts_with("A mutex guards the table. [s1]"), "{}", outcome.answer);
-    assert!(outcome.answer.contains("- [s1] lock.rs: `src/lock.rs`"), "{}", outcome.answer);
+    assert!(outcome.answer.contains("1. [s1] lock.rs: `src/lock.rs`"), "{}", outcome.answer);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn prune(folder: &Path) {
             Some((metadata.modified().ok()?, metadata.len(), path))
         })
         .collect();
-    forms.sort_by(|a, b| b.0.cmp(&a.0));
+    forms.sort_by_key(|form| std::cmp::Reverse(form.0));
     let mut bytes = 0_u64;
     for (number, (_, size, path)) in forms.iter().enumerate() {
         bytes = bytes.saturating_add(*size);

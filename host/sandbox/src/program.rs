@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -105,8 +105,14 @@ struct Slot {
 #[derive(Clone)]
 pub(crate) struct Programs(Arc<Shelf>);
 
+/// The installed programs are compiled so long after the start, unless one is asked for before: a host that is there for one question
+/// does not compile what nobody runs.
+const AHEAD: Duration = Duration::from_secs(10);
+
 struct Shelf {
     maker: Maker,
+    /// Says that an installed one is asked for.
+    wanted: mpsc::Sender<()>,
     installed: BTreeMap<String, Slot>,
     /// Those of workspaces that were run last, the last one at the end.
     loaded: Mutex<Vec<(ContentHash, Arc<Program>)>>,
@@ -155,7 +161,7 @@ impl Maker {
 }
 
 impl Programs {
-    /// Begins to compile the installed ones, on a thread of its own.
+    /// Compiles the installed ones soon, on a thread of its own.
     pub(crate) fn new(
         engine: &PooledEngine,
         cache: &CompileCache,
@@ -172,7 +178,11 @@ impl Programs {
             slots.insert(installed.name.clone(), Slot { installed, compiled });
         }
         let made = maker.clone();
+        let (wanted, asked) = mpsc::channel();
         let compile = move || {
+            if asked.recv_timeout(AHEAD) == Err(mpsc::RecvTimeoutError::Disconnected) {
+                return;
+            }
             for (installed, tell) in ahead {
                 let program = made.make_installed(&installed).map(Arc::new).map_err(|error| error.to_string());
                 if let Err(error) = &program {
@@ -187,6 +197,7 @@ impl Programs {
             .map_err(|error| LoadError::Engine(format!("the thread of the programs can not start: {error}")))?;
         Ok(Self(Arc::new(Shelf {
             maker,
+            wanted,
             installed: slots,
             loaded: Mutex::default(),
             compiling: Arc::new(Semaphore::new(1)),
@@ -207,6 +218,8 @@ impl Programs {
             let text = format!("the program {name} is not installed on this host; installed are: {known}");
             return Err(ProgramError::NotFound(text));
         };
+        // Once they are compiled, nobody listens.
+        let _ = self.0.wanted.send(());
         let mut compiled = slot.compiled.clone();
         let compiled = compiled.wait_for(Option::is_some).await.map(|compiled| compiled.clone());
         match compiled {

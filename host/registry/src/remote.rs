@@ -1,6 +1,5 @@
 //! A remote server of tools in a tenant, with its rights worked out, and a call of one of its tools.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,7 +65,8 @@ impl McpInUse {
         let began = Instant::now();
         let mut report = self.ask(tool, arguments_json, idempotency_key).await;
         report.usage.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        redacted(report, &self.way.redactor)
+        // The door masks what comes in; what is put together here from its pieces is looked at once more.
+        report.redacted(&self.way.redactor)
     }
 
     async fn ask(&self, tool: &ToolManifest, arguments_json: &str, idempotency_key: &str) -> ToolReport {
@@ -127,27 +127,6 @@ impl McpInUse {
 
 fn refused(message: String) -> ToolReport {
     ToolReport { result: Err(message), usage: ToolUsage::default(), denials: Vec::new() }
-}
-
-/// The door masks what comes in; what is put together here from its pieces is looked at once more.
-fn redacted(mut report: ToolReport, redactor: &Redactor) -> ToolReport {
-    let clean = |text: &mut String| {
-        if let Cow::Owned(masked) = redactor.redact(text) {
-            *text = masked;
-        }
-    };
-    match &mut report.result {
-        Ok(output) => {
-            clean(&mut output.content);
-            for document in &mut output.documents {
-                [&mut document.title, &mut document.location, &mut document.media_type, &mut document.text]
-                    .into_iter()
-                    .for_each(clean);
-            }
-        }
-        Err(message) => clean(message),
-    }
-    report
 }
 
 impl Registry {

@@ -123,6 +123,34 @@ pub struct ToolReport {
     pub denials: Vec<Denial>,
 }
 
+impl ToolReport {
+    /// Nothing leaves a call with a secret of the tenant in it, whatever way the tool came by it.
+    #[must_use]
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        if redactor.is_empty() {
+            return self;
+        }
+        let clean = |text: &mut String| {
+            if let Cow::Owned(masked) = redactor.redact(text) {
+                *text = masked;
+            }
+        };
+        match &mut self.result {
+            Ok(output) => {
+                clean(&mut output.content);
+                for document in &mut output.documents {
+                    [&mut document.title, &mut document.location, &mut document.media_type, &mut document.text]
+                        .into_iter()
+                        .for_each(clean);
+                }
+            }
+            Err(message) => clean(message),
+        }
+        self.denials.iter_mut().for_each(|denial| clean(&mut denial.message));
+        self
+    }
+}
+
 impl Plugin {
     /// Runs a mode of this plugin. Dropping the future stops the guest at its next tick and frees its place.
     pub async fn run_mode(
@@ -206,7 +234,7 @@ impl Plugin {
         if let Some((pool, seat)) = warm.filter(|_| result.is_ok()).zip(seat) {
             pool.put(&self.identity, seat, &self.idle_room);
         }
-        redacted(ToolReport { result, usage, denials: denials.take() }, &redactor)
+        ToolReport { result, usage, denials: denials.take() }.redacted(&redactor)
     }
 
     /// A place for a call. The instance is made within its limits, by [`Self::enter`].
@@ -376,31 +404,6 @@ fn bounded_output(output: tool::Output, limits: &Limits) -> Result<ToolOutput, S
     Ok(ToolOutput { content: output.content, documents })
 }
 
-/// Nothing leaves a call with a secret of the tenant in it, whatever way the guest came by it.
-fn redacted(mut report: ToolReport, redactor: &Redactor) -> ToolReport {
-    if redactor.is_empty() {
-        return report;
-    }
-    let clean = |text: &mut String| {
-        if let Cow::Owned(masked) = redactor.redact(text) {
-            *text = masked;
-        }
-    };
-    match &mut report.result {
-        Ok(output) => {
-            clean(&mut output.content);
-            for document in &mut output.documents {
-                [&mut document.title, &mut document.location, &mut document.media_type, &mut document.text]
-                    .into_iter()
-                    .for_each(clean);
-            }
-        }
-        Err(message) => clean(message),
-    }
-    report.denials.iter_mut().for_each(|denial| clean(&mut denial.message));
-    report
-}
-
 fn tool_error_text(error: tool::ToolError) -> String {
     match error {
         tool::ToolError::UnknownTool(text) => format!("there is no such tool: {text}"),
@@ -443,7 +446,7 @@ mod tests {
         let denials = vec![Denial { capability: "hosts", message: text() }];
         for result in [Ok(ToolOutput { content: text(), documents: vec![document] }), Err(text())] {
             let report = ToolReport { result, usage: ToolUsage::default(), denials: denials.clone() };
-            let shown = format!("{:?}", redacted(report, &redactor()));
+            let shown = format!("{:?}", report.redacted(&redactor()));
             assert!(!shown.contains(SECRET) && shown.contains("a "), "{shown}");
         }
     }

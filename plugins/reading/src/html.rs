@@ -29,7 +29,9 @@ pub(crate) fn read(bytes: &[u8], charset: Option<&str>, text: &mut Text) {
     text.push(&markdown);
 }
 
-fn to_markdown(html: &str) -> String {
+/// A part of a page as Markdown; empty where it can not be had.
+#[must_use]
+pub fn to_markdown(html: &str) -> String {
     let options = Options {
         bullet_list_marker: BulletListMarker::Dash,
         ul_bullet_spacing: 1,

@@ -3,8 +3,7 @@
 
 use dom_query::Document;
 use dom_smoothie::{Config, Readability};
-use htmd::HtmlToMarkdown;
-use htmd::options::{BulletListMarker, Options};
+use vivarium_reading::html::to_markdown;
 use vivarium_sdk::http::Url;
 
 /// What no reader sees or wants.
@@ -195,17 +194,6 @@ fn article(html: &str, url: &Url) -> Option<String> {
     };
     let mut readability = Readability::new(html, Some(url.as_str()), Some(config)).ok()?;
     readability.parse().ok().map(|article| article.content.to_string())
-}
-
-fn to_markdown(html: &str) -> String {
-    let options = Options {
-        bullet_list_marker: BulletListMarker::Dash,
-        ul_bullet_spacing: 1,
-        ol_number_spacing: 1,
-        ..Options::default()
-    };
-    let converter = HtmlToMarkdown::builder().options(options).build();
-    converter.convert(html).unwrap_or_default()
 }
 
 /// Without the white space that the page's layout has left behind: at most one empty line, outside of code.

@@ -365,7 +365,7 @@ fn ask(corpus: &Corpus, question: &str) -> GenerateResponse {
     let request = GenerateRequest { messages: vec![Message::user(question)], passages, ..GenerateRequest::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime
-        .block_on(Embedded.generate(Call {
+        .block_on(Embedded::default().generate(Call {
             model: "extractive",
             request: &request,
             on_token: &mut |_| {},

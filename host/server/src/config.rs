@@ -111,6 +111,8 @@ pub struct Config {
     pub corpus: Option<PathBuf>,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
+    /// The weights of the embedded language model, a file; none: there is only the extractive answerer.
+    pub embedded_weights: Option<PathBuf>,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
     pub plugins_dir: Option<PathBuf>,
     /// The largest request body, in bytes.
@@ -213,6 +215,7 @@ impl Default for Config {
             data: PathBuf::from("vivarium-data"),
             corpus: None,
             model: None,
+            embedded_weights: None,
             plugins_dir: None,
             max_body_bytes: 1 << 20,
             request_timeout_seconds: 30,
@@ -348,6 +351,7 @@ impl Config {
         "data",
         "corpus",
         "model",
+        "embedded_weights",
         "plugins_dir",
         "max_body_bytes",
         "request_timeout_seconds",
@@ -437,6 +441,7 @@ impl Config {
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
             model: reader.take("model", default.model),
+            embedded_weights: reader.take("embedded_weights", default.embedded_weights),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),
             request_timeout_seconds: reader.take_positive("request_timeout_seconds", default.request_timeout_seconds),

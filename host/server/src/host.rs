@@ -433,6 +433,7 @@ async fn models(config: &Config) -> Result<Models, StartError> {
     if let Some(model) = &config.model {
         models.default = DefaultModel::Named(model.clone());
     }
+    models.embedded_weights.clone_from(&config.embedded_weights);
     models.prices = config.prices.clone();
     let models = Models::new(models).await?;
     let model = models.default_model();

@@ -24,6 +24,7 @@ mod crash;
 mod dependencies;
 mod doctor;
 mod durable;
+mod embedded_model;
 mod examples;
 mod guide;
 mod hostile;

@@ -7,6 +7,7 @@
 
 mod constraint;
 mod llama;
+mod pattern;
 mod prompt;
 mod sample;
 mod vocabulary;
@@ -20,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use vivarium_domain::{Abilities, FinishReason, GenerateRequest, GenerateResponse, Message, Part, Usage};
 
 use crate::ModelError;
-use constraint::{Constraint, Constraints};
+use constraint::Constraint;
 use llama::Llama;
 use vocabulary::Vocabulary;
 pub(crate) use weights::NAME;
@@ -43,7 +44,6 @@ pub(crate) struct LanguageModel(Arc<Inner>);
 struct Inner {
     llama: Llama,
     vocabulary: Vocabulary,
-    constraints: Constraints,
     threads: rayon::ThreadPool,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -71,7 +71,6 @@ impl LanguageModel {
     /// In a sentence, when the file can not be read or is not the one that is known.
     pub(crate) fn load(file: &Path) -> Result<Self, String> {
         let (llama, vocabulary) = weights::read(file, CONTEXT_TOKENS as usize)?;
-        let constraints = Constraints::new(&vocabulary)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(cores)
@@ -84,7 +83,7 @@ impl LanguageModel {
             .build()
             .map_err(|error| format!("its threads can not be started: {error}"))?;
         let places = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self(Arc::new(Inner { llama, vocabulary, constraints, threads, places, waiting: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Inner { llama, vocabulary, threads, places, waiting: AtomicUsize::new(0) })))
     }
 
     /// What it can do. Passages are quoted by the extractive answerer: a model of this size does not keep to its sources.
@@ -102,7 +101,7 @@ impl LanguageModel {
         let prompt = prompt::tokens(request, &self.0.vocabulary)?;
         let input_tokens = prompt.len() as u64;
         let most = room(prompt.len(), request.max_output_tokens)?;
-        let constraint = request.output_schema.as_ref().map(|schema| self.0.constraints.of(schema)).transpose()?;
+        let constraint = request.output_schema.as_ref().map(Constraint::of).transpose()?;
         let place = self.place().await?;
         let (pieces, mut told) = mpsc::unbounded_channel();
         let (done, ended) = oneshot::channel();
@@ -173,7 +172,7 @@ impl Work {
         let mut bytes = Vec::new();
         let finish = loop {
             if let Some(constraint) = &mut self.constraint {
-                constraint.hold(&mut expected)?;
+                constraint.hold(&mut expected, &inner.vocabulary)?;
             }
             let Some(token) = sample::next(std::mem::take(&mut expected), self.temperature, self.lately(&said)) else {
                 break FinishReason::Stop;
@@ -188,10 +187,7 @@ impl Work {
                 return Err(left());
             }
             if let Some(constraint) = &mut self.constraint {
-                constraint.said(token)?;
-                if constraint.is_whole() {
-                    break FinishReason::Stop;
-                }
+                constraint.said(inner.vocabulary.bytes(token))?;
             }
             if said.len() >= self.most as usize {
                 break FinishReason::Length;

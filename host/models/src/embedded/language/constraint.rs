@@ -1,77 +1,86 @@
-//! Answers by a JSON Schema: at each step only those tokens may come that can still lead to an answer that satisfies it.
+//! Answers by a JSON Schema: at each step only those tokens may come that can still lead to such JSON. The schema becomes a regular
+//! expression ([`pattern`](super::pattern)), and a token may come if the expression's automaton survives its bytes.
 
-use std::sync::Arc;
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
+use regex_automata::{Anchored, Input};
+use serde_json::Value;
 
-use llguidance::api::TopLevelGrammar;
-use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
-use llguidance::{Matcher, ParserFactory};
-use serde_json::{Value, json};
-
+use super::pattern::pattern;
 use super::vocabulary::Vocabulary;
 use crate::ModelError;
 
-/// Makes constraints of schemas.
-pub(super) struct Constraints(ParserFactory);
+/// What the automaton of a schema may take, in bytes, before it runs and while it does.
+const MAX_AUTOMATON_BYTES: usize = 32 << 20;
 
 /// What may come next in one answer.
-pub(super) struct Constraint(Matcher);
-
-impl Constraints {
-    pub(super) fn new(vocabulary: &Vocabulary) -> Result<Self, String> {
-        let count = u32::try_from(vocabulary.all().len()).map_err(|_| "there are too many tokens".to_owned())?;
-        let tokens = TokTrie::from(&TokRxInfo::new(count, vocabulary.end), vocabulary.all());
-        let tokens: TokEnv = Arc::new(ApproximateTokEnv::new(tokens));
-        let mut factory = ParserFactory::new_simple(&tokens).map_err(|error| error.to_string())?;
-        // What a client sends does not belong into errors, and nothing is to be printed.
-        factory.limits_mut().verbose_errors = false;
-        factory.quiet();
-        Ok(Self(factory))
-    }
-
-    /// The constraint of a schema. Its library bounds what a schema may cost.
-    pub(super) fn of(&self, schema: &Value) -> Result<Constraint, ModelError> {
-        let mut schema = schema.clone();
-        if let Some(object) = schema.as_object_mut() {
-            // A small model would go on with spaces for ever.
-            object.insert("x-guidance".to_owned(), json!({"whitespace_flexible": false}));
-        }
-        let parser = self.0.create_parser(TopLevelGrammar::from_json_schema(schema));
-        let mut matcher = Matcher::new(parser);
-        match matcher.get_error() {
-            None => Ok(Constraint(matcher)),
-            Some(error) => {
-                let why = error.lines().next().unwrap_or_default();
-                Err(ModelError::Unsupported(format!("the embedded model can not answer by this JSON Schema: {why}")))
-            }
-        }
-    }
+pub(super) struct Constraint {
+    automaton: DFA,
+    cache: Cache,
+    state: LazyStateID,
 }
 
 impl Constraint {
-    /// Leaves of `expected` only what may come next. The answer is whole where only its end may.
-    pub(super) fn hold(&mut self, expected: &mut [f32]) -> Result<(), ModelError> {
-        let allowed = self.0.compute_mask_or_eos().map_err(broken)?;
+    /// The constraint of a schema.
+    ///
+    /// # Errors
+    /// When the schema can not be held to, or is too large.
+    pub(super) fn of(schema: &Value) -> Result<Self, ModelError> {
+        let cannot =
+            |why: String| ModelError::Unsupported(format!("the embedded model can not answer by this JSON Schema: {why}"));
+        let pattern = pattern(schema).map_err(cannot)?;
+        let config = DFA::config()
+            .cache_capacity(MAX_AUTOMATON_BYTES)
+            .skip_cache_capacity_check(true)
+            .minimum_cache_clear_count(Some(0));
+        let automaton = DFA::builder()
+            .configure(config)
+            .thompson(thompson::Config::new().nfa_size_limit(Some(MAX_AUTOMATON_BYTES)))
+            .build(&pattern)
+            .map_err(|_| cannot("it is too large".to_owned()))?;
+        let mut cache = automaton.create_cache();
+        let state = automaton.start_state_forward(&mut cache, &Input::new("").anchored(Anchored::Yes));
+        let state = state.map_err(|_| cannot("it is too large".to_owned()))?;
+        Ok(Self { automaton, cache, state })
+    }
+
+    /// Leaves of `expected` only what may come next; the end, where the answer is whole.
+    pub(super) fn hold(&mut self, expected: &mut [f32], vocabulary: &Vocabulary) -> Result<(), ModelError> {
+        let end = self.automaton.next_eoi_state(&mut self.cache, self.state).map_err(too_large)?;
         for (token, one) in (0..).zip(expected) {
-            if !allowed.is_allowed(token) {
+            let may_come = match vocabulary.bytes(token) {
+                [] => token == vocabulary.end && end.is_match(),
+                bytes => self.after(bytes)?.is_some(),
+            };
+            if !may_come {
                 *one = f32::NEG_INFINITY;
             }
         }
         Ok(())
     }
 
-    /// A token has come.
-    pub(super) fn said(&mut self, token: u32) -> Result<(), ModelError> {
-        self.0.consume_token(token).map_err(broken)
+    /// These bytes have come.
+    pub(super) fn said(&mut self, bytes: &[u8]) -> Result<(), ModelError> {
+        if let Some(state) = self.after(bytes)? {
+            self.state = state;
+        }
+        Ok(())
     }
 
-    /// Nothing more may come.
-    pub(super) fn is_whole(&self) -> bool {
-        self.0.is_stopped()
+    /// The state after these bytes; none: nothing that satisfies the schema goes on like this.
+    fn after(&mut self, bytes: &[u8]) -> Result<Option<LazyStateID>, ModelError> {
+        let mut state = self.state;
+        for byte in bytes {
+            state = self.automaton.next_state(&mut self.cache, state, *byte).map_err(too_large)?;
+            if state.is_dead() || state.is_quit() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(state))
     }
 }
 
-fn broken(error: impl std::fmt::Display) -> ModelError {
-    let error = error.to_string();
-    let why = error.lines().next().unwrap_or_default();
-    ModelError::Unavailable(format!("the embedded model could not keep to the JSON Schema: {why}"))
+fn too_large<E>(_: E) -> ModelError {
+    ModelError::Unsupported("the embedded model can not hold to this JSON Schema: it takes too much memory".to_owned())
 }

@@ -32,8 +32,11 @@ pub(super) fn next(mut expected: Vec<f32>, temperature: f32, said: &[u32]) -> Op
     likely.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
     let total: f32 = likely.iter().map(|(_, one)| one).sum();
     let mut sum = 0.0;
-    let within = likely.iter().take_while(|(_, one)| std::mem::replace(&mut sum, sum + one) < NUCLEUS * total).count();
-    likely.truncate(within.max(1));
+    likely.retain(|(_, one)| {
+        let is_within = sum < NUCLEUS * total;
+        sum += one;
+        is_within
+    });
     let mut left = rand::rng().random::<f32>() * likely.iter().map(|(_, one)| one).sum::<f32>();
     let chosen = likely.iter().find(|(_, one)| {
         left -= one;

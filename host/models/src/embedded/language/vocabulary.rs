@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::{Content, Value};
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
@@ -44,8 +44,7 @@ impl Vocabulary {
             false => Vec::new(),
         });
         let bytes = bytes.collect();
-        let vocabulary = numbers.into_iter().collect();
-        let pieces = BPE::builder().vocab_and_merges::<_, Vec<(String, String)>>(vocabulary, merges).build();
+        let pieces = BPE::builder().vocab_and_merges(numbers.into_iter().collect::<Vocab>(), merges).build();
         let mut tokenizer = Tokenizer::new(pieces.map_err(|error| error.to_string())?);
         let digits = PreTokenizerWrapper::Digits(Digits::new(true));
         let words = PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, true));
@@ -62,11 +61,6 @@ impl Vocabulary {
     /// A token's bytes, which may be a part of a character.
     pub(super) fn bytes(&self, token: u32) -> &[u8] {
         self.bytes.get(token as usize).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// All tokens' bytes.
-    pub(super) fn all(&self) -> &[Vec<u8>] {
-        &self.bytes
     }
 }
 

@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use vivarium_tests::repository_root;
 
 /// Which rooms a room may know. `vivarium`, the binary, wires all of them and is not in the table.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("vivarium-domain", &[]),
     ("vivarium-sight", &[]),
     ("vivarium-author", &["vivarium-domain"]),
@@ -17,7 +17,18 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("vivarium-models", &["vivarium-domain", "vivarium-sight"]),
     ("vivarium-corpus", &["vivarium-domain"]),
     ("vivarium-sandbox", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
-    ("vivarium-registry", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox", "vivarium-store"]),
+    ("vivarium-workspaces", &["vivarium-domain", "vivarium-sandbox"]),
+    (
+        "vivarium-registry",
+        &[
+            "vivarium-domain",
+            "vivarium-egress",
+            "vivarium-mcp",
+            "vivarium-sandbox",
+            "vivarium-store",
+            "vivarium-workspaces",
+        ],
+    ),
     (
         "vivarium-runs",
         &[
@@ -27,30 +38,31 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "vivarium-sandbox",
             "vivarium-sight",
             "vivarium-store",
+            "vivarium-workspaces",
         ],
     ),
     ("vivarium-agents", &["vivarium-domain", "vivarium-models", "vivarium-registry", "vivarium-store"]),
     ("vivarium-attachments", &["vivarium-domain", "vivarium-egress", "vivarium-sandbox"]),
     ("vivarium-webhooks", &["vivarium-domain", "vivarium-egress", "vivarium-sight", "vivarium-store"]),
-    ("vivarium-mcp", &[]),
+    ("vivarium-mcp", &["vivarium-domain", "vivarium-egress", "vivarium-sight"]),
     (
         "vivarium-api",
         &[
             "vivarium-agents",
             "vivarium-attachments",
             "vivarium-domain",
-            "vivarium-mcp",
             "vivarium-registry",
             "vivarium-runs",
             "vivarium-sight",
             "vivarium-store",
             "vivarium-webhooks",
+            "vivarium-workspaces",
         ],
     ),
 ];
 
 /// A foreign crate that carries an authority, and the rooms that may hold it. The binary may hold any.
-const KEEPERS: [(&str, &[&str]); 11] = [
+const KEEPERS: [(&str, &[&str]); 12] = [
     ("axum", &["vivarium-api"]),
     ("tower-http", &["vivarium-api"]),
     ("sled", &["vivarium-store"]),
@@ -61,6 +73,7 @@ const KEEPERS: [(&str, &[&str]); 11] = [
     ("wasmtime", &["vivarium-sandbox"]),
     ("wasmtime-wasi", &["vivarium-sandbox"]),
     ("wasmtime-wasi-http", &["vivarium-sandbox"]),
+    ("rmcp", &["vivarium-api", "vivarium-mcp"]),
     ("clap", &[]),
 ];
 

@@ -254,7 +254,7 @@ fn pdf_without_end() -> Vec<u8> {
 #[tokio::test]
 async fn documents_become_text_for_the_model() {
     let page = pdf("BT /F1 12 Tf 72 700 Td (The sluice gates) Tj 0 -14 Td [(open) -300 (at noon.)] TJ ET", "", &[]);
-    assert_eq!(text_of("application/pdf", &page).await, "The sluice gates\nopen at noon.");
+    assert_eq!(text_of("application/pdf", &page).await, "The sluice gates open at noon.");
 
     let body = "<w:p><w:pPr><w:outlineLvl w:val=\"0\"/></w:pPr><w:r><w:t>Gates</w:t></w:r></w:p>\
                 <w:p><w:r><w:t>Open &amp; shut.</w:t></w:r></w:p>";

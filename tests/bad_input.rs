@@ -101,13 +101,13 @@ async fn runs() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope runs","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     no body: 400 {"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}
-    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `input`, `agentId`, `mode`, `instructions`, `model`, `sessionId`, `stateless`, `historyTurns`, `maxCycles`, `maxOutputTokens`, `timeoutSeconds`, `tools`, `outputSchema`, `whenBusy`, `background`, `webhookUrl`, `metadata`","code":"invalid_parameter","details":{"param":"a"}}}
+    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `input`, `agentId`, `mode`, `instructions`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `sessionId`, `stateless`, `historyTurns`, `maxCycles`, `maxOutputTokens`, `timeoutSeconds`, `tools`, `outputSchema`, `whenBusy`, `background`, `webhookUrl`, `metadata`","code":"invalid_parameter","details":{"param":"a"}}}
     an array: 400 {"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}
     a number: 400 {"error":{"message":"the body is not as documented: invalid type: integer `7`, expected an object","code":"invalid_request"}}
     a form: 415 {"error":{"message":"the body must be JSON: send it with Content-Type: application/json","code":"unsupported_media_type"}}
     two bodies: 400 {"error":{"message":"the body is not JSON: trailing characters at line 1 column 299","code":"invalid_request"}}
     too much: 413 {"error":{"message":"the body is larger than 1048576 bytes","code":"request_too_large"}}
-    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `input`, `agentId`, `mode`, `instructions`, `model`, `sessionId`, `stateless`, `historyTurns`, `maxCycles`, `maxOutputTokens`, `timeoutSeconds`, `tools`, `outputSchema`, `whenBusy`, `background`, `webhookUrl`, `metadata`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
+    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `input`, `agentId`, `mode`, `instructions`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `sessionId`, `stateless`, `historyTurns`, `maxCycles`, `maxOutputTokens`, `timeoutSeconds`, `tools`, `outputSchema`, `whenBusy`, `background`, `webhookUrl`, `metadata`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
     /background = "x y": 400 {"error":{"message":"background: invalid type: string \"x y\", expected a boolean","code":"invalid_parameter","details":{"param":"background"}}}
     /historyTurns = true: 400 {"error":{"message":"historyTurns: invalid type: boolean `true`, expected an integer from 0","code":"invalid_parameter","details":{"param":"historyTurns"}}}
     /input = true: 400 {"error":{"message":"input: invalid type: boolean `true`, expected a string","code":"invalid_parameter","details":{"param":"input"}}}
@@ -147,7 +147,7 @@ async fn runs() {
     no time: 400 {"error":{"message":"timeoutSeconds must be an integer from 1 to 86400, not 0","code":"invalid_parameter","details":{"param":"timeoutSeconds"}}}
     too much time: 400 {"error":{"message":"timeoutSeconds must be an integer from 1 to 86400, not 86401","code":"invalid_parameter","details":{"param":"timeoutSeconds"}}}
     a number beyond all: 400 {"error":{"message":"maxCycles: invalid value: integer `99999999999999`, expected an integer from 0","code":"invalid_parameter","details":{"param":"maxCycles"}}}
-    an unknown tool: 400 {"error":{"message":"tools[0] names \"nothing\"; there are: web_fetch","code":"invalid_parameter","details":{"param":"tools[0]"}}}
+    an unknown tool: 400 {"error":{"message":"tools[0] names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool twice: 400 {"error":{"message":"tools[1] names \"web_fetch\" a second time","code":"invalid_parameter","details":{"param":"tools[1]"}}}
     a tool that is a number: 400 {"error":{"message":"tools[0]: invalid type: integer `7`, expected a tool's name, or an object with name and approval","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool without a name: 400 {"error":{"message":"tools[0].name is required","code":"missing_parameter","details":{"param":"tools[0].name"}}}
@@ -359,13 +359,13 @@ async fn agents() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope agents:write","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     no body: 400 {"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}
-    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
+    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `name`, `description`, `mode`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
     an array: 400 {"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}
     a number: 400 {"error":{"message":"the body is not as documented: invalid type: integer `7`, expected an object","code":"invalid_request"}}
     a form: 415 {"error":{"message":"the body must be JSON: send it with Content-Type: application/json","code":"unsupported_media_type"}}
     two bodies: 400 {"error":{"message":"the body is not JSON: trailing characters at line 1 column 261","code":"invalid_request"}}
     too much: 413 {"error":{"message":"the body is larger than 1048576 bytes","code":"request_too_large"}}
-    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
+    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `name`, `description`, `mode`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
     /contexts = true: 400 {"error":{"message":"contexts: invalid type: boolean `true`, expected an array","code":"invalid_parameter","details":{"param":"contexts"}}}
     /description = true: 400 {"error":{"message":"description: invalid type: boolean `true`, expected a string","code":"invalid_parameter","details":{"param":"description"}}}
     /historyTurns = true: 400 {"error":{"message":"historyTurns: invalid type: boolean `true`, expected an integer from 0","code":"invalid_parameter","details":{"param":"historyTurns"}}}
@@ -394,7 +394,7 @@ async fn agents() {
     a model without a provider: 400 {"error":{"message":"model: a model is written provider/model, such as openai/gpt-5, not \"gpt\"","code":"invalid_parameter","details":{"param":"model"}}}
     a model of a provider without a key: 400 {"error":{"message":"model can not be used: the provider refused the request: openai/gpt-5 needs the provider \"openai\", and there is none of that name (there are: embedded); set OPENAI_API_KEY to have openai","code":"invalid_parameter","details":{"param":"model"}}}
     a long prompt: 400 {"error":{"message":"prompt must have at most 200000 characters, not 200001","code":"invalid_parameter","details":{"param":"prompt"}}}
-    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: web_fetch","code":"invalid_parameter","details":{"param":"tools"}}}
+    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool twice: 400 {"error":{"message":"tools names \"web_fetch\" twice","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool that is a name: 400 {"error":{"message":"tools[0]: invalid type: string \"corpus_read\", expected an object","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool with an unknown field: 400 {"error":{"message":"there is no field tools[0].mode, expected `name` or `approval`","code":"invalid_parameter","details":{"param":"tools[0].mode"}}}
@@ -474,13 +474,13 @@ async fn one_agent() {
     a key for other things: 403 {"error":{"message":"this needs a key with the scope agents:write","code":"scope_missing"}}
     with PUT: 405 {"error":{"message":"this path does not take PUT; the Allow header says what it takes","code":"method_not_allowed"}}
     no body: 400 {"error":{"message":"the body is not JSON: EOF while parsing a value at line 1 column 0","code":"invalid_request"}}
-    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
+    broken JSON: 400 {"error":{"message":"there is no field a, expected one of `version`, `name`, `description`, `mode`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"a"}}}
     an array: 400 {"error":{"message":"the body must be a JSON object, not an array","code":"invalid_request"}}
     a number: 400 {"error":{"message":"the body is not as documented: invalid type: integer `7`, expected an object","code":"invalid_request"}}
     a form: 415 {"error":{"message":"the body must be JSON: send it with Content-Type: application/json","code":"unsupported_media_type"}}
     two bodies: 400 {"error":{"message":"the body is not JSON: trailing characters at line 1 column 273","code":"invalid_request"}}
     too much: 413 {"error":{"message":"the body is larger than 1048576 bytes","code":"request_too_large"}}
-    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `version`, `name`, `description`, `mode`, `model`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
+    an unknown field: 400 {"error":{"message":"there is no field unheardOf, expected one of `version`, `name`, `description`, `mode`, `model`, `fallbackModels`, `modelTimeoutSeconds`, `modelOptions`, `prompt`, `tools`, `historyTurns`, `maxOutputTokens`, `maxCycles`, `timeoutSeconds`, `output`, `contexts`, `corpora`, `agents`, `whenBusy`, `sessionTtlSeconds`, `budget`, `teamId`","code":"invalid_parameter","details":{"param":"unheardOf"}}}
     /contexts = true: 400 {"error":{"message":"contexts: invalid type: boolean `true`, expected an array","code":"invalid_parameter","details":{"param":"contexts"}}}
     /description = true: 400 {"error":{"message":"description: invalid type: boolean `true`, expected a string","code":"invalid_parameter","details":{"param":"description"}}}
     /historyTurns = true: 400 {"error":{"message":"historyTurns: invalid type: boolean `true`, expected an integer from 0","code":"invalid_parameter","details":{"param":"historyTurns"}}}
@@ -512,7 +512,7 @@ async fn one_agent() {
     a model without a provider: 400 {"error":{"message":"model: a model is written provider/model, such as openai/gpt-5, not \"gpt\"","code":"invalid_parameter","details":{"param":"model"}}}
     a model of a provider without a key: 400 {"error":{"message":"model can not be used: the provider refused the request: openai/gpt-5 needs the provider \"openai\", and there is none of that name (there are: embedded); set OPENAI_API_KEY to have openai","code":"invalid_parameter","details":{"param":"model"}}}
     a long prompt: 400 {"error":{"message":"prompt must have at most 200000 characters, not 200001","code":"invalid_parameter","details":{"param":"prompt"}}}
-    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: web_fetch","code":"invalid_parameter","details":{"param":"tools"}}}
+    an unknown tool: 400 {"error":{"message":"tools names \"nothing\"; there are: <tools>","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool twice: 400 {"error":{"message":"tools names \"web_fetch\" twice","code":"invalid_parameter","details":{"param":"tools"}}}
     a tool that is a name: 400 {"error":{"message":"tools[0]: invalid type: string \"corpus_read\", expected an object","code":"invalid_parameter","details":{"param":"tools[0]"}}}
     a tool with an unknown field: 400 {"error":{"message":"there is no field tools[0].mode, expected `name` or `approval`","code":"invalid_parameter","details":{"param":"tools[0].mode"}}}

@@ -167,3 +167,232 @@ async fn the_hosts_own_corpus_is_searched_beside_an_agents_documents() {
     let (told, _) = searching(&model, &host, "keeper", "pier").await;
     assert!(told.contains("open at slack water") && told.contains("found eelgrass"), "{told}");
 }
+
+const IMPORT: &str = "/v1/corpora/harbour/import";
+
+/// A small collection as public ones come.
+fn collection(count: usize) -> String {
+    let line = |n: usize| json!({"_id": format!("d{n}"), "title": format!("Gate {n}"), "text": format!("Gate number{n} of the pier opens at noon."), "metadata": {"n": n}});
+    (0..count).map(|n| format!("{}\n", line(n))).collect()
+}
+
+async fn import(host: &Host, lines: String) -> (u16, Value) {
+    let request = host.request(Method::POST, IMPORT).header("content-type", "application/x-ndjson").body(lines);
+    let response = host.send(request).await;
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+async fn search(host: &Host, query: &str) -> Value {
+    let (status, found) = host.json(Method::GET, &format!("/v1/corpora/harbour/search?{query}"), None).await;
+    assert_eq!(status, 200, "{found}");
+    found
+}
+
+fn externals(page: &Value) -> Vec<&str> {
+    page["data"].as_array().unwrap().iter().map(|hit| hit["externalId"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_collection_is_imported_searched_with_its_own_ids_replaced_and_outlives_kill_9() {
+    let host = Host::builder().start().await;
+    assert_eq!(search(&host, "q=noon").await, json!({"data": [], "next": null}), "no corpus, no hits");
+    let (status, told) = import(&host, collection(300)).await;
+    assert_eq!((status, told), (201, json!({"corpus": "harbour", "documents": 300, "replaced": 0})));
+    let found = search(&host, "q=number7").await;
+    assert_eq!(externals(&found), ["d7"]);
+    let hit = &found["data"][0];
+    assert_eq!((&hit["name"], &hit["passage"]), (&json!("Gate 7"), &json!("Gate number7 of the pier opens at noon.")));
+    assert_eq!(hit["highlights"], json!([{"start": 5, "end": 12}]));
+    assert!(hit["score"].as_f64().unwrap() > 0.0);
+    let (_, document) = host.json(Method::GET, &format!("{DOCUMENTS}/{}", hit["id"].as_str().unwrap()), None).await;
+    assert_eq!((&document["text"], &document["externalId"]), (&hit["passage"], &json!("d7")));
+
+    // All pages together are each document once, in the order of one large page.
+    let whole = search(&host, "q=noon&limit=1000").await;
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = search(&host, &format!("q=noon&limit=120{cursor}")).await;
+        paged.extend(page["data"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((paged.len(), &json!(paged)), (300, &whole["data"]));
+
+    // The same again changes nothing; another text under the same id takes its place.
+    let (_, told) = import(&host, collection(300)).await;
+    assert_eq!(told["replaced"], 300);
+    let newer = json!({"_id": "d7", "title": "Gate 7", "text": "It is walled up."});
+    assert_eq!(import(&host, newer.to_string()).await.1["replaced"], 1);
+    assert!(externals(&search(&host, "q=number7").await).is_empty());
+    assert_eq!(externals(&search(&host, "q=walled").await), ["d7"]);
+    assert_eq!(search(&host, "q=noon&limit=1000").await["data"].as_array().unwrap().len(), 299);
+
+    let host = Host::builder().data(host.kill().await).start().await;
+    assert_eq!(externals(&search(&host, "q=walled").await), ["d7"]);
+    let id = search(&host, "q=walled").await["data"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(host.json(Method::DELETE, &format!("{DOCUMENTS}/{id}"), None).await.0, 204);
+    assert!(externals(&search(&host, "q=walled").await).is_empty(), "what is deleted is not found");
+    assert_eq!(host.json(Method::DELETE, DOCUMENTS, None).await, (200, json!({"deleted": 299})));
+    assert!(externals(&search(&host, "q=noon").await).is_empty());
+    assert_eq!(host.json(Method::GET, DOCUMENTS, None).await.1["data"], json!([]));
+    assert_eq!(host.json(Method::DELETE, DOCUMENTS, None).await.0, 404);
+}
+
+#[tokio::test]
+async fn an_import_is_taken_whole_or_not_at_all_and_a_wrong_line_is_named() {
+    let host = Host::builder().start().await;
+    let broken = format!("{}{}", collection(3), "{\"_id\": \"x\", \"text\": 1}\n");
+    let (status, told) = import(&host, broken).await;
+    assert_eq!(status, 400);
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("line 4: invalid type: integer `1`, expected a string"), "{message}");
+    assert_eq!(host.json(Method::GET, DOCUMENTS, None).await.1["data"], json!([]));
+    let request = host.request(Method::POST, IMPORT).header("content-type", "text/csv").body("a,b");
+    assert_eq!(host.send(request).await.status().as_u16(), 415);
+    for (query, wrong) in [
+        ("", "q is required"),
+        ("q=%20", "q must hold a word to search for"),
+        ("q=a&limit=0", "limit must be an integer from 1 to 1000"),
+        ("q=a&limit=1001", "limit must be an integer from 1 to 1000"),
+        ("q=a&cursor=x", "cursor must be the next of an earlier page"),
+        ("q=a&page=2", "there is no parameter \"page\" here; there are: q, limit, cursor"),
+    ] {
+        add(&host, &rules()).await;
+        let (status, told) = host.json(Method::GET, &format!("/v1/corpora/harbour/search?{query}"), None).await;
+        assert_eq!((status, &told["error"]["message"]), (400, &json!(wrong)), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_corpus_is_its_tenants_and_its_index_goes_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let cli = Cli::on(data.path());
+    for tenant in ["a", "b"] {
+        cli.output(&["tenant", "create", tenant]).await;
+    }
+    let a = cli.output(&["key", "create", "--tenant", "a", "--scope", "agents:read,agents:write"]).await;
+    let b = cli.output(&["key", "create", "--tenant", "b", "--scope", "agents:read"]).await;
+    let host = Host::builder().data(data).start().await;
+    let (status, _) = host.json_as(&a, Method::POST, DOCUMENTS, Some(&rules())).await;
+    assert_eq!(status, 201);
+    let path = "/v1/corpora/harbour/search?q=sluice";
+    assert_eq!(host.json_as(&a, Method::GET, path, None).await.1["data"].as_array().unwrap().len(), 1);
+    assert_eq!(host.json_as(&b, Method::GET, path, None).await, (200, json!({"data": [], "next": null})));
+    assert_eq!(host.json_as(&b, Method::DELETE, DOCUMENTS, None).await.0, 403);
+    let request = json!({"text": "x"});
+    assert_eq!(host.json_as(&b, Method::POST, IMPORT, Some(&request)).await.0, 403);
+    let (_, data) = host.stop().await;
+    let folder = data.path().join("corpora/tenants/a");
+    assert!(folder.is_dir());
+    Cli::on(data.path()).output(&["tenant", "delete", "a", "--yes"]).await;
+    let _host = Host::builder().data(data).start().await;
+    assert!(!folder.exists(), "the index of a tenant that is gone is gone");
+}
+
+#[tokio::test]
+async fn an_agent_searches_a_whole_corpus_with_what_is_added_to_it_later() {
+    let model = ScriptedModel::start().await;
+    let host = Host::builder().model(&model).start().await;
+    let agent = json!({"name": "keeper", "corpora": ["harbour"], "tools": [{"name": "corpus_search"}, {"name": "corpus_read"}]});
+    let (status, made) = host.json(Method::POST, "/v1/agents", Some(&agent)).await;
+    assert_eq!((status, &made["corpora"]), (201, &json!(["harbour"])), "{made}");
+    let (told, _) = searching(&model, &host, "keeper", "gates pier").await;
+    assert!(told.contains("hits") && !told.contains("slack water"), "{told}");
+    let id = add(&host, &rules()).await;
+    let (told, _) = searching(&model, &host, "keeper", "gates pier").await;
+    assert!(told.contains("open at slack water") && told.contains(&format!("document:{id}")), "{told}");
+    model.then(Answer::tool("corpus_read", json!({"location": format!("document:{id}")}))).then(Answer::text("Done."));
+    host.post_ok("/v1/runs", &json!({"agentId": "keeper", "input": "Read it."})).await;
+    assert!(model.requests().last().unwrap().to_string().contains("open at slack water"));
+    for (corpora, wrong) in [
+        (json!(["a b"]), "corpora must name corpora by"),
+        (json!(["a", "a"]), "corpora names \"a\" twice"),
+        (json!((0..17).map(|n| format!("c{n}")).collect::<Vec<_>>()), "corpora may name 16 corpora, not 17"),
+    ] {
+        let (status, told) = host.json(Method::PATCH, "/v1/agents/keeper", Some(&json!({"corpora": corpora}))).await;
+        assert!(status == 400 && told["error"]["message"].as_str().unwrap().starts_with(wrong), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_followed_while_the_host_serves_and_its_pdf_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("divers.md"), "# Divers\n\nThe divers of the pier found eelgrass.").unwrap();
+    std::fs::write(folder.path().join("gates.pdf"), pdf("The wicket opens at dawn.")).unwrap();
+    std::fs::write(folder.path().join("lock.rs"), "fn openSluiceGate(max_depth: u32) {}").unwrap();
+    let host = Host::builder().corpus(folder.path()).config("corpus_refresh_seconds = 1").start().await;
+    let ask = async |query: &str| {
+        let call = json!({"arguments": {"query": query}});
+        let (_, told) = host.json(Method::POST, "/v1/tools/corpus_search/call", Some(&call)).await;
+        told["output"].to_string()
+    };
+    let until = async |query: &str, there: bool, part: &str| {
+        vivarium_tests::soon("the index", async {
+            while ask(query).await.contains(part) != there {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+    };
+    until("wicket dawn", true, "gates.pdf").await;
+    until("sluice gate depth", true, "lock.rs").await;
+    std::fs::write(folder.path().join("half.md"), "The lightho").unwrap();
+    until("lightho", true, "half.md").await;
+    // What was half written when it was looked at is looked at again.
+    std::fs::write(folder.path().join("half.md"), "The lighthouse is painted in ochre.").unwrap();
+    until("ochre lighthouse", true, "half.md").await;
+    std::fs::remove_file(folder.path().join("divers.md")).unwrap();
+    until("eelgrass", false, "divers.md").await;
+}
+
+#[tokio::test]
+async fn the_command_line_adds_and_searches_collections_and_folders() {
+    let host = Host::builder().start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("corpus.jsonl"), collection(1_500)).unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    std::fs::write(folder.path().join("docs/tides.md"), "# Tides\n\nThey fall twice a day.").unwrap();
+    std::fs::write(folder.path().join("docs/photo.raw"), [0, 1, 2]).unwrap();
+    let (url, key) = (host.url(""), host.key().to_owned());
+    let cli = Cli::on(folder.path());
+    let run = async |arguments: &[&str]| {
+        let place = ["--server", &url, "--key", &key];
+        cli.output(&[arguments, &place].concat()).await
+    };
+    let path = folder.path().join("corpus.jsonl");
+    let told = run(&["corpus", "add", "harbour", path.to_str().unwrap()]).await;
+    assert_eq!(told, "1500 documents are in harbour; 0 files were left out");
+    let docs = folder.path().join("docs");
+    let told = run(&["corpus", "add", "harbour", docs.to_str().unwrap()]).await;
+    assert_eq!(told, "1 documents are in harbour; 1 files were left out");
+    let told = run(&["corpus", "search", "harbour", "number1234", "--limit", "3"]).await;
+    assert!(told.ends_with("\td1234\tGate 1234") && told.lines().count() == 1, "{told}");
+    assert!(run(&["corpus", "search", "harbour", "fall twice"]).await.ends_with("\ttides.md"));
+    assert_eq!(run(&["corpus", "clear", "harbour"]).await, "1501 documents are deleted");
+}
+
+/// A PDF of one line.
+fn pdf(line: &str) -> Vec<u8> {
+    let content = format!("BT /F1 12 Tf 72 700 Td ({line}) Tj ET");
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /Contents 5 0 R /Resources << /Font << /F1 4 0 R >> >> >>".to_owned(),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
+    ];
+    let (mut file, mut places) = (b"%PDF-1.7\n".to_vec(), Vec::new());
+    for (n, object) in objects.iter().enumerate() {
+        places.push(file.len());
+        file.extend_from_slice(format!("{} 0 obj\n{object}\nendobj\n", n + 1).as_bytes());
+    }
+    let table = file.len();
+    file.extend_from_slice(b"xref\n0 6\n0000000000 65535 f \n");
+    for place in places {
+        file.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
+    }
+    file.extend_from_slice(format!("trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n").as_bytes());
+    file
+}

@@ -153,7 +153,7 @@ impl Process {
 }
 
 /// Processor time of a process, in ticks of 10 ms.
-fn cpu_of(pid: u32) -> Duration {
+pub(crate) fn cpu_of(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // The second field is a name in parentheses, which may hold anything.
     let (_, rest) = stat.rsplit_once(") ").unwrap();

@@ -29,12 +29,14 @@ enum Kind {
     Tenant,
 }
 
-const ROUTES: [Route; 20] = [
+const ROUTES: [Route; 22] = [
     Route { path: "/v1/agents", kind: Kind::Thing },
     Route { path: "/v1/agents/{agent}/rollback", kind: Kind::Thing },
     Route { path: "/v1/teams", kind: Kind::Thing },
     Route { path: "/v1/sessions", kind: Kind::Thing },
+    Route { path: "/v1/sessions/{session}/snapshots", kind: Kind::Thing },
     Route { path: "/v1/corpora/{corpus}/documents", kind: Kind::Thing },
+    Route { path: "/v1/corpora/{corpus}/import", kind: Kind::Thing },
     Route { path: "/v1/plugins", kind: Kind::Component },
     Route { path: "/v1/plugins/{owner}/{name}/rollback", kind: Kind::Thing },
     Route { path: "/v1/keys", kind: Kind::Key },
@@ -53,7 +55,18 @@ const ROUTES: [Route; 20] = [
 ];
 
 /// What answers a POST and makes nothing.
-const MAKES_NOTHING: [&str; 3] = ["/v1/runs/{id}/cancel", "/v1/runs/{id}/approve", "/v1/tools/{name}/call"];
+const MAKES_NOTHING: [&str; 4] = [
+    "/v1/runs/{id}/cancel",
+    "/v1/runs/{id}/approve",
+    "/v1/tools/{name}/call",
+    "/v1/sessions/{session}/snapshots/{snapshot}/restore",
+];
+
+/// What takes a key and asks another server: `tests/mcp/remote.rs` repeats it.
+const ELSEWHERE: [&str; 2] = ["/v1/mcp-servers", "/v1/mcp-servers/{name}/refresh"];
+
+/// What another protocol has a say in, which knows no such key.
+const OF_ANOTHER_PROTOCOL: [&str; 1] = ["/mcp"];
 
 /// A tenant with an agent `base` of three versions, with versions of a plugin, and with a key to be rotated.
 struct Tenant<'a> {
@@ -86,6 +99,7 @@ impl<'a> Tenant<'a> {
         for prompt in ["two", "three"] {
             tenant.json(Method::PATCH, "/v1/agents/base", Some(&json!({"prompt": prompt}))).await;
         }
+        tenant.json(Method::POST, "/v1/sessions", Some(&json!({"id": "base"}))).await;
         // As a tenant's own, so that a second tenant has one of the same name.
         for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
             let (status, told) = host.install_as(key, "/v1/plugins", component("acme/speaker", version, "speak")).await;
@@ -101,7 +115,7 @@ impl<'a> Tenant<'a> {
     }
 
     fn path(&self, route: &Route) -> String {
-        let path = route.path.replace("{agent}", "base").replace("{corpus}", "harbour");
+        let path = route.path.replace("{agent}", "base").replace("{corpus}", "harbour").replace("{session}", "base");
         let path = path.replace("{owner}/{name}", "acme/speaker").replace("{assistantId}", "base");
         let path = path.replace("{agentId}", &self.agent).replace("tenants/{id}", "tenants/default");
         let path = path.replace("{id}", &self.rotated);
@@ -156,6 +170,7 @@ impl<'a> Tenant<'a> {
             "/v1/agents/base/versions",
             "/v1/teams",
             "/v1/sessions",
+            "/v1/sessions/base/snapshots",
             "/v1/plugins",
             "/v1/runs",
             "/v1/keys",
@@ -184,7 +199,9 @@ fn body(path: &str, tag: &str) -> Value {
         "/v1/agents/{agent}/rollback" => json!({"version": if tag.ends_with("other") { 2 } else { 1 }}),
         "/v1/teams" => json!({"name": tag}),
         "/v1/sessions" => json!({"title": tag}),
+        "/v1/sessions/{session}/snapshots" => json!({"label": tag}),
         "/v1/corpora/{corpus}/documents" => json!({"name": tag, "text": "The gates open at noon."}),
+        "/v1/corpora/{corpus}/import" => json!({"title": tag, "text": "The gates open at noon."}),
         "/v1/plugins/{owner}/{name}/rollback" if tag.ends_with("other") => json!({"version": "1.0.0"}),
         "/v1/plugins/{owner}/{name}/rollback" => json!({}),
         "/v1/keys" | "/v1/admin/tenants/{id}/keys" => json!({"name": tag, "scopes": ["runs"]}),
@@ -238,8 +255,8 @@ async fn every_post_that_makes_something_takes_a_key_and_the_table_has_them_all(
             without.insert(path.as_str());
         }
     }
-    assert_eq!(with, ROUTES.iter().map(|route| route.path).collect());
-    assert_eq!(without, MAKES_NOTHING.into_iter().collect());
+    assert_eq!(with, ROUTES.iter().map(|route| route.path).chain(ELSEWHERE).collect());
+    assert_eq!(without, MAKES_NOTHING.into_iter().chain(OF_ANOTHER_PROTOCOL).collect());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use vivarium_tests::mcp::{OddMcpServer, early_answer, mcp_tool};
 use vivarium_tests::{Answer, Host, ScriptedModel, files_with};
 
 use requests::{Case, Operation, operations};
@@ -68,10 +69,19 @@ fn judge(operation: &Operation, case: &Case, handles: &Handles, (status, text): 
 #[tokio::test]
 async fn no_operation_reaches_what_is_another_tenants() {
     let model = ScriptedModel::start().await;
-    let host = Host::builder().model(&model).start().await;
+    let mcp = OddMcpServer::start(|method, message| {
+        let mut tool = mcp_tool("read", true);
+        tool["description"] = CONTENT.into();
+        early_answer(method, message, &[tool])
+    })
+    .await;
+    let mcp_url = mcp.url();
+    let place = mcp_url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let config = format!("dangerously_allow_private_addresses = [\"{place}\"]\n");
+    let host = Host::builder().model(&model).config(&config).start().await;
     let document: Value = host.get("/openapi.json").await.json().await.unwrap();
     let operations = operations(&document);
-    let world = World::new(&host, &model, &operations).await;
+    let world = World::new(&host, &model, &operations, &mcp_url).await;
     let before = survey(&host, &world, &operations).await;
     let asked_before = model.requests().len();
     model.always(Answer::text("I know of nobody."));
@@ -79,7 +89,8 @@ async fn no_operation_reaches_what_is_another_tenants() {
     let nobodys = world.handles.nobodys();
     for (number, operation) in operations.iter().enumerate() {
         let (foreign, unknown) = (operation.cases(&world.handles), operation.cases(&nobodys));
-        let names = [format!("b{number}a"), format!("b{number}b")];
+        // No id holds them by chance: an x is no digit of any.
+        let names = [format!("x{number}a"), format!("x{number}b")];
         let (one, other) = (newcomer(&host, &names[0]).await, newcomer(&host, &names[1]).await);
         for (foreign, unknown) in foreign.iter().zip(&unknown) {
             let found = ask(&host, &one, foreign).await;

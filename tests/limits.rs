@@ -8,11 +8,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use vivarium_domain::{
     Abilities, Citation, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, Source, ToolCall,
-    ToolDefinition,
+    ToolDefinition, WorkspaceChanges,
 };
 use vivarium_sandbox::{
-    CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox, SandboxConfig,
-    ToolCallContext, ToolReport, ToolResult,
+    Answers, CallFailure, HostStop, Limits, LogLevel, LogSink, ModeCall, ModeHost, ModeReport, Plugin, Sandbox,
+    SandboxConfig, ToolCallContext, ToolReport, ToolResult,
 };
 use vivarium_tests::guest::{self, ECHO};
 
@@ -270,6 +270,9 @@ impl ModeHost for DeadRun {
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>> {
         futures::future::pending().boxed()
     }
+    fn generate_all(self: Arc<Self>, _requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
+        futures::future::pending().boxed()
+    }
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
         Ok(Vec::new())
     }
@@ -277,6 +280,9 @@ impl ModeHost for DeadRun {
         async { Ok(Vec::new()) }.boxed()
     }
     fn append(&self, _messages: Vec<Message>) -> Result<(), HostStop> {
+        Ok(())
+    }
+    fn summarize(&self, _messages: u32, _summary: String) -> Result<(), HostStop> {
         Ok(())
     }
     fn sources(&self) -> Result<Vec<Source>, HostStop> {
@@ -290,6 +296,12 @@ impl ModeHost for DeadRun {
     }
     fn step(self: Arc<Self>, _message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         async { Err(HostStop("the disk is full".to_owned())) }.boxed()
+    }
+    fn changes(
+        self: Arc<Self>,
+        _max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        async { Ok(None) }.boxed()
     }
     fn wall_clock(&self) -> u64 {
         0
@@ -320,6 +332,25 @@ async fn a_mode_meets_a_failing_host_as_its_end() {
     let body = "(call $step (local.get $input) (local.get $input_len)) (unreachable)";
     let report = run_mode(&guest::mode_plugin("hostile", import, body), tight()).await;
     assert_eq!(report.result.unwrap_err(), CallFailure::Host("the disk is full".to_owned()));
+}
+
+#[tokio::test]
+async fn a_mode_that_asks_a_model_too_much_at_once_is_stopped() {
+    // A question of zeros is one without messages, tools and passages.
+    let wat = r#"(module
+        (import "vivarium:plugin/model@0.1.0" "generate-all" (func $ask (param i32 i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "vivarium:plugin/mode@0.1.0#run")
+            (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+            (call $ask (i32.const 8192) (i32.const 9) (i32.const 4096)) (unreachable)))"#;
+    let manifest = serde_json::json!({
+        "name": "test/hostile", "version": "1.0.0", "contract": "0.1.0", "description": "Asks.", "requests": {"model": true},
+        "modes": [{"name": "hostile", "title": "t", "description": "d", "defaultMaxCycles": 1}],
+    });
+    let report = run_mode(&guest::component("mode-plugin", wat, &manifest), tight()).await;
+    let told = "it asked the model 9 questions at once; at most 8 are put".to_owned();
+    assert_eq!(report.result.unwrap_err(), CallFailure::OutputExceeded(told));
 }
 
 #[tokio::test]

@@ -15,12 +15,13 @@ use tokio::process::Command;
 use vivarium_tests::{Answer, Host, ScriptedModel, repository_root};
 
 /// Routes that the document does not have, because each is another spelling of one that it has.
-const ALIASES: [&str; 7] = [
+const ALIASES: [&str; 8] = [
     // A plugin's name with its slash encoded.
     "/v1/plugins/{plugin}",
     "/v1/plugins/{plugin}/grants",
     "/v1/plugins/{plugin}/rollback",
     "/v1/plugins/{plugin}/versions",
+    "/v1/sessions/{session}/files/{*path}",
     // The make dialect without its base path.
     "/ai-agents/v1/{path}",
     // The vendor's clients have the singular, too.
@@ -28,7 +29,7 @@ const ALIASES: [&str; 7] = [
     "/api/assistant/{assistantId}/user-input",
 ];
 
-const TAGS: [&str; 4] = ["AI agents (make)", "Agent hub", "Assisters", "Native"];
+const TAGS: [&str; 5] = ["AI agents (make)", "Agent hub", "Assisters", "Native", "MCP"];
 
 /// How long the fuzzer may take. It takes two minutes on two cores that it has for itself.
 const FUZZING: Duration = Duration::from_secs(900);

@@ -1,6 +1,11 @@
 //! The main job: a question, a folder of documents, an answer whose every quote stands in the document that it cites. Without a language
 //! model and without a network.
 
+mod checked;
+mod parallel;
+mod recall;
+mod web;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +25,15 @@ async fn host() -> Host {
 /// The words of a text, one space between them: quotes are compared so.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A folder with these files.
+fn write_corpus(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
 }
 
 /// A corpus file's own words, markup aside.

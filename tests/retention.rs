@@ -206,6 +206,7 @@ fn run_of(ago: Duration) -> Run {
         ended_at: Some(ended_at),
         outcome: None,
         failure: Some(RunFailure::new(vivarium_domain::FailureCode::Interrupted, "stopped".to_owned())),
+        usage_by_model: Vec::new(),
         usage: Usage { input_tokens: 7, ..Usage::default() },
         cost: vivarium_domain::Money::ZERO,
         last_seq: 1,
@@ -222,7 +223,7 @@ fn store_of(data: &Path) -> SledStore {
 async fn write(store: &SledStore, tenant: &TenantId, run: &Run) {
     let event = match &run.failure {
         Some(failure) => {
-            json!({"seq": 1, "at": run.ended_at, "type": "run.failed", "failure": failure, "usage": run.usage})
+            json!({"seq": 1, "at": run.ended_at, "type": "run.failed", "failure": failure, "usage": run.usage, "cost": run.cost})
         }
         None => json!({"seq": 1, "at": run.created_at, "type": "step", "message": "Working"}),
     };

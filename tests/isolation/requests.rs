@@ -10,10 +10,13 @@ use vivarium_tests::guest::{ECHO, tool, tool_plugin_as};
 use super::world::Handles;
 
 /// Parameters that are no ids: left out, or with a value of their own.
-const PLAIN: [(&str, Option<&str>); 20] = [
+const PLAIN: [(&str, Option<&str>); 28] = [
     ("limit", None),
     ("order", None),
     ("format", None),
+    ("prefix", None),
+    ("existing", None),
+    ("Range", None),
     ("wait", None),
     ("page", None),
     ("before", None),
@@ -28,19 +31,27 @@ const PLAIN: [(&str, Option<&str>); 20] = [
     ("createdBefore", None),
     ("If-Match", None),
     ("If-None-Match", None),
+    // It stands for nothing but its client.
+    ("Mcp-Session-Id", None),
     ("query", Some("What is there?")),
+    ("q", Some("text")),
     ("with", Some("1")),
     ("version", Some("1")),
+    ("source", Some("s1")),
+    ("start", None),
+    ("end", None),
 ];
 
 /// Parameters that are ids, by the handle that they take.
-const IDS: [(&str, &str); 14] = [
+const IDS: [(&str, &str); 16] = [
     ("agent", "agent"),
     ("agentId", "agent"),
     ("assistantId", "agent"),
     ("session", "session"),
     ("sessionId", "session"),
     ("runId", "run"),
+    ("path", "file"),
+    ("snapshot", "snapshot"),
     ("key", "key"),
     ("corpus", "corpus"),
     ("owner", "owner"),
@@ -52,8 +63,13 @@ const IDS: [(&str, &str); 14] = [
 ];
 
 /// The same for names that mean something else in each path.
-const NAMES: [(&str, &str); 4] =
-    [("/v1/agents", "agentName"), ("/v1/plugins/", "plugin"), ("/v1/secrets/", "secret"), ("/v1/tools/", "tool")];
+const NAMES: [(&str, &str); 5] = [
+    ("/v1/agents", "agentName"),
+    ("/v1/plugins/", "plugin"),
+    ("/v1/secrets/", "secret"),
+    ("/v1/tools/", "tool"),
+    ("/v1/mcp-servers/", "mcpServer"),
+];
 
 /// An operation of the document.
 pub(super) struct Operation {
@@ -118,7 +134,8 @@ impl Operation {
 
     /// Its path names one thing that has to be there.
     pub(super) fn is_about_one_thing(&self) -> bool {
-        let makes_what_it_names = ["setSecret", "addDocument", "listDocuments"].contains(&self.id.as_str());
+        let makes_what_it_names = ["setSecret", "addDocument", "importDocuments", "listDocuments", "searchCorpus"]
+            .contains(&self.id.as_str());
         self.path.contains('{') && !makes_what_it_names
     }
 
@@ -146,6 +163,9 @@ impl Operation {
         if name == "name" {
             let known = NAMES.iter().find(|(path, _)| self.path.starts_with(path));
             return Some(known.unwrap_or_else(|| self.unknown("the parameter", name)).1);
+        }
+        if name == "from" && self.id == "diffSession" {
+            return Some("snapshot");
         }
         if PLAIN.iter().any(|(plain, _)| *plain == name) {
             return None;
@@ -281,8 +301,10 @@ impl Operation {
             ],
             "changeAgent" => vec![(json!({"prompt": "taken over"}), &[])],
             "rollBackAgent" => vec![(json!({"version": 1}), &[])],
+            "importDocuments" => vec![(json!({"_id": "b", "text": "Of b."}), &[])],
             "addDocument" => vec![(json!({"name": "b", "text": "Of b."}), &[])],
-            "installPlugin" => vec![],
+            "installPlugin" | "putSessionFile" | "putSessionWorkspace" => vec![],
+            "makeSnapshot" => vec![(json!({"label": "taken over"}), &[])],
             "setPluginGrants" => vec![(json!({"files": "write"}), &[])],
             "rollBackPlugin" => vec![(json!({}), &[])],
             "createRun" => vec![
@@ -298,6 +320,19 @@ impl Operation {
             "createSession" => {
                 vec![(json!({"id": of("session")}), &["session"]), (json!({"agentId": of("agent")}), &["agent"])]
             }
+            "addMcpServer" => {
+                vec![(json!({"name": of("mcpServer"), "url": "http://127.0.0.1:1/"}), &["mcpServer"])]
+            }
+            "changeMcpServer" => vec![(json!({"limits": {"wallMs": 1}}), &[])],
+            "refreshMcpServer" => vec![(json!({"acceptAll": true}), &[])],
+            "mcp" => vec![
+                (json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), &[]),
+                (calling(&of("tool"), json!({})), &["tool"]),
+                (
+                    calling(&of("agentTool"), json!({"input": "q", "sessionId": of("session")})),
+                    &["agentTool", "session"],
+                ),
+            ],
             "createTeam" => vec![(json!({"name": "b"}), &[])],
             "callTool" => vec![(json!({"arguments": {}, "sessionId": of("session")}), &["session"])],
             other => self.unknown("the body of", other),
@@ -307,6 +342,11 @@ impl Operation {
             let bytes = tool_plugin_as(json!({"name": name, "tools": [tool("of_b")]}), "", "", ECHO);
             return vec![Some(Body { media_type: "application/wasm", bytes, ids: vec!["owner", "plugin"] })];
         }
+        if self.id == "putSessionFile" || self.id == "putSessionWorkspace" {
+            let media_type = if self.id == "putSessionFile" { "application/octet-stream" } else { "application/x-tar" };
+            // Also an empty tar.
+            return vec![Some(Body { media_type, bytes: vec![0; 1024], ids: Vec::new() })];
+        }
         let json = |(body, ids): (Value, &[&'static str])| Body {
             media_type: "application/json",
             bytes: body.to_string().into_bytes(),
@@ -314,6 +354,11 @@ impl Operation {
         };
         bodies.into_iter().map(|body| Some(json(body))).collect()
     }
+}
+
+/// A call of a tool over the Model Context Protocol.
+fn calling(tool: &str, arguments: Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
 }
 
 struct Body {

@@ -67,7 +67,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(host: &Host, model: &ScriptedModel, operations: &[Operation]) -> Self {
+    pub(super) async fn new(host: &Host, model: &ScriptedModel, operations: &[Operation], mcp_url: &str) -> Self {
         model.always(Answer::text(&format!("It is {CONTENT}.")));
         let tenant = format!("{NAME}-tenant");
         let made = host.json(Method::POST, "/v1/admin/tenants", Some(&json!({"id": tenant}))).await;
@@ -80,7 +80,12 @@ impl World {
         let mut world = Self { key, handles: Handles(BTreeMap::new()) };
         world.keep("tenant", tenant);
         world.keep("key", text(&told, "id"));
-        world.settle(host).await;
+        world.settle(host, model).await;
+        for name in [format!("{NAME}-mcp"), format!("{NAME}-second")] {
+            let server = json!({"name": name, "url": mcp_url});
+            world.send(host, Method::POST, "/v1/mcp-servers", server).await;
+            world.keep("mcpServer", name);
+        }
         world.wait_for_a_person(host, model).await;
         world.keep_places(host, operations).await;
         world
@@ -96,7 +101,7 @@ impl World {
         told
     }
 
-    async fn settle(&mut self, host: &Host) {
+    async fn settle(&mut self, host: &Host, model: &ScriptedModel) {
         self.send(host, Method::POST, "/v1/teams", json!({"name": CONTENT})).await;
         self.keep("team", "2");
         let name = format!("{NAME}-agent");
@@ -112,6 +117,7 @@ impl World {
         self.keep("idempotency", format!("{NAME}-once"));
         self.keep("agent", text(&made, "id"));
         self.keep("agentName", name.clone());
+        self.keep("agentTool", format!("agent_{NAME}_agent"));
         self.send(host, Method::PATCH, &format!("/v1/agents/{name}"), json!({"prompt": format!("{CONTENT}, again")}))
             .await;
         self.send(host, Method::POST, "/v1/agents", json!({"name": format!("{NAME}-second")})).await;
@@ -124,6 +130,8 @@ impl World {
             self.keep("document", text(&made, "id"));
         }
         self.keep("corpus", corpus);
+        let contexts = json!({"contexts": [self.handles.get("document")]});
+        self.send(host, Method::PATCH, &format!("/v1/agents/{name}"), contexts).await;
         let secret = format!("{NAME}-secret");
         let inject = json!({"host": "api.example.com", "header": format!("x-{CONTENT}")});
         let value = json!({"value": format!("{CONTENT}-0123456789"), "inject": inject});
@@ -145,9 +153,20 @@ impl World {
                 "input": format!("What is {CONTENT}?"), "sessionId": session, "agentId": name, "metadata": {"note": CONTENT},
                 "webhookUrl": format!("https://example.com/{CONTENT}"),
             });
+            let location = format!("document:{}", self.handles.get("document"));
+            model.then(Answer::tool("corpus_read", json!({"location": location})));
             let run = self.send(host, Method::POST, "/v1/runs", run).await;
             self.keep("run", text(&run, "id"));
         }
+        for file in ["a", "b"] {
+            let path = format!("/v1/sessions/{session}/files/{NAME}-{file}.txt");
+            let request = host.client().put(host.url(&path)).bearer_auth(&self.key).body(CONTENT);
+            assert_eq!(host.send(request).await.status(), 201);
+            let label = json!({"label": CONTENT});
+            let made = self.send(host, Method::POST, &format!("/v1/sessions/{session}/snapshots"), label).await;
+            self.keep("snapshot", text(&made, "id"));
+        }
+        self.keep("file", format!("{NAME}-a.txt"));
         self.keep("session", session);
     }
 

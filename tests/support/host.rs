@@ -205,7 +205,7 @@ impl HostBuilder {
         follow(child.stderr.take().expect("it is piped"), Arc::clone(&said));
         let address = address(&mut child, &said).await;
         let client = self.client.unwrap_or_else(http_client);
-        Host { child, address, said, data, client, key: KEY.to_owned() }
+        Host { child, address, said, _compiled: Compiled(compiled), data, client, key: KEY.to_owned() }
     }
 }
 
@@ -253,11 +253,21 @@ fn find_address(text: &str) -> Option<String> {
     Some(address.trim_end_matches(['.', ':']).to_owned())
 }
 
+/// What a host has compiled by its end is there for the next ones: programs are compiled while it serves.
+struct Compiled(PathBuf);
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        share(&self.0, &compiled_forms());
+    }
+}
+
 /// A running server. It is killed when it is dropped.
 pub struct Host {
     child: Child,
     address: String,
     said: Arc<watch::Sender<String>>,
+    _compiled: Compiled,
     data: TempDir,
     client: Client,
     key: String,

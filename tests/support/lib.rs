@@ -9,20 +9,25 @@
 )]
 
 mod bad_input;
+mod collection;
 mod files;
 pub mod guest;
 mod host;
+pub mod mcp;
 mod model;
+mod reader;
 mod sse;
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-pub use crate::bad_input::{BadInput, Keys, Route, host_of_two, two_tenants};
+pub use crate::bad_input::{BadInput, Keys, Route, host_of_two, two_tenants, without_tools};
+pub use crate::collection::{Collection, Fact, Question, Recall};
 pub use crate::files::files_with;
 pub use crate::host::{Cli, Host, HostBuilder, vivarium_binary};
 pub use crate::model::{Answer, ScriptedModel, ToolRequest};
+pub use crate::reader::reader;
 pub use crate::sse::{SseEvent, SseStream, parse_events};
 
 /// How long anything may take before a test gives up on it. Generous: the machine may be busy with other things.

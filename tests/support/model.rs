@@ -55,6 +55,12 @@ pub enum Answer {
     Cut(Vec<String>),
     /// Takes the request and never says a word.
     Silence,
+    /// This status and this body.
+    Error(StatusCode, Value),
+    /// Says these tokens, and that so many were read.
+    Counted(Vec<String>, u64),
+    /// What this makes of the request.
+    By(fn(&Value) -> Answer),
 }
 
 impl Answer {
@@ -83,8 +89,12 @@ struct Received {
     body: Value,
 }
 
+/// From a request to what is answered.
+type Rule = Box<dyn Fn(&Value) -> Answer + Send + Sync>;
+
 struct Script {
     ahead: Mutex<VecDeque<Answer>>,
+    rule: Mutex<Option<Rule>>,
     otherwise: Mutex<Option<Answer>>,
     received: watch::Sender<Vec<Received>>,
     /// Requests that were met with silence and given up.
@@ -117,6 +127,7 @@ impl ScriptedModel {
         let address = listener.local_addr().expect("a bound socket has an address");
         let script = Arc::new(Script {
             ahead: Mutex::default(),
+            rule: Mutex::default(),
             otherwise: Mutex::default(),
             received: watch::Sender::new(Vec::new()),
             given_up: watch::Sender::default(),
@@ -156,6 +167,15 @@ impl ScriptedModel {
     /// When a test thread has died in the middle of this.
     pub fn always(&self, answer: Answer) -> &Self {
         *self.script.otherwise.lock().expect("unpoisoned") = Some(answer);
+        self
+    }
+
+    /// Answers by a rule when the script is at its end.
+    ///
+    /// # Panics
+    /// When a test thread has died in the middle of this.
+    pub fn by_rule(&self, rule: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> &Self {
+        *self.script.rule.lock().expect("unpoisoned") = Some(Box::new(rule));
         self
     }
 
@@ -210,8 +230,13 @@ async fn complete(State(script): State<Arc<Script>>, headers: HeaderMap, body: B
     let idempotency_key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let received = Received { authorization: authorization.to_owned(), idempotency_key, body: body.clone() };
     let answer = script.ahead.lock().expect("unpoisoned").pop_front();
+    let answer = answer.or_else(|| script.rule.lock().expect("unpoisoned").as_ref().map(|rule| rule(&body)));
     let answer = answer.or_else(|| script.otherwise.lock().expect("unpoisoned").clone());
     script.received.send_modify(|all| all.push(received));
+    let answer = match answer {
+        Some(Answer::By(make)) => Some(make(&body)),
+        answer => answer,
+    };
     match answer {
         None => refusal(StatusCode::BAD_REQUEST, "the test's script is at its end"),
         Some(Answer::TooMany { retry_after_seconds }) => {
@@ -220,6 +245,7 @@ async fn complete(State(script): State<Arc<Script>>, headers: HeaderMap, body: B
             response
         }
         Some(Answer::Refusal(status)) => refusal(status, "as the script says"),
+        Some(Answer::Error(status, body)) => (status, axum::Json(body)).into_response(),
         Some(Answer::Garbage) => "<html>it works!</html>".into_response(),
         Some(Answer::Silence) => {
             let _unanswered = Unanswered(script);
@@ -235,12 +261,23 @@ fn refusal(status: StatusCode, message: &str) -> Response {
     (status, axum::Json(error)).into_response()
 }
 
-fn usage(completion: usize) -> Value {
-    json!({"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion})
+/// What a request is taken to hold, unless the script says otherwise.
+const PROMPT_TOKENS: u64 = 10;
+
+fn usage(prompt: u64, completion: usize) -> Value {
+    json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion as u64})
+}
+
+fn prompt_tokens(answer: &Answer) -> u64 {
+    match answer {
+        Answer::Counted(_, tokens) => *tokens,
+        _ => PROMPT_TOKENS,
+    }
 }
 
 /// An answer in one piece.
 fn whole(request: &Value, answer: Answer) -> Response {
+    let prompt = prompt_tokens(&answer);
     let (message, reason, count) = match answer {
         Answer::Tools(calls) => {
             let calls: Vec<_> = calls
@@ -256,7 +293,7 @@ fn whole(request: &Value, answer: Answer) -> Response {
             let headers = [(header::CONTENT_TYPE, "application/json")];
             return (headers, broken(vec!["{\"id\":\"chatcmpl-1\",\"choi".to_owned()])).into_response();
         }
-        Answer::Tokens(tokens) | Answer::Slowly(tokens, _) => {
+        Answer::Tokens(tokens) | Answer::Slowly(tokens, _) | Answer::Counted(tokens, _) => {
             (json!({"role": "assistant", "content": tokens.concat()}), "stop", tokens.len())
         }
         other => unreachable!("{other:?} has been answered before"),
@@ -264,7 +301,7 @@ fn whole(request: &Value, answer: Answer) -> Response {
     let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": reason});
     axum::Json(json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": request["model"],
-        "choices": [choice], "usage": usage(count),
+        "choices": [choice], "usage": usage(prompt, count),
     }))
     .into_response()
 }
@@ -296,7 +333,7 @@ fn streamed(request: &Value, answer: Answer) -> Response {
             pieces.extend(say(tokens));
             ("stop", tokens.len())
         }
-        Answer::Tokens(tokens) => {
+        Answer::Tokens(tokens) | Answer::Counted(tokens, _) => {
             pieces.extend(say(tokens));
             ("stop", tokens.len())
         }
@@ -305,7 +342,7 @@ fn streamed(request: &Value, answer: Answer) -> Response {
     pieces.push(delta(json!({}), Some(reason)));
     if request["stream_options"]["include_usage"] == json!(true) {
         let mut last = chunk(json!([]));
-        last["usage"] = usage(count);
+        last["usage"] = usage(prompt_tokens(&answer), count);
         pieces.push(format!("data: {last}\n\n"));
     }
     pieces.push("data: [DONE]\n\n".to_owned());
@@ -339,6 +376,10 @@ fn paced(pieces: Vec<String>, pause: Duration) -> Body {
 
 /// These pieces, and then no proper end: the connection is closed in the middle of the body.
 fn broken(pieces: Vec<String>) -> Body {
-    let cut = stream::once(async { Err(io::Error::other("cut by the script")) });
+    let cut = stream::once(async {
+        // What was said before is on its way by then, and is not cut, too.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err(io::Error::other("cut by the script"))
+    });
     Body::from_stream(stream::iter(pieces.into_iter().map(Ok)).chain(cut))
 }

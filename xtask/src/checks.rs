@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
-use crate::{clients, guests, test_guests, weights};
+use crate::{clients, conformance, guests, programs, test_guests, weights};
 
 /// A warning fails: it is either worth mending or worth a reasoned exception.
 const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
@@ -39,8 +39,11 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
         written_checks(repository, steps);
     }
     let python = sample_clients(repository, steps);
-    // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
+    let suite = conformance_suite(repository, steps);
+    // Where it can not be had, the tests that need it say so.
+    steps.checked("programs", || programs::fetch(repository));
     let weights = weights(repository, steps);
+    // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
     let host = steps.checked("host", || {
         let all = ["build", "--workspace", "--bins", "--lib", "--tests", "--features", weights::FEATURE];
         cargo(repository.cargo(), &all)
@@ -49,7 +52,8 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
         example_plugins(repository, steps);
     }
     if guests && host {
-        steps.checked("host: all tests", || host_tests(repository, python, weights, arguments));
+        let prepared = Prepared { python, suite, weights };
+        steps.checked("host: all tests", || host_tests(repository, prepared, arguments));
     } else {
         steps.skipped("host: all tests", "what they run was not built");
     }
@@ -108,6 +112,22 @@ fn weights(repository: &Repository, steps: &mut Steps) -> Option<PathBuf> {
     file
 }
 
+/// The conformance suite of the Model Context Protocol, if it can be had.
+fn conformance_suite(repository: &Repository, steps: &mut Steps) -> Option<PathBuf> {
+    let mut folder = None;
+    let mut prepared = || {
+        let suite = conformance::prepare(repository)?;
+        folder = Some(suite.folder);
+        Ok(suite.outcome)
+    };
+    if required_clients() {
+        steps.checked("conformance suite", prepared);
+    } else {
+        steps.checked("conformance suite", || prepared().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
+    }
+    folder
+}
+
 /// The examples whose languages are there. The tests run what was built.
 fn example_plugins(repository: &Repository, steps: &mut Steps) {
     let examples = match examples::find(repository, &[]) {
@@ -130,19 +150,27 @@ fn required_clients() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-fn host_tests(
-    repository: &Repository,
+/// What was fetched for the tests; where a piece is missing, the tests that need it say so.
+struct Prepared {
+    /// The Python of the sample clients.
     python: Option<PathBuf>,
+    /// The folder of the conformance suite of the Model Context Protocol.
+    suite: Option<PathBuf>,
+    /// The weights of the embedded language model.
     weights: Option<PathBuf>,
-    arguments: &[String],
-) -> Result<Outcome> {
+}
+
+fn host_tests(repository: &Repository, prepared: Prepared, arguments: &[String]) -> Result<Outcome> {
     let mut command = repository.cargo();
     command.args(["test", "--workspace", "--features", weights::FEATURE]).args(arguments);
-    if let Some(python) = python {
+    if let Some(python) = prepared.python {
         command.env("VIVARIUM_CLIENTS_PYTHON", python);
     }
-    if let Some(weights) = weights {
+    if let Some(weights) = prepared.weights {
         command.env(weights::VARIABLE, weights);
+    }
+    if let Some(suite) = prepared.suite {
+        command.env("VIVARIUM_MCP_CONFORMANCE", suite);
     }
     if required_clients() {
         command.env("VIVARIUM_CLIENTS_REQUIRED", "1").env("VIVARIUM_EXAMPLES_REQUIRED", "1");

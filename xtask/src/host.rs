@@ -7,9 +7,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::{guests, weights};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
+use crate::{guests, programs, weights};
 
 /// Asks for a server with a language model of its own.
 const WITH_MODEL: &str = "--with-model";
@@ -36,6 +36,7 @@ fn start(repository: &Repository, steps: &mut Steps, subcommand: &str, arguments
         })?;
     }
     build(repository, steps, with_model)?;
+    fetch_programs(repository, steps);
     become_vivarium(repository, subcommand, &arguments, weights).map(|never| match never {})
 }
 
@@ -77,6 +78,12 @@ pub(crate) fn build(repository: &Repository, steps: &mut Steps, with_model: bool
     })
 }
 
+/// The programs; a server without them says so when one is wanted.
+fn fetch_programs(repository: &Repository, steps: &mut Steps) {
+    let fetched = || programs::fetch(repository);
+    steps.checked("programs", || fetched().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
+}
+
 /// Replaces this program, so that Ctrl-C, the terminal and the exit code are the server's own.
 fn become_vivarium(
     repository: &Repository,
@@ -90,6 +97,12 @@ fn become_vivarium(
     }
     repository::without_this_run(&mut vivarium);
     vivarium.arg(subcommand).args(arguments);
+    let programs = programs::folder(repository);
+    // What somebody has set goes before what is fetched here.
+    let set = std::fs::read_to_string("vivarium.toml").is_ok_and(|text| text.contains("programs_dir"));
+    if programs.is_dir() && !set && std::env::var_os("VIVARIUM_PROGRAMS_DIR").is_none() {
+        vivarium.env("VIVARIUM_PROGRAMS_DIR", programs);
+    }
     Err(vivarium.exec()).with_context(|| format!("`{}` can not be started", repository::shown(&vivarium)))
 }
 

@@ -7,9 +7,11 @@
 
 mod checks;
 mod clients;
+mod conformance;
 mod examples;
 mod guests;
 mod host;
+mod programs;
 mod repository;
 mod steps;
 mod test_guests;
@@ -75,6 +77,8 @@ enum Command {
         /// Which ones; none: all.
         names: Vec<String>,
     },
+    /// Fetches the programs that tools may run and that are not built here, such as Python, into target/programs.
+    Programs,
     /// Prepares the Python environment of the sample clients and of the OpenAPI document's tests, and prints its interpreter.
     Clients,
 }
@@ -107,6 +111,10 @@ fn execute(command: Command) -> Result<ExitCode> {
             for example in examples {
                 steps.required(&format!("example {}", example.name), || Ok(example.build(&repository)?))?;
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Programs => {
+            steps.required("programs", || programs::fetch(&repository))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Clients => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vivarium_domain::{AgentConfig, AgentId, OutputFormat, TenantId};
+use vivarium_domain::{AgentConfig, AgentId, MAX_CORPUS_CHARS, ModelName, OutputFormat, TenantId, is_corpus_name};
 
 use crate::{AgentError, Agents};
 
@@ -14,11 +14,15 @@ const MAX_MODEL_CHARS: usize = 200;
 const MAX_AGENTS: usize = 16;
 const MAX_TOOLS: usize = 200;
 const MAX_CONTEXTS: usize = 200;
+const MAX_CORPORA: usize = 16;
 const MAX_HISTORY_TURNS: u32 = 1_000;
 const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
 const MAX_CYCLES: u32 = 100;
 const MAX_TIMEOUT_SECONDS: u32 = 24 * 3600;
 const MAX_SESSION_TTL_SECONDS: u64 = 10 * 366 * 24 * 3600;
+/// With the agent's own model, as many as a run may ask.
+const MAX_FALLBACK_MODELS: usize = 3;
+const MAX_MODEL_TIMEOUT_SECONDS: u32 = 3600;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
 /// A text within its length, without control characters but line breaks and tabs.
@@ -34,6 +38,26 @@ pub(crate) fn text(field: &'static str, text: &str, least: usize, most: usize) -
         }
         None => Ok(()),
     }
+}
+
+/// Corpora by name. One that holds nothing yet may be named: what is added to it later is found.
+fn corpora(names: &[String]) -> Result<(), AgentError> {
+    if names.len() > MAX_CORPORA {
+        return Err(AgentError::invalid("corpora", format!("may name {MAX_CORPORA} corpora, not {}", names.len())));
+    }
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !is_corpus_name(name) {
+            let must = format!(
+                "must name corpora by 1 to {MAX_CORPUS_CHARS} letters, digits, '-', '_' and '.', the first a letter or a digit"
+            );
+            return Err(AgentError::invalid("corpora", must));
+        }
+        if !seen.insert(name) {
+            return Err(AgentError::invalid("corpora", format!("names {name:?} twice")));
+        }
+    }
+    Ok(())
 }
 
 fn number<T: PartialOrd + std::fmt::Display>(
@@ -71,8 +95,14 @@ impl Agents {
         number("timeoutSeconds", config.timeout_seconds, 1, MAX_TIMEOUT_SECONDS)?;
         number("sessionTtlSeconds", config.session_ttl_seconds, 1, MAX_SESSION_TTL_SECONDS)?;
         output(&config.output)?;
+        number("modelTimeoutSeconds", config.model_timeout_seconds, 1, MAX_MODEL_TIMEOUT_SECONDS)?;
+        config.model_options.check().map_err(|wrong| AgentError::invalid(wrong.field, wrong.message))?;
         if before.is_none_or(|before| before.model != config.model) {
-            self.model(config)?;
+            self.model("model", config.model.as_ref())?;
+        }
+        if before.is_none_or(|before| before.fallback_models != config.fallback_models || before.model != config.model)
+        {
+            self.fallback_models(config)?;
         }
         if before.is_none_or(|before| before.mode != config.mode || before.tools != config.tools) {
             self.plugins(tenant, config).await?;
@@ -80,6 +110,7 @@ impl Agents {
         if before.is_none_or(|before| before.contexts != config.contexts) {
             self.contexts(tenant, config).await?;
         }
+        corpora(&config.corpora)?;
         if before.is_none_or(|before| before.agents != config.agents) {
             self.agents(tenant, config).await?;
         }
@@ -89,11 +120,28 @@ impl Agents {
         Ok(())
     }
 
-    fn model(&self, config: &AgentConfig) -> Result<(), AgentError> {
-        let Some(model) = &config.model else { return Ok(()) };
-        text("model", &model.to_string(), 1, MAX_MODEL_CHARS)?;
+    fn model(&self, field: &'static str, model: Option<&ModelName>) -> Result<(), AgentError> {
+        let Some(model) = model else { return Ok(()) };
+        text(field, &model.to_string(), 1, MAX_MODEL_CHARS)?;
         let resolved = self.models.resolve(Some(model));
-        resolved.map(|_| ()).map_err(|error| AgentError::invalid("model", format!("can not be used: {error}")))
+        resolved.map(|_| ()).map_err(|error| AgentError::invalid(field, format!("can not be used: {error}")))
+    }
+
+    fn fallback_models(&self, config: &AgentConfig) -> Result<(), AgentError> {
+        const FIELD: &str = "fallbackModels";
+        let models = &config.fallback_models;
+        if models.len() > MAX_FALLBACK_MODELS {
+            let wrong = format!("may name {MAX_FALLBACK_MODELS} models, not {}", models.len());
+            return Err(AgentError::invalid(FIELD, wrong));
+        }
+        let mut seen = BTreeSet::from_iter(&config.model);
+        for model in models {
+            self.model(FIELD, Some(model))?;
+            if !seen.insert(model) {
+                return Err(AgentError::invalid(FIELD, format!("names {model} a second time")));
+            }
+        }
+        Ok(())
     }
 
     async fn plugins(&self, tenant: &TenantId, config: &AgentConfig) -> Result<(), AgentError> {

@@ -15,6 +15,7 @@ use vivarium_domain::{EventBody, RunId, Scope, SessionId, Tier};
 use vivarium_runs::LoggedEvent;
 
 use crate::ApiState;
+use crate::attend::Paid;
 use crate::error::{ApiError, Dialect};
 use crate::gate::{Gate, guarded, method_not_allowed};
 
@@ -35,8 +36,9 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
 pub fn answer_json(run: RunId, session: &SessionId, log: &[Arc<LoggedEvent>]) -> Option<String> {
     let ids = answer::RunIds { run, session: session.clone() };
     log.iter().find_map(|logged| match &logged.event.body {
-        EventBody::RunCompleted { outcome, usage } => {
-            serde_json::to_string(&answer::Answer::whole(&ids, log, outcome, *usage)).ok()
+        EventBody::RunCompleted { outcome, usage, cost } => {
+            let paid = Paid { usage: *usage, cost: *cost };
+            serde_json::to_string(&answer::Answer::whole(&ids, log, outcome, paid)).ok()
         }
         _ => None,
     })

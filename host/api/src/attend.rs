@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use vivarium_domain::RunId;
-use vivarium_domain::{EventBody, Outcome, Timestamp, Usage};
+use vivarium_domain::{EventBody, Money, Outcome, RunId, Timestamp, Usage};
 use vivarium_runs::{Cursor, FollowError, Item, LoggedEvent, Payer, Reader, RunRequest, StartError, Started};
 
 use crate::ApiState;
@@ -52,7 +51,14 @@ impl Attended {
 pub(crate) struct Completed {
     pub(crate) at: Timestamp,
     pub(crate) outcome: Outcome,
+    pub(crate) paid: Paid,
+}
+
+/// What a run has used, and what that cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paid {
     pub(crate) usage: Usage,
+    pub(crate) cost: Money,
 }
 
 impl Attended {
@@ -87,8 +93,9 @@ impl Attended {
         // The log ends with the run's last event; a log that does not is damaged.
         while let Some(logged) = self.next_event(state).await? {
             match &logged.event.body {
-                EventBody::RunCompleted { outcome, usage } => {
-                    return Ok(Completed { at: logged.event.at, outcome: outcome.clone(), usage: *usage });
+                EventBody::RunCompleted { outcome, usage, cost } => {
+                    let paid = Paid { usage: *usage, cost: *cost };
+                    return Ok(Completed { at: logged.event.at, outcome: outcome.clone(), paid });
                 }
                 EventBody::RunFailed { failure, .. } => return Err(failure.into()),
                 EventBody::RunCancelled { reason, .. } => return Err(ApiError::run_cancelled(reason)),

@@ -26,6 +26,19 @@ pub(crate) async fn json_bytes_of_files(state: &ApiState, headers: &HeaderMap, b
     json_within(state, headers, body, state.0.max_body_bytes.max(MAX_BODY_BYTES)).await
 }
 
+/// The body of a request that brings many documents: lines of JSON.
+pub(crate) async fn ndjson_bytes(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    const NAMES: [&[u8]; 4] =
+        [b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"];
+    let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    if !is_json(headers) && !NAMES.iter().any(|name| essence.eq_ignore_ascii_case(name)) {
+        let message = "the body must be lines of JSON: send it with Content-Type: application/x-ndjson";
+        return Err(ApiError::new(Kind::UnsupportedMediaType, message));
+    }
+    read_body(body, state.0.max_body_bytes.max(MAX_BODY_BYTES), state.0.body_timeout).await
+}
+
 async fn json_within(state: &ApiState, headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
     if !is_json(headers) {
         let message = "the body must be JSON: send it with Content-Type: application/json";

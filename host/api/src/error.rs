@@ -13,6 +13,7 @@ use vivarium_domain::{BudgetUnit, FailureCode, RunFailure, RunId, SpentBudget, T
 use vivarium_registry::{LoadError, RegistryError};
 use vivarium_runs::{DeletionError, FollowError, RecordingError, SessionError, StartError, TenantError, TrialError};
 use vivarium_store::{Condition, StoreError};
+use vivarium_workspaces::FilesError;
 
 use crate::idempotency::HEADER;
 
@@ -77,12 +78,16 @@ pub(crate) enum Kind {
     RunUnderWay,
     SessionBusy,
     Conflict,
+    FileChanged,
+    RangeNotSatisfiable,
+    InvalidArchive,
     RateLimited,
     TokensExhausted,
     MoneyExhausted,
     ToolSecondsExhausted,
     TenantBusy,
     InvalidPlugin,
+    McpServerFailed,
     PluginConflict,
     NotYours,
     NotWaiting,
@@ -125,12 +130,16 @@ impl Kind {
             Self::RunUnderWay => (StatusCode::CONFLICT, REQUEST, "run_under_way"),
             Self::SessionBusy => (StatusCode::CONFLICT, REQUEST, "session_busy"),
             Self::Conflict => (StatusCode::CONFLICT, REQUEST, "conflict"),
+            Self::FileChanged => (StatusCode::PRECONDITION_FAILED, REQUEST, "file_changed"),
+            Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable"),
+            Self::InvalidArchive => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_archive"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
             Self::TokensExhausted => (StatusCode::TOO_MANY_REQUESTS, "tokens_exhausted_error", "tokens_exhausted"),
             Self::MoneyExhausted => (StatusCode::TOO_MANY_REQUESTS, "insufficient_funds_error", "insufficient_funds"),
             Self::ToolSecondsExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tool_seconds_exhausted"),
             Self::TenantBusy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "tenant_busy"),
             Self::InvalidPlugin => (StatusCode::UNPROCESSABLE_ENTITY, REQUEST, "invalid_plugin"),
+            Self::McpServerFailed => (StatusCode::BAD_GATEWAY, SERVER, "mcp_server_failed"),
             Self::PluginConflict => (StatusCode::CONFLICT, REQUEST, "plugin_conflict"),
             Self::NotYours => (StatusCode::FORBIDDEN, "permission_error", "name_taken"),
             Self::NotWaiting => (StatusCode::CONFLICT, REQUEST, "not_waiting"),
@@ -236,6 +245,10 @@ impl ApiError {
 
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.kind == kind
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -385,12 +398,36 @@ impl From<RegistryError> for ApiError {
                 let what = what.clone();
                 Self::new(Kind::InvalidParameter, error.to_string()).about(what)
             }
+            RegistryError::Mcp { error: ref failure, .. } if failure.denial().is_some() => {
+                Self::new(Kind::InvalidParameter, format!("url can not be used: {error}")).about("url")
+            }
+            RegistryError::Mcp { .. } => Self::new(Kind::McpServerFailed, error.to_string()),
             RegistryError::Store(error) => error.into(),
             RegistryError::Vault(_)
             | RegistryError::Workspace(_)
             | RegistryError::Files(_)
             | RegistryError::BrokeOff(_) => {
                 tracing::error!(%error, "the registry failed a request");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Path { .. } => Self::new(Kind::InvalidParameter, error.to_string()).about("path"),
+            FilesError::NoSuchFile(_) | FilesError::NoSuchSnapshot => Self::new(Kind::NotFound, error.to_string()),
+            FilesError::WrongKind(_) => Self::new(Kind::Conflict, error.to_string()).about("path"),
+            FilesError::Changed { .. } => Self::new(Kind::FileChanged, error.to_string()).about("If-Match"),
+            FilesError::InUse => Self::new(Kind::SessionBusy, error.to_string()),
+            FilesError::Full(_) => Self::new(Kind::StorageFull, error.to_string()),
+            FilesError::TooLarge(_) => Self::new(Kind::BodyTooLarge, error.to_string()),
+            FilesError::Archive { .. } => Self::new(Kind::InvalidArchive, error.to_string()),
+            FilesError::Damaged(_) | FilesError::Disk(_) => {
+                // Its words hold paths of this host: they are the operator's to read.
+                tracing::error!(%error, "the files of a session failed a request");
                 Self::internal()
             }
         }

@@ -55,6 +55,12 @@ impl FilePlaces {
         Ok(Some(FilePlace { _of_tenant: of_tenant, _place: place }))
     }
 
+    /// Waits for a place for what is large in any case: an archive on its way in or out.
+    pub(crate) async fn large(&self, tenant: &TenantId, patience: Duration) -> Result<FilePlace, ApiError> {
+        let place = self.place(tenant, &HeaderMap::new(), 0, patience).await?;
+        place.ok_or_else(ApiError::internal)
+    }
+
     fn of_tenant(&self, tenant: &TenantId) -> Arc<Semaphore> {
         let mut all = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
         // A place that is held holds its tenant's semaphore, too.

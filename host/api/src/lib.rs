@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod callback;
 mod connections;
+mod corpora;
 mod cors;
 mod download;
 mod error;
@@ -20,6 +21,7 @@ mod installs;
 mod keyring;
 mod limits;
 mod make;
+mod mcp;
 mod metrics;
 mod native;
 mod openapi;
@@ -53,6 +55,7 @@ use vivarium_runs::Runs;
 use vivarium_store::{Store, StoreError};
 
 pub use assisters::answer_json;
+pub use corpora::{Corpora, CorporaError, FoundDocument};
 pub use keyring::{KeyError, Keyring, MAX_KEYS, MadeKey, NewKey, hash_key};
 pub use limits::{RateLimit, TierLimits};
 pub use metrics::{MetricsAccess, MetricsPage};
@@ -83,6 +86,8 @@ pub struct ApiConfig {
     pub agents: Agents,
     /// Reads the files that come with messages.
     pub attachments: Attachments,
+    /// Searches tenants' corpora.
+    pub corpora: Arc<dyn Corpora>,
     /// Plugins, grants and secrets.
     pub registry: Registry,
     /// Keys, tenants and logs.
@@ -116,10 +121,12 @@ struct Inner {
     runs: Runs,
     agents: Agents,
     attachments: Attachments,
+    corpora: Arc<dyn Corpora>,
     registry: Registry,
     installs: Installs,
     file_places: FilePlaces,
     turns: Turns,
+    mcp_calls: mcp::Calls,
     answers_kept: Duration,
     max_component_bytes: usize,
     store: Arc<dyn Store>,
@@ -140,6 +147,7 @@ impl ApiState {
             runs,
             agents,
             attachments,
+            corpora,
             registry,
             store,
             readiness,
@@ -158,10 +166,12 @@ impl ApiState {
             runs,
             agents,
             attachments,
+            corpora,
             registry,
             installs: Installs::new(),
             file_places: FilePlaces::new(),
             turns: Turns::default(),
+            mcp_calls: mcp::Calls::default(),
             answers_kept,
             max_component_bytes,
             store,
@@ -191,7 +201,13 @@ impl ApiState {
 
 /// All routes of all dialects.
 pub fn router(state: ApiState, metrics: MetricsPage) -> Router {
-    let dialects = [assisters::routes(&state), make::routes(&state), agent_hub::routes(&state), native::routes(&state)];
+    let dialects = [
+        assisters::routes(&state),
+        make::routes(&state),
+        agent_hub::routes(&state),
+        native::routes(&state),
+        mcp::routes(&state),
+    ];
     debug_assert_eq!(openapi::clashes(&dialects), [""; 0], "two dialects give one name to different schemas");
     let (router, collected) = dialects.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
     let reference = Arc::new(Reference::new(&openapi::document(collected)));

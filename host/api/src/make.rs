@@ -1,5 +1,6 @@
 //! The make dialect: AI agents of teams, run as a whole or step by step. Its words for the house's: a *connection* is a
-//! model provider, a *scenario* is a tool with an approval mode, a *thread* is a session.
+//! model provider, a *scenario* is a tool with an approval mode, an *MCP
+//! connection* is a remote server's tools, a *thread* is a session.
 //!
 //! Its document says only that agents are beta; what it leaves open is decided in `docs/api-make.md`. Each route answers
 //! at the documented path under `/api/v2` and, for clients that were given a base URL with that in it, without.
@@ -8,6 +9,7 @@ mod agents;
 mod answer;
 mod config;
 mod connection;
+mod mcp;
 mod run;
 mod scenario;
 mod step_id;
@@ -27,6 +29,7 @@ use crate::error::{ApiError, Dialect, Kind};
 use crate::gate::{Gate, gate};
 
 pub(crate) use answer::ended_body;
+pub(crate) use mcp::connection_id;
 pub(crate) use scenario::scenario_id;
 
 /// Every route needs a key, of any tier; which scope, its handler says, since one path has both.

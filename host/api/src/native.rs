@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod keys;
 mod list;
+mod mcp_servers;
 mod models;
 mod new_run;
 mod plugins;
@@ -17,7 +18,11 @@ mod run_list;
 mod runs;
 mod schemas;
 mod secrets;
+mod session_archive;
+mod session_files;
 mod sessions;
+mod snapshots;
+mod sources;
 mod teams;
 mod tenants;
 mod tools;
@@ -48,6 +53,8 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::one, runs::delete))
         .routes(routes!(events::events))
         .routes(routes!(recording::recording))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::one))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::approve))
         .routes(routes!(usage::own))
@@ -63,10 +70,14 @@ pub(crate) fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(agents::routes())
         .merge(corpora::routes())
         .merge(teams::routes())
+        .merge(mcp_servers::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
         .merge(models::routes())
         .merge(sessions::routes())
+        .merge(session_files::routes())
+        .merge(session_archive::routes())
+        .merge(snapshots::routes())
         .merge(webhooks::routes())
         .merge(plugin_routes());
     unguarded(open, Dialect::Native).merge(guarded(keyed, gate))

@@ -115,6 +115,11 @@ fn tags() -> Vec<Tag> {
             "Native",
             "All that the host has: runs and their logs, agents and their versions, sessions, plugins, secrets.",
         ),
+        tag(
+            "MCP",
+            "The Model Context Protocol over streamable HTTP, in its versions from 2024-11-05 to 2026-07-28: the tenant's tools and \
+             agents for other programs' models.",
+        ),
     ]
 }
 
@@ -321,6 +326,10 @@ fn example(status: StatusCode, dialect: Dialect) -> (ApiError, &'static str) {
         }
         StatusCode::UNPROCESSABLE_ENTITY => {
             (error(Kind::InvalidPlugin, "this is no WebAssembly component"), "The plugin can not be installed.")
+        }
+        StatusCode::BAD_GATEWAY => {
+            let message = "the MCP server docs did not answer within 60000 ms";
+            (error(Kind::McpServerFailed, message), "A server that was asked for this has not given it.")
         }
         StatusCode::FAILED_DEPENDENCY if dialect == Dialect::Make => {
             (error(Kind::ModelUnavailable, "the model is not available"), "The model does not answer.")

@@ -162,6 +162,28 @@ impl Attachments {
         Ok(ReadDocument { media_type: media_type.to_owned(), text })
     }
 
+    /// Whether PDF and office documents can be read.
+    #[must_use]
+    pub fn reads_documents(&self) -> bool {
+        self.0.reader.is_some()
+    }
+
+    /// Reads a document of the host's own: its text, cut a little after `max_text_bytes`.
+    ///
+    /// # Errors
+    /// See [`Problem`].
+    pub async fn read_for_operator(
+        &self,
+        media_type: &str,
+        bytes: &[u8],
+        max_text_bytes: usize,
+    ) -> Result<String, Problem> {
+        let declared = Declared::parse(media_type)?;
+        check_size(declared.media, bytes.len())?;
+        media::check(declared.media, bytes)?;
+        self.text(&TenantId::operator(), &declared, bytes, max_text_bytes).await
+    }
+
     async fn read_file(&self, tenant: &TenantId, file: IncomingFile) -> Result<ReadFile, Problem> {
         let IncomingFile { file_name, media_type, content } = file;
         check_name(&file_name)?;

@@ -157,6 +157,7 @@ fn asked(interface: &str, manifest: &Manifest) -> Option<(&'static str, bool)> {
         "vivarium:plugin/model" => Some(("model", requests.model)),
         "vivarium:plugin/corpus" => Some(("corpus", requests.corpus)),
         "vivarium:plugin/state" => Some(("state", requests.state)),
+        "vivarium:plugin/programs" => Some(("programs", requests.programs)),
         "vivarium:plugin/secrets" => Some(("secrets", !requests.secrets.is_empty())),
         "vivarium:plugin/settings" => Some(("settings", !requests.settings.is_empty())),
         "wasi:http/outgoing-handler" => Some(("hosts", !requests.hosts.is_empty())),

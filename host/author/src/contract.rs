@@ -52,6 +52,7 @@ pub(crate) const LINKED: &[&str] = &[
     "vivarium:plugin/steps",
     "vivarium:plugin/tools",
     "vivarium:plugin/types",
+    "vivarium:plugin/workspace",
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",

@@ -351,7 +351,7 @@ fn requests(section: &Section<'_>) -> Option<Requests> {
         at_most(section, key, number, MAX_NAMES);
     }
     let flag = |key| section.flag(key).is_some_and(|at| at.value);
-    let (corpus, state, model) = (flag("corpus"), flag("state"), flag("model"));
+    let (corpus, state, model, programs) = (flag("corpus"), flag("state"), flag("model"), flag("programs"));
     section.refuse_unknown();
     Some(Requests {
         hosts: hosts.into_iter().collect::<Option<_>>()?,
@@ -361,6 +361,7 @@ fn requests(section: &Section<'_>) -> Option<Requests> {
         corpus,
         state,
         model,
+        programs,
     })
 }
 
@@ -508,6 +509,7 @@ mod tests {
             corpus = true
             state = true
             model = true
+            programs = true
             [limits]
             wall_ms = 1
             cpu_ms = 2
@@ -539,7 +541,7 @@ mod tests {
             "requests": {
                 "hosts": ["api.example.com", {"host": "*.example.com:8443", "methods": ["GET"]}, "*", "[::1]:80"],
                 "secrets": ["weather-key"], "settings": ["base_url"], "files": "write",
-                "corpus": true, "state": true, "model": true
+                "corpus": true, "state": true, "model": true, "programs": true
             },
             "limits": {
                 "wallMs": 1, "cpuMs": 2, "memoryBytes": 3, "tableElements": 4, "outputBytes": 5, "hostCalls": 6,

@@ -144,6 +144,19 @@ impl Compiler {
         Ok(command)
     }
 
+    /// The same for programs (commands of WASI) and no libraries: with Debian's compiler they begin in another way.
+    ///
+    /// # Errors
+    /// When the PATH can not be handed on.
+    pub fn cargo_for_commands(self) -> Result<Command, ToolchainError> {
+        let mut command = self.cargo()?;
+        if self.toolchain == Toolchain::Debian && self.target == Target::Wasip2 {
+            let flags = DEBIAN_WASIP2_FLAGS.replace("crt1-reactor.o", "crt1-command.o");
+            command.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", flags);
+        }
+        Ok(command)
+    }
+
     /// What `cargo build` is told in addition.
     #[must_use]
     pub fn arguments(self) -> Vec<&'static str> {

@@ -30,6 +30,9 @@ pub(crate) fn asks(manifest: &Manifest) -> Vec<String> {
     if requests.state {
         asks.push("It wants to keep data between calls.".to_owned());
     }
+    if requests.programs {
+        asks.push("It wants to run programs in the sandbox, within its own limits.".to_owned());
+    }
     if requests.model {
         asks.push("It wants to ask the run's language model, which costs what the model costs.".to_owned());
     }

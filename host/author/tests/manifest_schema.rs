@@ -70,7 +70,7 @@ fn whole() -> Value {
         }],
         "requests": {
             "hosts": ["example.com", {"host": "*.example.com:8443", "methods": ["GET"]}], "secrets": ["k.1"],
-            "settings": ["s"], "files": "write", "corpus": true, "state": true, "model": true
+            "settings": ["s"], "files": "write", "corpus": true, "state": true, "model": true, "programs": true
         },
         "limits": {
             "wallMs": 1, "cpuMs": 1, "memoryBytes": 1, "tableElements": 1, "outputBytes": 1, "hostCalls": 1, "logLines": 1,

@@ -64,9 +64,7 @@ async fn ask(corpus: &Corpus, question: &str) -> Result<(), Box<dyn Error>> {
         ..GenerateRequest::default()
     };
     let started = Instant::now();
-    let answer = Embedded::default()
-        .generate(Call { model: "extractive", request: &request, on_token: &mut |_| {}, idempotency_key: None })
-        .await?;
+    let answer = Embedded::default().generate(Call::new("extractive", &request, &mut |_| {})).await?;
     println!("({:.1?})\n{}", started.elapsed(), answer.text);
     Ok(())
 }

@@ -9,7 +9,7 @@ use vivarium_domain::Document;
 
 use crate::extract::extract;
 use crate::passages::split;
-use crate::schema::Fields;
+use crate::schema::{Fields, Names};
 use crate::{CorpusError, Hit, search, words};
 
 /// The least that tantivy writes with; a larger collection is written in several portions.
@@ -51,7 +51,8 @@ impl Collection {
             extracted.title = document.title;
             let spans = split(&extracted);
             let hash = Sha256::digest(extracted.text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes);
-            for entry in fields.entries(&document.location, hash, &extracted, &spans) {
+            let names = Names { location: &document.location, path: "", external: "" };
+            for entry in fields.entries(names, hash, &extracted, &spans) {
                 writer.add_document(entry).map_err(failed)?;
             }
         }

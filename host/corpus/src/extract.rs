@@ -11,8 +11,10 @@ mod markdown;
 use std::fmt;
 use std::ops::Range;
 
+use crate::convert::Format;
+
 /// Raise it whenever the same bytes would give another text, title or passages: indexes made before are rebuilt.
-pub(crate) const EXTRACTION_VERSION: u32 = 1;
+pub(crate) const EXTRACTION_VERSION: u32 = 2;
 
 /// Why a file is not in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -86,6 +88,7 @@ pub(crate) struct Heading {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    Converted(Format),
     Html,
     Markdown,
     Prose,
@@ -211,6 +214,9 @@ fn kind_of(location: &str) -> Option<Kind> {
         };
     };
     match extension {
+        "pdf" => Some(Kind::Converted(Format::Pdf)),
+        "docx" => Some(Kind::Converted(Format::Docx)),
+        "xlsx" => Some(Kind::Converted(Format::Xlsx)),
         "html" | "htm" | "xhtml" => Some(Kind::Html),
         "md" | "markdown" | "mdx" | "mdown" => Some(Kind::Markdown),
         "txt" | "text" | "rst" | "adoc" | "asciidoc" | "org" | "log" => Some(Kind::Prose),
@@ -220,9 +226,25 @@ fn kind_of(location: &str) -> Option<Kind> {
     }
 }
 
-/// Whether the file is worth opening at all.
-pub(crate) fn is_readable_kind(location: &str) -> bool {
-    kind_of(location).is_some()
+/// Whether the file is worth opening at all, by somebody who reads other formats or does not.
+pub(crate) fn is_readable_kind(location: &str, converts: bool) -> bool {
+    match kind_of(location) {
+        Some(Kind::Converted(_)) => converts,
+        kind => kind.is_some(),
+    }
+}
+
+/// The format of a file that somebody else has to read.
+pub(crate) fn format_of(location: &str) -> Option<Format> {
+    match kind_of(location) {
+        Some(Kind::Converted(format)) => Some(format),
+        _ => None,
+    }
+}
+
+/// The text that was made of the file at `location`.
+pub(crate) fn converted(location: &str, markdown: &str, max_text_bytes: usize) -> Result<Extracted, SkipReason> {
+    finish(location, markdown::extract(markdown), max_text_bytes)
 }
 
 /// The text of the file at `location` that holds `bytes`.
@@ -232,13 +254,18 @@ pub(crate) fn extract(location: &str, bytes: &[u8], max_text_bytes: usize) -> Re
         return Err(SkipReason::Binary);
     }
     let source = charset::decode(bytes, kind == Kind::Html);
-    let mut extracted = match kind {
+    let extracted = match kind {
         Kind::Html => html::extract(&source)?,
         Kind::Markdown => markdown::extract(&source),
         Kind::Prose => plain(&source, "text/plain"),
         Kind::Code if is_generated(&source) => return Err(SkipReason::Generated),
-        Kind::Code => plain(&source, "text/plain"),
+        Kind::Code => plain(&source, language(location)),
+        Kind::Converted(_) => return Err(SkipReason::UnknownKind),
     };
+    finish(location, extracted, max_text_bytes)
+}
+
+fn finish(location: &str, mut extracted: Extracted, max_text_bytes: usize) -> Result<Extracted, SkipReason> {
     if extracted.text.is_empty() {
         return Err(SkipReason::Empty);
     }
@@ -247,6 +274,36 @@ pub(crate) fn extract(location: &str, bytes: &[u8], max_text_bytes: usize) -> Re
         location.rsplit('/').next().unwrap_or(location).clone_into(&mut extracted.title);
     }
     Ok(extracted)
+}
+
+/// The media type of source code, by its extension.
+fn language(location: &str) -> &'static str {
+    let extension = location.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref().unwrap_or_default() {
+        "rs" => "text/x-rust",
+        "py" | "pyi" => "text/x-python",
+        "js" | "mjs" | "jsx" => "text/javascript",
+        "ts" | "tsx" => "text/x-typescript",
+        "c" | "h" => "text/x-c",
+        "cc" | "cpp" | "cxx" | "hh" | "hpp" | "hxx" => "text/x-c++",
+        "cs" => "text/x-csharp",
+        "go" => "text/x-go",
+        "java" => "text/x-java",
+        "kt" | "kts" => "text/x-kotlin",
+        "rb" => "text/x-ruby",
+        "php" => "text/x-php",
+        "swift" => "text/x-swift",
+        "scala" => "text/x-scala",
+        "sh" | "bash" | "zsh" | "fish" => "text/x-shellscript",
+        "sql" => "text/x-sql",
+        "css" => "text/css",
+        "csv" => "text/csv",
+        "json" => "application/json",
+        "xml" => "application/xml",
+        "yaml" | "yml" => "application/yaml",
+        "toml" => "application/toml",
+        _ => "text/plain",
+    }
 }
 
 /// Text as it is, with line ends made one kind.

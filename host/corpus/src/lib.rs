@@ -6,7 +6,9 @@
 //! for what comes out.
 
 mod collection;
+mod convert;
 mod extract;
+mod holdings;
 mod manifest;
 mod passages;
 mod reading;
@@ -26,7 +28,9 @@ use tantivy::{IndexReader, ReloadPolicy};
 use vivarium_domain::Document;
 
 pub use collection::Collection;
+pub use convert::{ConvertError, Converter, Format};
 pub use extract::SkipReason;
+pub use holdings::{Given, Holdings};
 use schema::Fields;
 use shelf::Shelf;
 
@@ -41,6 +45,25 @@ pub struct Hit {
     pub heading: String,
     /// The passage, word for word as [`Corpus::read`] gives it.
     pub passage: String,
+    /// BM25: comparable within one answer only.
+    pub score: f32,
+}
+
+/// A document that answers a query, with its best passage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentHit {
+    /// What it is read by.
+    pub location: String,
+    /// The id that it has where it came from; empty where it has none.
+    pub external_id: String,
+    /// The document's title.
+    pub title: String,
+    /// The heading that the passage stands under; empty where there is none.
+    pub heading: String,
+    /// Its best passage, word for word.
+    pub passage: String,
+    /// Where words of the query stand in the passage, in bytes.
+    pub highlights: Vec<std::ops::Range<usize>>,
     /// BM25: comparable within one answer only.
     pub score: f32,
 }
@@ -75,7 +98,7 @@ impl Default for Limits {
 }
 
 /// Which folder to search, and where its index is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
     /// The documents. Never written to.
     pub folder: PathBuf,
@@ -85,6 +108,8 @@ pub struct OpenOptions {
     pub limits: Limits,
     /// How many files are indexed between two commits: what a killed process loses.
     pub commit_every: NonZeroUsize,
+    /// Reads the formats that this crate does not; none: files of them are left out.
+    pub converter: Option<Arc<dyn Converter>>,
 }
 
 impl OpenOptions {
@@ -92,7 +117,13 @@ impl OpenOptions {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, index_dir: impl Into<PathBuf>) -> Self {
         let commit_every = NonZeroUsize::MIN.saturating_add(2047);
-        Self { folder: folder.into(), index_dir: index_dir.into(), limits: Limits::default(), commit_every }
+        Self {
+            folder: folder.into(),
+            index_dir: index_dir.into(),
+            limits: Limits::default(),
+            commit_every,
+            converter: None,
+        }
     }
 }
 

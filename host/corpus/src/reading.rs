@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::extract::{Extracted, SkipReason, extract};
+use crate::convert::{ConvertError, Converter};
+use crate::extract::{Extracted, SkipReason, converted, extract, format_of};
 use crate::passages::{Span, split};
 use crate::walk::{Found, modified};
 use crate::{CorpusError, Limits};
@@ -64,6 +65,7 @@ pub(crate) enum ReadOutcome {
 pub(crate) fn read_all(
     folder: &Path,
     limits: Limits,
+    converter: Option<&dyn Converter>,
     jobs: &[Job],
     mut take: impl FnMut(Read) -> Result<(), CorpusError>,
 ) -> Result<(), CorpusError> {
@@ -74,7 +76,7 @@ pub(crate) fn read_all(
         for _ in 0..threads {
             let sender = sender.clone();
             let next = &next;
-            scope.spawn(move || work(folder, limits, jobs, next, &sender));
+            scope.spawn(move || work(&Reader { folder, limits, converter }, jobs, next, &sender));
         }
         drop(sender);
         // Leaving early drops the receiver, and the workers stop at their next send.
@@ -82,18 +84,26 @@ pub(crate) fn read_all(
     })
 }
 
-fn work(folder: &Path, limits: Limits, jobs: &[Job], next: &AtomicUsize, results: &SyncSender<Read>) {
+/// What the threads share.
+struct Reader<'r> {
+    folder: &'r Path,
+    limits: Limits,
+    converter: Option<&'r dyn Converter>,
+}
+
+fn work(reader: &Reader<'_>, jobs: &[Job], next: &AtomicUsize, results: &SyncSender<Read>) {
     while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if results.send(read(folder, limits, job)).is_err() {
+        if results.send(read(reader, job)).is_err() {
             return;
         }
     }
 }
 
-fn read(folder: &Path, limits: Limits, job: &Job) -> Read {
+fn read(reader: &Reader<'_>, job: &Job) -> Read {
+    let limits = reader.limits;
     let location = job.found.location.clone();
     let fallback = FileState { size: job.found.size, modified: job.found.modified, ..FileState::default() };
-    let (bytes, mut state) = match load(folder, limits, &job.found.path) {
+    let (bytes, mut state) = match load(reader.folder, limits, &job.found.path) {
         Ok(loaded) => loaded,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Read { location, state: fallback, outcome: ReadOutcome::Gone };
@@ -110,8 +120,21 @@ fn read(folder: &Path, limits: Limits, job: &Job) -> Read {
     }
     let digest = Sha256::digest(&bytes);
     state.hash = hex::encode(digest.get(..16).unwrap_or_default());
-    let outcome =
-        if job.known_hash.as_ref() == Some(&state.hash) { ReadOutcome::Same } else { parse(&location, &bytes, limits) };
+    if job.known_hash.as_ref() == Some(&state.hash) {
+        return Read { location, state, outcome: ReadOutcome::Same };
+    }
+    let outcome = match (format_of(&location), reader.converter) {
+        (Some(format), Some(converter)) => match converter.convert(format, &bytes, limits.max_text_bytes) {
+            Ok(markdown) => parse(&location, || converted(&location, &markdown, limits.max_text_bytes)),
+            Err(ConvertError::Unreadable) => ReadOutcome::Skipped(SkipReason::Unreadable),
+            Err(ConvertError::NotNow) => {
+                // To be tried again although the file has not changed.
+                (state.unsettled, state.hash) = (true, String::new());
+                ReadOutcome::Skipped(SkipReason::Unreadable)
+            }
+        },
+        _ => parse(&location, || extract(&location, &bytes, limits.max_text_bytes)),
+    };
     Read { location, state, outcome }
 }
 
@@ -131,9 +154,9 @@ fn load(folder: &Path, limits: Limits, path: &Path) -> io::Result<(Vec<u8>, File
 }
 
 /// A parser's panic over one strange file must not cost all others.
-fn parse(location: &str, bytes: &[u8], limits: Limits) -> ReadOutcome {
+fn parse(location: &str, extract: impl FnOnce() -> Result<Extracted, SkipReason>) -> ReadOutcome {
     let parsed = catch_unwind(AssertUnwindSafe(|| {
-        let document = extract(location, bytes, limits.max_text_bytes)?;
+        let document = extract()?;
         let spans = split(&document);
         Ok((document, spans))
     }));

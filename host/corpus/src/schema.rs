@@ -2,15 +2,18 @@
 //! passages and of the gaps before them: so what [`Corpus::read`](crate::Corpus::read) gives and what was quoted can
 //! not come apart, even when the file has changed since.
 
+use sha2::{Digest as _, Sha256};
 use tantivy::TantivyDocument;
-use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _,
+};
 
 use crate::extract::{EXTRACTION_VERSION, Extracted};
 use crate::passages::Span;
 use crate::words::{STEMMED, WHOLE};
 
 /// Raise it with every change of the fields or of the words' analysis.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 /// What an index must have been made with to be used.
 pub(crate) const FORMAT: u32 = EXTRACTION_VERSION * 1000 + SCHEMA_VERSION;
 
@@ -18,6 +21,8 @@ pub(crate) const FORMAT: u32 = EXTRACTION_VERSION * 1000 + SCHEMA_VERSION;
 pub(crate) struct Fields {
     pub(crate) schema: Schema,
     pub(crate) location: Field,
+    /// The hash of the location: what passages are grouped by, and documents removed by, without reading what is stored.
+    pub(crate) key: Field,
     pub(crate) path: Field,
     pub(crate) title: Field,
     pub(crate) heading: Field,
@@ -27,7 +32,24 @@ pub(crate) struct Fields {
     gap: Field,
     order: Field,
     document: Field,
+    external: Field,
     media_type: Field,
+}
+
+/// What a document is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'d> {
+    /// What it is read by.
+    pub(crate) location: &'d str,
+    /// Words of it that are searched, where its location says something of it.
+    pub(crate) path: &'d str,
+    /// The id that it has where it came from; may be empty.
+    pub(crate) external: &'d str,
+}
+
+/// The number that stands for a location in the index.
+pub(crate) fn key_of(location: &str) -> u64 {
+    Sha256::digest(location.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// One passage as the index keeps it.
@@ -42,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) order: u64,
     /// The same for documents with the same text.
     pub(crate) document: u64,
+    /// The id that the document has where it came from; empty where it has none.
+    pub(crate) external: String,
 }
 
 impl Fields {
@@ -52,6 +76,7 @@ impl Fields {
         };
         let mut schema = Schema::builder();
         let location = schema.add_text_field("location", STRING | STORED);
+        let key = schema.add_u64_field("key", INDEXED | FAST);
         let path = schema.add_text_field("path", indexed(STEMMED, IndexRecordOption::WithFreqs));
         let title = schema.add_text_field("title", indexed(STEMMED, IndexRecordOption::WithFreqs) | STORED);
         let heading = schema.add_text_field("heading", STORED);
@@ -60,27 +85,48 @@ impl Fields {
         let whole = schema.add_text_field("whole", indexed(WHOLE, IndexRecordOption::WithFreqs));
         let gap = schema.add_text_field("gap", STORED);
         let order = schema.add_u64_field("order", STORED);
-        let document = schema.add_u64_field("document", STORED);
+        let document = schema.add_u64_field("document", STORED | FAST);
+        let external = schema.add_text_field("external", STORED);
         let media_type = schema.add_text_field("media_type", STORED);
         let schema = schema.build();
-        Self { schema, location, path, title, heading, headings, body, whole, gap, order, document, media_type }
+        Self {
+            schema,
+            location,
+            key,
+            path,
+            title,
+            heading,
+            headings,
+            body,
+            whole,
+            gap,
+            order,
+            document,
+            external,
+            media_type,
+        }
     }
 
     /// The entries of a document, one for each passage.
     pub(crate) fn entries<'d>(
         &'d self,
-        location: &'d str,
+        names: Names<'d>,
         document_hash: u64,
         document: &'d Extracted,
         spans: &'d [Span],
     ) -> impl Iterator<Item = TantivyDocument> + 'd {
+        let key = key_of(names.location);
         let mut end = 0;
         spans.iter().zip(0_u64..).map(move |(span, order)| {
             let part = |range| document.text.get(range).unwrap_or_default();
             let body = part(span.range.clone());
             let mut entry = TantivyDocument::default();
-            entry.add_text(self.location, location);
-            entry.add_text(self.path, location);
+            entry.add_text(self.location, names.location);
+            entry.add_u64(self.key, key);
+            entry.add_text(self.path, names.path);
+            if !names.external.is_empty() {
+                entry.add_text(self.external, names.external);
+            }
             entry.add_text(self.title, &document.title);
             entry.add_text(self.media_type, document.media_type);
             entry.add_text(self.heading, &span.heading);
@@ -107,6 +153,7 @@ impl Fields {
             body: text(self.body),
             order: number(self.order),
             document: number(self.document),
+            external: text(self.external),
         }
     }
 }

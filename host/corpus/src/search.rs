@@ -6,16 +6,17 @@
 //! together in the text.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use tantivy::collector::{DocSetCollector, TopDocs};
 use tantivy::query::{BooleanQuery, BoostQuery, DisjunctionMaxQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{Searcher, TantivyDocument, Term};
+use tantivy::{DocAddress, Searcher, TantivyDocument, Term};
 use vivarium_domain::Document;
 
 use crate::schema::{Entry, Fields};
 use crate::words::{is_stop_word, is_weak, stemmed, whole, words};
-use crate::{CorpusError, Hit};
+use crate::{CorpusError, DocumentHit, Hit};
 
 /// More words than this are a text, not a question; the first ones count.
 const MAX_QUERY_WORDS: usize = 48;
@@ -64,6 +65,88 @@ pub(crate) fn search(
             return Ok(hits);
         }
         candidates *= 4;
+    }
+}
+
+/// The documents that answer `query` best, each once: by numbers alone, so that only those that are given are read.
+pub(crate) fn documents(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &str,
+    skip: usize,
+    take: usize,
+) -> Result<Vec<DocumentHit>, CorpusError> {
+    let parsed = parse(fields, query).ok_or_else(|| CorpusError::InvalidQuery(shortened(query)))?;
+    if take == 0 {
+        return Ok(Vec::new());
+    }
+    let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().u64("key"));
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|e| failed(&e))?;
+    let wanted = skip.saturating_add(take);
+    let mut candidates = wanted.saturating_mul(2).saturating_add(64);
+    let best = loop {
+        let collector = TopDocs::with_limit(candidates).order_by_score();
+        let found = searcher.search(&parsed.query, &collector).map_err(|e| failed(&e))?;
+        let exhausted = found.len() < candidates;
+        let mut seen = HashSet::new();
+        let mut best: Vec<(f32, u64, DocAddress)> = Vec::new();
+        for (score, address) in found {
+            let column = columns.get(address.segment_ord as usize);
+            let Some(key) = column.and_then(|column| column.first(address.doc_id)) else { continue };
+            if seen.insert(key) {
+                best.push((score, key, address));
+            }
+        }
+        if best.len() >= wanted || exhausted {
+            break best;
+        }
+        candidates = candidates.saturating_mul(4);
+    };
+    let mut best = best;
+    // Equal scores come in the order in which threads happened to index; pages need one that stays.
+    best.sort_by(|(a, a_key, _), (b, b_key, _)| b.total_cmp(a).then_with(|| a_key.cmp(b_key)));
+    let terms = Highlighter::new(query);
+    let hit = |(score, _, address): &(f32, u64, DocAddress)| {
+        let stored: TantivyDocument = searcher.doc(*address).map_err(|e| failed(&e))?;
+        let Entry { location, title, heading, body: passage, external: external_id, .. } = fields.entry(&stored);
+        let highlights = terms.places(&passage);
+        Ok(DocumentHit { location, external_id, title, heading, passage, highlights, score: *score })
+    };
+    best.iter().skip(skip).take(take).map(hit).collect()
+}
+
+/// Finds the words of a query in passages.
+struct Highlighter {
+    stems: HashSet<String>,
+}
+
+impl Highlighter {
+    /// More places than this in one passage tell nobody more.
+    const MAX_PLACES: usize = 50;
+
+    fn new(query: &str) -> Self {
+        let query = query.get(..query.floor_char_boundary(MAX_QUERY_BYTES)).unwrap_or_default();
+        let mut all = words(&mut whole(), query);
+        if all.iter().any(|word| !is_stop_word(word)) {
+            all.retain(|word| !is_stop_word(word));
+        }
+        let stems = all.iter().take(MAX_QUERY_WORDS).flat_map(|word| words(&mut stemmed(), word));
+        Self { stems: stems.collect() }
+    }
+
+    /// Where they stand, in bytes, in order and not overlapping.
+    fn places(&self, passage: &str) -> Vec<Range<usize>> {
+        let mut analyzer = stemmed();
+        let mut stream = analyzer.token_stream(passage);
+        let mut places: Vec<Range<usize>> = Vec::new();
+        while let (true, true) = (places.len() < Self::MAX_PLACES, stream.advance()) {
+            let token = stream.token();
+            let is_new = places.last().is_none_or(|last| last.end <= token.offset_from);
+            if is_new && self.stems.contains(&token.text) {
+                places.push(token.offset_from..token.offset_to);
+            }
+        }
+        places
     }
 }
 

@@ -15,7 +15,7 @@ use tantivy::{Index, IndexWriter, TantivyDocument, Term};
 use crate::extract::{SkipReason, is_readable_kind};
 use crate::manifest::{CommitNote, FileRecord, Manifest, Outcome};
 use crate::reading::{FileState, Job, Read, ReadOutcome, read_all};
-use crate::schema::{FORMAT, Fields};
+use crate::schema::{FORMAT, Fields, Names};
 use crate::walk::{Found, walk};
 use crate::{CorpusError, OpenOptions, Progress, Report, words};
 
@@ -118,7 +118,7 @@ impl Shelf {
         let mut plan = Plan::default();
         let mut wanted = BTreeSet::new();
         for file in found {
-            if !is_readable_kind(&file.location) {
+            if !is_readable_kind(&file.location, self.options.converter.is_some()) {
                 skipped.add(SkipReason::UnknownKind);
                 continue;
             }
@@ -161,7 +161,8 @@ impl Shelf {
         let mut uncommitted = 0;
         let folder = self.folder.clone();
         let limits = self.options.limits;
-        read_all(&folder, limits, &plan.jobs, |read| {
+        let converter = self.options.converter.clone();
+        read_all(&folder, limits, converter.as_deref(), &plan.jobs, |read| {
             self.take_in(&mut writer, read, report)?;
             done += 1;
             uncommitted += 1;
@@ -208,7 +209,8 @@ impl Shelf {
                 } else {
                     report.added += 1;
                 }
-                for entry in self.fields.entries(&location, text_hash, &document, &spans) {
+                let names = Names { location: &location, path: &location, external: "" };
+                for entry in self.fields.entries(names, text_hash, &document, &spans) {
                     writer.add_document(entry).map_err(|error| unusable(&self.index_dir, &error))?;
                 }
                 let passages = u32::try_from(spans.len()).unwrap_or(u32::MAX);
@@ -346,7 +348,7 @@ fn canonical_folder(folder: &Path) -> Result<PathBuf, CorpusError> {
     }
 }
 
-fn lock(index_dir: &Path) -> Result<File, CorpusError> {
+pub(crate) fn lock(index_dir: &Path) -> Result<File, CorpusError> {
     let path = index_dir.join("lock");
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.map_err(|error| unusable(index_dir, &error))?;

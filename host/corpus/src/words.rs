@@ -1,7 +1,9 @@
 //! What counts as a word, for the index and for queries alike. Two views of the same text: stemmed words find what
-//! is meant (*growing* finds *grows*), whole identifiers find what is named (`push_str` is one word there).
+//! is meant (*growing* finds *grows*), whole identifiers find what is named (`push_str` is one word there). An identifier
+//! whose parts are told by its letters' case, such as `parseHttpHeader`, is in the first view whole and in its parts.
 
 use std::iter::Peekable;
+use std::ops::Range;
 use std::str::CharIndices;
 
 use tantivy::tokenizer::{
@@ -9,7 +11,7 @@ use tantivy::tokenizer::{
     TokenizerManager,
 };
 
-pub(crate) const STEMMED: &str = "vivarium-stemmed-1";
+pub(crate) const STEMMED: &str = "vivarium-stemmed-2";
 pub(crate) const WHOLE: &str = "vivarium-whole-1";
 
 /// Longer runs are hashes and encoded data; nobody searches for them.
@@ -97,8 +99,37 @@ struct Words {
 
 struct WordStream<'t> {
     chars: Peekable<CharIndices<'t>>,
+    text: &'t str,
     identifiers: bool,
+    /// Where the parts of the identifier stand that was given last, the next one at the end.
+    parts: Vec<Range<usize>>,
     token: &'t mut Token,
+}
+
+/// Where the parts of an identifier stand that its letters' case tells apart, last first; none where there are not two.
+/// `parseHTTPHeader` has `parse`, `HTTP` and `Header`.
+fn parts(word: &str, at: usize) -> Vec<Range<usize>> {
+    let mut starts = vec![0];
+    let mut before: Option<char> = None;
+    let mut chars = word.char_indices().peekable();
+    while let Some((place, c)) = chars.next() {
+        let next_is_lower = chars.peek().is_some_and(|(_, next)| next.is_lowercase());
+        let begins = before.is_some_and(|before| {
+            c.is_uppercase()
+                && (before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && next_is_lower))
+        });
+        if begins {
+            starts.push(place);
+        }
+        before = Some(c);
+    }
+    if starts.len() < 2 {
+        return Vec::new();
+    }
+    let ends = starts.iter().skip(1).copied().chain([word.len()]);
+    let mut parts: Vec<_> = starts.iter().zip(ends).map(|(start, end)| at + start..at + end).collect();
+    parts.reverse();
+    parts
 }
 
 impl Tokenizer for Words {
@@ -106,7 +137,13 @@ impl Tokenizer for Words {
 
     fn token_stream<'t>(&'t mut self, text: &'t str) -> WordStream<'t> {
         self.token.reset();
-        WordStream { chars: text.char_indices().peekable(), identifiers: self.identifiers, token: &mut self.token }
+        WordStream {
+            chars: text.char_indices().peekable(),
+            text,
+            identifiers: self.identifiers,
+            parts: Vec::new(),
+            token: &mut self.token,
+        }
     }
 }
 
@@ -120,6 +157,11 @@ impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
         self.token.text.clear();
         self.token.position = self.token.position.wrapping_add(1);
+        if let Some(part) = self.parts.pop() {
+            self.token.text.push_str(self.text.get(part.clone()).unwrap_or_default());
+            (self.token.offset_from, self.token.offset_to) = (part.start, part.end);
+            return true;
+        }
         while let Some((at, c)) = self.chars.next() {
             if !self.is_part(c) {
                 continue;
@@ -134,6 +176,9 @@ impl TokenStream for WordStream<'_> {
                 self.token.offset_to = at + next.len_utf8();
                 self.token.text.push(next);
                 self.chars.next();
+            }
+            if !self.identifiers {
+                self.parts = parts(&self.token.text, at);
             }
             return true;
         }
@@ -162,6 +207,18 @@ mod tests {
     #[test]
     fn the_list_of_stop_words_is_sorted_for_its_search() {
         assert!(STOP_WORDS.is_sorted());
+    }
+
+    #[test]
+    fn an_identifier_is_found_by_its_parts_and_whole() {
+        let stems = |text: &str| words(&mut stemmed(), text);
+        assert_eq!(stems("parseHTTPHeader"), ["parsehttphead", "pars", "http", "header"]);
+        assert_eq!(stems("max_retryCount"), ["max", "retrycount", "retri", "count"]);
+        assert_eq!(
+            stems("HTTP and utf8 Word ÜberGröße"),
+            ["http", "and", "utf8", "word", "ubergross", "uber", "gross"]
+        );
+        assert_eq!(words(&mut whole(), "parseHTTPHeader max_retryCount"), ["parsehttpheader", "max_retrycount"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::grant::Approval;
 use crate::id::{AgentId, DocumentId, KeyId, TeamId, ToolName};
 use crate::model::ModelName;
+use crate::options::ModelOptions;
 use crate::schema;
 
 /// A tool that an agent may use.
@@ -132,6 +133,19 @@ pub struct AgentConfig {
     /// Who answers; none: the host's default model.
     #[serde(default)]
     pub model: Option<ModelName>,
+    /// Who is asked instead, in this order, when that one can not answer: it is not available, limits its rate, takes too
+    /// long, or refuses for its policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 3)]
+    pub fallback_models: Vec<ModelName>,
+    /// How long a model may take: to its first token, between two, and for an answer in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600)]
+    pub model_timeout_seconds: Option<u32>,
+    /// How a model is to answer.
+    #[serde(default, skip_serializing_if = "ModelOptions::is_empty")]
+    #[schema(required = false)]
+    pub model_options: ModelOptions,
     /// Instructions for the model, in front of every conversation.
     #[serde(default)]
     #[schema(max_length = 200000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
@@ -164,6 +178,10 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(max_items = 200)]
     pub contexts: Vec<DocumentId>,
+    /// Corpora of its tenant that its corpus tools search whole, with what is added to them later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub corpora: Vec<String>,
     /// Other agents that its runs may start, each as a tool that takes an `input` and gives the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
@@ -197,6 +215,9 @@ impl AgentConfig {
             description: String::new(),
             mode: chat(),
             model: None,
+            fallback_models: Vec::new(),
+            model_timeout_seconds: None,
+            model_options: ModelOptions::default(),
             prompt: String::new(),
             tools: None,
             history_turns: None,
@@ -205,6 +226,7 @@ impl AgentConfig {
             timeout_seconds: None,
             output: OutputFormat::Text,
             contexts: Vec::new(),
+            corpora: Vec::new(),
             agents: Vec::new(),
             when_busy: BusyPolicy::Enqueue,
             session_ttl_seconds: None,
@@ -262,6 +284,17 @@ pub struct Team {
     pub created_at: Timestamp,
 }
 
+/// The longest name of a corpus.
+pub const MAX_CORPUS_CHARS: usize = 64;
+
+/// Whether a corpus may have this name: letters, digits, `-`, `_` and `.`, the first a letter or a digit.
+#[must_use]
+pub fn is_corpus_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins && name.len() <= MAX_CORPUS_CHARS && name.chars().all(plain)
+}
+
 /// A document of a tenant's, for full-text search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -281,11 +314,27 @@ pub struct CorpusDocument {
     pub length_bytes: u64,
     /// The blob that holds its text.
     pub content: crate::id::ContentHash,
+    /// Where its text begins in that blob, in bytes, where the blob holds the texts of others too; none: it is the whole blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_bytes: Option<u64>,
+    /// The id that it has where it came from, which hits tell. Within a corpus a document of the same one takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
     /// The owner's own notes.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl CorpusDocument {
+    /// Its text within the bytes of its blob; none where the blob is too short to hold it.
+    #[must_use]
+    pub fn text_in<'b>(&self, blob: &'b [u8]) -> Option<&'b [u8]> {
+        let Some(start) = self.offset_bytes else { return Some(blob) };
+        let end = start.checked_add(self.length_bytes)?;
+        blob.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
 }
 
 #[cfg(test)]

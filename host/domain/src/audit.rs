@@ -137,6 +137,18 @@ pub enum AuditAction {
     /// Secrets were sealed with another key.
     #[serde(rename = "secrets.resealed")]
     SecretsResealed,
+    /// A remote server of tools was added.
+    #[serde(rename = "mcp_server.added")]
+    McpServerAdded,
+    /// What is said of a remote server of tools was changed.
+    #[serde(rename = "mcp_server.changed")]
+    McpServerChanged,
+    /// Tools of a remote server were accepted as they are now.
+    #[serde(rename = "mcp_server.accepted")]
+    McpServerAccepted,
+    /// A remote server of tools was removed.
+    #[serde(rename = "mcp_server.removed")]
+    McpServerRemoved,
     /// A tool call was allowed.
     #[serde(rename = "approval.given")]
     ApprovalGiven,
@@ -176,6 +188,10 @@ impl AuditAction {
             Self::SecretSet => "secret.set",
             Self::SecretRemoved => "secret.removed",
             Self::SecretsResealed => "secrets.resealed",
+            Self::McpServerAdded => "mcp_server.added",
+            Self::McpServerChanged => "mcp_server.changed",
+            Self::McpServerAccepted => "mcp_server.accepted",
+            Self::McpServerRemoved => "mcp_server.removed",
             Self::ApprovalGiven => "approval.given",
             Self::ApprovalRefused => "approval.refused",
             Self::RunsDeleted => "runs.deleted",

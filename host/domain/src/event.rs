@@ -1,6 +1,8 @@
 //! A run's log. It is the journal, too: every answer of the host to a mode is an event, in the order in which the mode
 //! saw them, so that a run can be replayed.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,9 +11,12 @@ use crate::agent::AgentRef;
 use crate::id::{ContentHash, RunId, SessionId};
 use crate::manifest::PluginName;
 use crate::model::{GenerateResponse, ModelName, Usage};
+use crate::model_error::ModelError;
 use crate::money::Money;
 use crate::run::{CheckedCitation, Outcome, RunFailure};
+use crate::session::SessionSummary;
 use crate::source::Source;
+use crate::workspace::WorkspaceChanges;
 
 /// One entry of a run's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -85,6 +90,10 @@ pub enum HostCall {
     SourcesCheck(Vec<CheckedCitation>),
     /// `session.append`: how many messages.
     SessionAppend(u64),
+    /// `workspace.changes`: what was given; none where the run had written nothing.
+    WorkspaceChanges(Option<Box<WorkspaceChanges>>),
+    /// `session.summarize`: how many messages of the history it stands for; 0: it was not taken.
+    SessionSummarize(u64),
     /// `wasi:clocks/wall-clock`: nanoseconds since 1970.
     WallClock(u64),
     /// `wasi:clocks/monotonic-clock`: nanoseconds since the run's start.
@@ -120,6 +129,9 @@ pub enum EventBody {
         /// The text with the definitions of the tools that it may use, as a JSON array: a replay offers the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tools: Option<ContentHash>,
+        /// The summary that the conversation begins with, in the place of its oldest messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<SessionSummary>,
     },
     /// The host was stopped while the run was under way, and has taken it up again: what is in the log is not done twice.
     #[serde(rename = "run.resumed")]
@@ -133,7 +145,7 @@ pub enum EventBody {
     /// A model is being asked.
     #[serde(rename = "model.started", rename_all = "camelCase")]
     ModelStarted {
-        /// Numbers the run's model calls from 1.
+        /// Numbers the run's model calls from 1; a question that goes to a second model is another call.
         call: u32,
         /// The model.
         model: ModelName,
@@ -151,6 +163,9 @@ pub enum EventBody {
         /// Why there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<serde_json::Value>,
+        /// The model that is asked the same instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<ModelName>,
         /// How long it took.
         duration_ms: u64,
         /// What it cost, in US dollars; none: the model has no price.
@@ -169,7 +184,8 @@ pub enum EventBody {
         tool: String,
         /// The arguments, as given.
         arguments_json: String,
-        /// The component that is called; none where there is no such tool.
+        /// What is called: the component's digest, or that of what a remote server says of the tool; none where there is no
+        /// such tool.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plugin: Option<ContentHash>,
         /// The same for every attempt of this call.
@@ -286,6 +302,9 @@ pub enum EventBody {
         outcome: Outcome,
         /// Tokens of all model calls.
         usage: Usage,
+        /// What they cost, in US dollars; nothing for models without a price.
+        #[serde(default)]
+        cost: Money,
     },
     /// The run ended without an answer.
     #[serde(rename = "run.failed", rename_all = "camelCase")]
@@ -294,6 +313,9 @@ pub enum EventBody {
         failure: RunFailure,
         /// Tokens of all model calls.
         usage: Usage,
+        /// What they cost, in US dollars; nothing for models without a price.
+        #[serde(default)]
+        cost: Money,
     },
     /// The run was ended by a client or the operator.
     #[serde(rename = "run.cancelled", rename_all = "camelCase")]
@@ -302,6 +324,9 @@ pub enum EventBody {
         reason: String,
         /// Tokens of all model calls.
         usage: Usage,
+        /// What they cost, in US dollars; nothing for models without a price.
+        #[serde(default)]
+        cost: Money,
     },
 }
 
@@ -329,6 +354,20 @@ impl EventBody {
             Self::RunCompleted { .. } => "run.completed",
             Self::RunFailed { .. } => "run.failed",
             Self::RunCancelled { .. } => "run.cancelled",
+        }
+    }
+
+    /// What a person who watches is told of it, in a sentence: a step of the mode's, or that another model is asked.
+    #[must_use]
+    pub fn step(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Step { message } => Some(Cow::Borrowed(message)),
+            Self::ModelCompleted { fallback: Some(next), error, .. } => {
+                let error = error.clone().and_then(|error| serde_json::from_value::<ModelError>(error).ok());
+                let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+                Some(Cow::Owned(format!("Asking {next} instead{why}")))
+            }
+            _ => None,
         }
     }
 

@@ -212,6 +212,9 @@ pub struct PluginGrant {
     /// A key-value space.
     #[serde(default)]
     pub state: bool,
+    /// Running programs in the sandbox: those of the workspace and those that the operator has installed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub programs: bool,
     /// Limits of its calls, up to the tenant's maxima.
     #[serde(default, skip_serializing_if = "PluginLimits::is_empty")]
     pub limits: PluginLimits,

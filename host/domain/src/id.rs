@@ -118,6 +118,15 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 );
 
+text_id!(
+    /// The name of a remote server of tools, and the beginning of its tools' names.
+    McpServerName, "the name of an MCP server", "1 to 32 of a-z, 0-9, '-' and '_', the first one a letter",
+    "^[a-z][a-z0-9_-]*$", 32, "github",
+    |text| matches!(text.len(), 1..=32)
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+);
+
 impl TenantId {
     /// Under whose id the operator's own things lie: the plugins that it shares, and its chain of the audit log. No tenant has
     /// it: theirs do not begin with an underscore.
@@ -276,6 +285,10 @@ uuid_id!(
 uuid_id!(
     /// A document of a tenant's.
     DocumentId, "a document id"
+);
+uuid_id!(
+    /// The files of a session at one moment.
+    SnapshotId, "a snapshot id"
 );
 uuid_id!(
     /// An API key's public name; says nothing of the key itself.

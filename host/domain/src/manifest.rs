@@ -9,7 +9,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::grant::{FileAccess, HostRequest, PluginLimits};
-use crate::id::{SecretName, ToolName};
+use crate::id::{McpServerName, SecretName, ToolName};
 use crate::schema;
 
 /// Why a manifest is not one.
@@ -33,6 +33,18 @@ impl PluginName {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.0.starts_with("vivarium/")
+    }
+}
+
+impl PluginName {
+    /// The owner of the names that stand for remote servers of tools. No plugin is installed under it.
+    pub const OWNER_OF_MCP_SERVERS: &str = "mcp";
+}
+
+impl From<&McpServerName> for PluginName {
+    /// Under what a remote server stands where plugins stand: in events, usage and traces.
+    fn from(server: &McpServerName) -> Self {
+        Self(format!("{}/{server}", Self::OWNER_OF_MCP_SERVERS))
     }
 }
 
@@ -148,6 +160,9 @@ pub struct Requests {
     /// The run's language model: for modes.
     #[serde(default)]
     pub model: bool,
+    /// Running programs in the sandbox, beside itself: those of the workspace and those that the operator has installed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub programs: bool,
 }
 
 /// Whether a call gets an instance of its own.

@@ -207,6 +207,26 @@ impl Message {
         Self::Assistant(AssistantMessage { text: text.into(), tool_calls: Vec::new() })
     }
 
+    /// The length of all that it holds, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::System { text } => text.len(),
+            Self::User { parts } => {
+                let part = |part: &Part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Image(image) => image.data.len(),
+                };
+                parts.iter().map(part).sum()
+            }
+            Self::Assistant(said) => {
+                let call = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments_json.len();
+                said.text.len() + said.tool_calls.iter().map(call).sum::<usize>()
+            }
+            Self::Tool(answer) => answer.call_id.len() + answer.name.len() + answer.content.len(),
+        }
+    }
+
     /// The message's text, images left out.
     #[must_use]
     pub fn text(&self) -> String {
@@ -327,8 +347,16 @@ pub struct Usage {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schema(required = false)]
     pub cached_input_tokens: u64,
-    /// Tokens written.
+    /// Of the tokens read, those that the provider has put into its cache; left out where there are none, or it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub cache_write_tokens: u64,
+    /// Tokens written, thoughts included.
     pub output_tokens: u64,
+    /// Of these, those of thoughts; left out where there are none, or the provider does not tell them apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub reasoning_tokens: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -348,7 +376,9 @@ impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
     }
 }
 
@@ -368,4 +398,9 @@ pub struct GenerateResponse {
     pub finish_reason: FinishReason,
     /// Tokens read and written.
     pub usage: Usage,
+    /// What the provider wants back, unchanged, with the answers to its tool calls: thoughts, or their signatures, in its own
+    /// form. Nobody else can read anything from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    pub thoughts: Option<serde_json::Value>,
 }

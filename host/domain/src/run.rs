@@ -9,6 +9,7 @@ use crate::budget::SpentBudget;
 use crate::id::{ContentHash, DocumentId, KeyId, RunId, SessionId, ToolName};
 use crate::model::{Message, ModelName, Usage};
 use crate::money::Money;
+use crate::options::ModelOptions;
 use crate::session::KeptAttachment;
 
 /// Where a run is: `queued → running ⇄ waiting → completed | failed | cancelled`.
@@ -37,8 +38,9 @@ impl RunStatus {
     }
 }
 
-/// A quote and whether the host has found it in the stored text of its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A quote and whether the host has found it in the stored text of its source. Places count Unicode characters (code points),
+/// from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedCitation {
     /// The source's id in the run's ledger.
@@ -47,6 +49,34 @@ pub struct CheckedCitation {
     pub quote: String,
     /// The quote stands in the source's stored text, white space aside.
     pub verified: bool,
+    /// Where it begins in the source's stored text; of several places the first. Not there where it was not found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub start: Option<u32>,
+    /// Where it ends there: the first character behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub end: Option<u32>,
+    /// In how many places it stands there, if in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub occurrences: Option<u32>,
+    /// The sentence of the answer that rests on it. Not there where no sentence cites its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub claim: Option<Claim>,
+}
+
+/// A sentence of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The sentence, word for word, with its marks.
+    pub text: String,
+    /// Where it begins in the answer, in Unicode characters.
+    pub start: u32,
+    /// Where it ends there: the first character behind it.
+    pub end: u32,
 }
 
 /// How a run ended well.
@@ -182,6 +212,15 @@ pub struct RunSettings {
     /// The most tokens that the model writes in one answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
+    /// The models that are asked instead, in this order, when the run's model can not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback_models: Vec<ModelName>,
+    /// How long a model may take: to its first token, between two, and for an answer in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_timeout_seconds: Option<u32>,
+    /// How a model is to answer.
+    #[serde(skip_serializing_if = "ModelOptions::is_empty")]
+    pub model_options: ModelOptions,
     /// After so many seconds it is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
@@ -191,6 +230,9 @@ pub struct RunSettings {
     /// Documents that its corpus tools search, besides the host's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contexts: Vec<DocumentId>,
+    /// Corpora of its tenant that its corpus tools search whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpora: Vec<String>,
     /// The agents that it may start, each as a tool.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentAsTool>,
@@ -232,6 +274,21 @@ pub struct RunTrace {
     pub state: Option<String>,
 }
 
+/// What one model has used in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelUsed {
+    /// The model.
+    pub model: ModelName,
+    /// How often it has answered.
+    pub calls: u32,
+    /// Tokens of its answers.
+    pub usage: Usage,
+    /// What they cost, in US dollars; none: the model has no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+}
+
 /// A run's record: what lists show. Its story is in its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -244,7 +301,7 @@ pub struct Run {
     pub mode: String,
     /// The component that the run is pinned to.
     pub plugin: ContentHash,
-    /// The model that answers.
+    /// The model that answers; `usageByModel` tells which ones have, where there are several.
     pub model: ModelName,
     /// The conversation that it belongs to.
     pub session_id: SessionId,
@@ -290,6 +347,10 @@ pub struct Run {
     /// What these tokens cost, in US dollars; nothing for models without a price. Runs that it has started have their own.
     #[serde(default)]
     pub cost: Money,
+    /// The same by model, in the order in which they first answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub usage_by_model: Vec<ModelUsed>,
     /// The number of its last event.
     pub last_seq: u64,
     /// When its log was removed, because the host keeps logs for a time only. The record stays.

@@ -31,6 +31,10 @@ pub struct Session {
     pub ttl_seconds: Option<u64>,
     /// How many messages it holds.
     pub messages: u64,
+    /// What stands for its oldest messages when a model is told of it; none: it was never too long. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub summary: Option<SessionSummary>,
 }
 
 impl Session {
@@ -46,6 +50,7 @@ impl Session {
             expires_at: None,
             ttl_seconds: None,
             messages: 0,
+            summary: None,
         }
     }
 
@@ -66,6 +71,20 @@ impl Session {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
+}
+
+/// What stands for the oldest messages of a conversation where it is longer than a model can read. The messages stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionSummary {
+    /// It stands for the messages before the one of this number.
+    pub up_to: u64,
+    /// Its words, as a model wrote them of what was said: data, never instructions.
+    pub text: String,
+    /// The run that made it.
+    pub run_id: RunId,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a file that came with a message is to a model.

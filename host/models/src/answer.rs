@@ -1,5 +1,6 @@
 //! An answer while it comes: pieces of text, fragments of tool calls, the tokens used, and whether it has ended.
 
+use serde_json::Value;
 use vivarium_domain::{FinishReason, GenerateResponse, ToolCall, Usage};
 
 use crate::ModelError;
@@ -19,6 +20,8 @@ pub(crate) struct Answer<'a> {
     /// Why the model stopped; none while it has not.
     pub(crate) finish: Option<FinishReason>,
     shown: bool,
+    /// What the provider wants back with the answers to its tool calls.
+    pub(crate) thoughts: Vec<Value>,
 }
 
 impl<'a> Answer<'a> {
@@ -32,6 +35,7 @@ impl<'a> Answer<'a> {
             usage: Usage::default(),
             finish: None,
             shown: false,
+            thoughts: Vec::new(),
         }
     }
 
@@ -47,6 +51,7 @@ impl<'a> Answer<'a> {
         self.calls.clear();
         self.usage = Usage::default();
         self.finish = None;
+        self.thoughts.clear();
     }
 
     /// The model says this.
@@ -107,7 +112,16 @@ impl<'a> Answer<'a> {
             _ => {}
         }
         let text = std::mem::take(&mut self.text);
-        Ok(GenerateResponse { text, tool_calls, citations: Vec::new(), finish_reason, usage: self.usage })
+        let thoughts = std::mem::take(&mut self.thoughts);
+        let wanted = !thoughts.is_empty() && !tool_calls.is_empty();
+        Ok(GenerateResponse {
+            text,
+            tool_calls,
+            citations: Vec::new(),
+            finish_reason,
+            usage: self.usage,
+            thoughts: wanted.then_some(Value::Array(thoughts)),
+        })
     }
 }
 

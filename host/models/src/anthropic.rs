@@ -1,7 +1,10 @@
 //! Anthropic's messages.
 //!
 //! Turns of one role follow each other as one, the first is a user's, and system texts stand apart from the conversation.
-//! Thoughts are neither shown nor sent back: with adaptive thinking, the API asks for neither.
+//! Thoughts are not shown. Those before a tool call are kept and go back with its answer, unchanged, as the API wants it.
+//!
+//! What stays the same from request to request stands in front (tools, system texts, the turns so far) and is marked for the
+//! API's cache, so that only what is new is paid for in full.
 
 use std::borrow::Cow;
 
@@ -12,17 +15,20 @@ use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use url::Url;
 use vivarium_domain::{
-    FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo, Part, ToolCall, ToolDefinition,
+    AnthropicTier, AssistantMessage, Decimal, FinishReason, GenerateResponse, Image, Message, ModelInfo, ModelOptions,
+    Part, ReasoningEffort, ToolCall, ToolDefinition,
 };
 
 use crate::answer::Answer;
 use crate::catalog::{self, Facts};
 use crate::config::{ConfigError, ProviderConfig, ProviderKind};
 use crate::fault::{Fault, Refusal, Who};
+use crate::provider::Asked;
 use crate::request::{self, Arguments, Needs, Text};
-use crate::wire::{EventReader, KeyHeader, Step, Wire};
+use crate::wire::{EventReader, KeyHeader, Step, Terms, Wire};
 use crate::{Call, ModelError, Provider, schema, untrusted};
 
 /// A provider that speaks Anthropic's messages.
@@ -56,9 +62,10 @@ impl Anthropic {
         let facts = facts(call.model);
         request::check(call.request, &facts, Needs::of(call.request), self.names.name(), call.model)?;
         let schema = call.request.output_schema.as_ref().map(Format::of);
-        let body = request::json(&Body::of(call.model, call.request, &facts, schema.as_ref()), call.request)?;
+        let body = request::json(&Body::of(&call.asked(), &facts, schema.as_ref()), call.request)?;
+        let terms = Terms::of(&call);
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire.ask(&self.url, body, call.idempotency_key, answer, Reader::default).await
+        self.wire.ask(&self.url, body, terms, answer, Reader::default).await
     }
 }
 
@@ -75,8 +82,9 @@ impl Provider for Anthropic {
         self.names.describe(model, &facts(model))
     }
 
-    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
-        catalog::output_bound(&facts(model), asked)
+    fn most_output_tokens(&self, model: &str, asked: u32, options: &ModelOptions) -> u32 {
+        let facts = facts(model);
+        bound(&facts, asked, budget(&facts, options))
     }
 
     fn server(&self) -> Option<(&str, u16)> {
@@ -116,14 +124,7 @@ enum Format<'a> {
 
 impl<'a> Format<'a> {
     fn of(schema: &'a serde_json::Value) -> Self {
-        schema::closed(schema).map_or_else(
-            || {
-                Self::Told(format!(
-                    "Answer with one JSON document and nothing else. It must satisfy this JSON Schema:\n{schema}"
-                ))
-            },
-            Self::Enforced,
-        )
+        schema::closed(schema).map_or_else(|| Self::Told(schema::in_words(schema)), Self::Enforced)
     }
 }
 
@@ -137,11 +138,39 @@ struct Body<'a> {
     messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "OutputConfig::is_empty")]
+    output_config: OutputConfig<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output_config: Option<OutputConfig<'a>>,
+    thinking: Option<Thinks>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
+    temperature: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<AnthropicTier>,
 }
+
+/// How it thinks.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Thinks {
+    /// As much as it finds right.
+    Adaptive,
+    /// Within so many tokens.
+    Enabled { budget_tokens: u32 },
+}
+
+/// What stands before this is kept, for a few minutes.
+#[derive(Clone, Copy, Serialize)]
+struct CacheControl {
+    r#type: &'static str,
+}
+
+const KEPT: CacheControl = CacheControl { r#type: "ephemeral" };
 
 #[derive(Serialize)]
 struct Turn<'a> {
@@ -161,9 +190,13 @@ enum Role {
 enum Block<'a> {
     Text {
         text: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
     },
     Image {
         source: ImageSource<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
     },
     ToolUse {
         id: Cow<'a, str>,
@@ -175,7 +208,29 @@ enum Block<'a> {
         content: String,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
     },
+    /// A block of the model's, as it came.
+    #[serde(untagged)]
+    AsItCame(&'a Value),
+}
+
+impl<'a> Block<'a> {
+    fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text { text: text.into(), cache_control: None }
+    }
+
+    /// Marks it as the end of what is kept.
+    fn keep(&mut self) {
+        match self {
+            Self::Text { cache_control, .. }
+            | Self::Image { cache_control, .. }
+            | Self::ToolResult { cache_control, .. } => *cache_control = Some(KEPT),
+            // The model's own blocks end no turn of a user's.
+            Self::ToolUse { .. } | Self::AsItCame(_) => {}
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -195,11 +250,22 @@ struct Tool<'a> {
     name: &'a str,
     description: &'a str,
     input_schema: &'a serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct OutputConfig<'a> {
-    format: JsonSchema<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<JsonSchema<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+}
+
+impl OutputConfig<'_> {
+    fn is_empty(&self) -> bool {
+        self.format.is_none() && self.effort.is_none()
+    }
 }
 
 #[derive(Serialize)]
@@ -211,44 +277,122 @@ struct JsonSchema<'a> {
 /// The API takes ids of tool calls up to this length.
 const MAX_ID: usize = 64;
 
+/// This API's goes from 0 to 1.
+const MOST_TEMPERATURE: Decimal = Decimal::of_thousandths(1_000);
+
+/// How many turns of a user's are marked for the cache: the last one for the next request, and the one before as the end of what
+/// the last request has left there. With tools and system texts that is as many marks as the API takes.
+const KEPT_TURNS: usize = 2;
+
 impl<'a> Body<'a> {
-    fn of(model: &'a str, request: &'a GenerateRequest, facts: &Facts, format: Option<&'a Format<'a>>) -> Self {
-        let asked = request.max_output_tokens.map(|asked| catalog::output_bound(facts, asked));
+    fn of(call: &Asked<'a>, facts: &Facts, format: Option<&'a Format<'a>>) -> Self {
+        let Asked { request, .. } = *call;
+        let none = ModelOptions::default();
+        let options = call.options.unwrap_or(&none);
         let mut system: Vec<Block<'a>> = request.messages.iter().filter_map(system_block).collect();
-        let mut output_config = None;
+        let mut output_config = OutputConfig::default();
         match format {
             Some(Format::Enforced(schema)) => {
-                output_config = Some(OutputConfig { format: JsonSchema { r#type: "json_schema", schema } });
+                output_config.format = Some(JsonSchema { r#type: "json_schema", schema });
             }
-            Some(Format::Told(text)) => system.push(Block::Text { text: text.as_str().into() }),
+            Some(Format::Told(text)) => system.push(Block::text(text.as_str())),
             None => {}
         }
+        let mut messages = turns(call);
+        let mut tools: Vec<Tool<'a>> = request.tools.iter().map(tool).collect();
+        mark(&mut tools, &mut system, &mut messages);
+        let budget = budget(facts, options).filter(|_| may_think(call));
+        let effort = options.reasoning_effort.filter(|effort| facts.thinks || *effort != ReasoningEffort::None);
+        output_config.effort = effort.and_then(|effort| facts.thinking.level(effort));
+        let thinking = match (budget, output_config.effort) {
+            (Some(budget_tokens), _) => Some(Thinks::Enabled { budget_tokens }),
+            (None, Some(_)) => Some(Thinks::Adaptive),
+            (None, None) => None,
+        };
+        // Who thinks takes neither.
+        let free = facts.temperature && thinking.is_none();
+        let temperature = request.temperature.map(Decimal::near).or(options.temperature);
+        let asked = request.max_output_tokens.unwrap_or(USUAL_OUTPUT_TOKENS.min(facts.output_tokens));
+        let usual = request.max_output_tokens.is_none() && budget.is_none();
         Self {
-            model,
-            max_tokens: asked.unwrap_or(USUAL_OUTPUT_TOKENS.min(facts.output_tokens)),
+            model: call.model,
+            max_tokens: if usual { asked } else { bound(facts, asked, budget) },
             stream: true,
             system,
-            messages: turns(request),
-            tools: request.tools.iter().map(tool).collect(),
+            messages,
+            tools,
             output_config,
-            // This API's goes from 0 to 1.
-            temperature: request.temperature.filter(|_| facts.temperature).map(|asked| asked.clamp(0.0, 1.0)),
+            thinking,
+            temperature: temperature.filter(|_| free).map(|asked| asked.min(MOST_TEMPERATURE)),
+            top_p: options.top_p.filter(|_| free && temperature.is_none()),
+            top_k: options.vendor.anthropic.top_k.filter(|_| free),
+            stop_sequences: call.options.map_or(&[], |options| &options.stop),
+            service_tier: options.vendor.anthropic.service_tier,
+        }
+    }
+}
+
+/// The tokens that a model may think which is told so in tokens; none: it does not, or is told otherwise.
+fn budget(facts: &Facts, options: &ModelOptions) -> Option<u32> {
+    let tokens = facts.thinking.budget(options.reasoning_effort?)?;
+    (tokens > 0).then_some(tokens.min(facts.output_tokens / 2))
+}
+
+/// The bound for an answer of so many tokens: it counts the thoughts.
+fn bound(facts: &Facts, asked: u32, budget: Option<u32>) -> u32 {
+    match budget {
+        Some(thoughts) => asked.saturating_add(thoughts).min(facts.output_tokens).max(thoughts.saturating_add(1)),
+        None => catalog::output_bound(facts, asked),
+    }
+}
+
+/// Whether every tool call since the user's last words comes with its thoughts: without them, the API refuses to go on thinking.
+fn may_think(call: &Asked<'_>) -> bool {
+    let since = call.request.messages.iter().rev().take_while(|message| !matches!(message, Message::User { .. }));
+    let mut calling = since.filter_map(|message| match message {
+        Message::Assistant(said) if !said.tool_calls.is_empty() => Some(said),
+        _ => None,
+    });
+    calling.all(|said| call.thoughts_of(said).is_some())
+}
+
+/// Marks the ends of what stays the same for the cache. A single question without tools is not likely to come again.
+fn mark(tools: &mut [Tool<'_>], system: &mut [Block<'_>], turns: &mut [Turn<'_>]) {
+    if tools.is_empty() && turns.len() < 2 {
+        return;
+    }
+    if let Some(last) = tools.last_mut() {
+        last.cache_control = Some(KEPT);
+    }
+    if let Some(last) = system.last_mut() {
+        last.keep();
+    }
+    let of_user = turns.iter_mut().rev().filter(|turn| turn.role == Role::User);
+    for turn in of_user.take(KEPT_TURNS) {
+        if let Some(last) = turn.content.last_mut() {
+            last.keep();
         }
     }
 }
 
 fn system_block(message: &Message) -> Option<Block<'_>> {
     match message {
-        Message::System { text } if !text.trim().is_empty() => Some(Block::Text { text: text.into() }),
+        Message::System { text } if !text.trim().is_empty() => Some(Block::text(text)),
         _ => None,
     }
 }
 
 fn tool(tool: &ToolDefinition) -> Tool<'_> {
-    Tool { name: tool.name.as_str(), description: &tool.description, input_schema: &tool.input_schema }
+    Tool {
+        name: tool.name.as_str(),
+        description: &tool.description,
+        input_schema: &tool.input_schema,
+        cache_control: None,
+    }
 }
 
-fn turns(request: &GenerateRequest) -> Vec<Turn<'_>> {
+fn turns<'a>(call: &Asked<'a>) -> Vec<Turn<'a>> {
+    let request = call.request;
     let mut passages = untrusted::passages_block(&request.passages);
     let place = untrusted::passages_place(&request.messages);
     let mut turns = Vec::with_capacity(request.messages.len() + 1);
@@ -257,25 +401,25 @@ fn turns(request: &GenerateRequest) -> Vec<Turn<'_>> {
             Message::System { .. } => {}
             Message::User { parts } => {
                 let before = if place == Some(index) { passages.take() } else { None };
-                let before = before.map(|text| Block::Text { text: text.into() });
+                let before = before.map(Block::text);
                 add(&mut turns, Role::User, before.into_iter().chain(parts.iter().filter_map(block)));
             }
             Message::Assistant(said) => {
-                let text = Some(said.text.as_str()).filter(|text| !text.trim().is_empty());
-                let text = text.map(|text| Block::Text { text: text.into() });
-                add(&mut turns, Role::Assistant, text.into_iter().chain(said.tool_calls.iter().map(tool_use)));
+                let calls = said.tool_calls.iter().map(tool_use);
+                add(&mut turns, Role::Assistant, said_blocks(said, call.thoughts_of(said)).into_iter().chain(calls));
             }
             Message::Tool(result) => {
                 let block = Block::ToolResult {
                     tool_use_id: request::call_id(&result.call_id, MAX_ID),
                     content: untrusted::tool_result(result),
                     is_error: result.is_error,
+                    cache_control: None,
                 };
                 add(&mut turns, Role::User, std::iter::once(block));
             }
         }
     }
-    add(&mut turns, Role::User, passages.map(|block| Block::Text { text: block.into() }));
+    add(&mut turns, Role::User, passages.map(Block::text));
     turns
 }
 
@@ -286,8 +430,7 @@ fn add<'a>(turns: &mut Vec<Turn<'a>>, role: Role, blocks: impl IntoIterator<Item
         return;
     }
     if turns.is_empty() && role == Role::Assistant {
-        let text = request::CUT_BEGINNING.into();
-        turns.push(Turn { role: Role::User, content: vec![Block::Text { text }] });
+        turns.push(Turn { role: Role::User, content: vec![Block::text(request::CUT_BEGINNING)] });
     }
     match turns.last_mut().filter(|last| last.role == role) {
         Some(last) => last.content.extend(blocks),
@@ -299,12 +442,24 @@ fn add<'a>(turns: &mut Vec<Turn<'a>>, role: Role, blocks: impl IntoIterator<Item
 fn block(part: &Part) -> Option<Block<'_>> {
     match part {
         Part::Text(text) if text.trim().is_empty() => None,
-        Part::Text(text) => Some(Block::Text { text: text.into() }),
+        Part::Text(text) => Some(Block::text(text)),
         Part::Image(image) => {
             let source = ImageSource { r#type: "base64", media_type: &image.media_type, data: image };
-            Some(Block::Image { source })
+            Some(Block::Image { source, cache_control: None })
         }
     }
+}
+
+/// What the model said, with its thoughts where it said them.
+fn said_blocks<'a>(said: &'a AssistantMessage, thoughts: Option<&'a Value>) -> Vec<Block<'a>> {
+    let came = thoughts.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let texts: String = came.iter().filter_map(|block| block.get("text")?.as_str()).collect();
+    if !came.is_empty() && texts == said.text {
+        return came.iter().map(Block::AsItCame).collect();
+    }
+    let thoughts = came.iter().filter(|block| block.get("text").is_none()).map(Block::AsItCame);
+    let text = Some(said.text.as_str()).filter(|text| !text.trim().is_empty()).map(Block::text);
+    thoughts.chain(text).collect()
 }
 
 fn tool_use(call: &ToolCall) -> Block<'_> {
@@ -348,6 +503,13 @@ struct BlockStart<'a> {
     id: Option<Text<'a>>,
     #[serde(borrow, default)]
     name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
+    /// Thoughts that nobody may read.
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
     /// Mostly `{}`, with the real input in fragments to come.
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
@@ -359,6 +521,10 @@ struct Delta<'a> {
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     partial_json: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
     #[serde(borrow, default)]
     stop_reason: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -387,11 +553,64 @@ struct Tokens {
 #[derive(Default)]
 struct Reader {
     tokens: Tokens,
+    /// The blocks of thoughts and texts so far, as they came.
+    blocks: Vec<Came>,
     /// Why the model stopped; it counts once the message has, too.
     stop: Option<FinishReason>,
 }
 
+/// A block as it came.
+enum Came {
+    Text(String),
+    Thinking { thinking: String, signature: String },
+    Redacted(String),
+}
+
+impl Came {
+    fn json(self) -> Value {
+        match self {
+            Self::Text(text) => json!({"type": "text", "text": text}),
+            Self::Thinking { thinking, signature } => {
+                json!({"type": "thinking", "thinking": thinking, "signature": signature})
+            }
+            Self::Redacted(data) => json!({"type": "redacted_thinking", "data": data}),
+        }
+    }
+}
+
 impl Reader {
+    /// Keeps what a block begins with, where it may be wanted back.
+    fn begin(&mut self, block: &BlockStart<'_>) {
+        let owned = |text: &Option<Text<'_>>| text.as_ref().map_or("", Text::as_str).to_owned();
+        self.blocks.extend(match block.kind.as_str() {
+            "text" => Some(Came::Text(owned(&block.text))),
+            "thinking" => Some(Came::Thinking { thinking: owned(&block.thinking), signature: owned(&block.signature) }),
+            "redacted_thinking" => Some(Came::Redacted(owned(&block.data))),
+            _ => None,
+        });
+    }
+
+    /// Keeps what comes of the block that began last.
+    fn go_on(&mut self, delta: &Delta<'_>) {
+        let add = |to: &mut String, more: &Option<Text<'_>>| to.push_str(more.as_ref().map_or("", Text::as_str));
+        match self.blocks.last_mut() {
+            Some(Came::Text(text)) => add(text, &delta.text),
+            Some(Came::Thinking { thinking, signature }) => {
+                add(thinking, &delta.thinking);
+                add(signature, &delta.signature);
+            }
+            Some(Came::Redacted(_)) | None => {}
+        }
+    }
+
+    /// What is wanted back: the thoughts, and the texts between them. Nothing where it has not thought.
+    fn thoughts(&mut self) -> Vec<Value> {
+        let blocks = std::mem::take(&mut self.blocks);
+        let has_thought = blocks.iter().any(|block| !matches!(block, Came::Text(_)));
+        let said = blocks.into_iter().filter(|block| !matches!(block, Came::Text(text) if text.is_empty()));
+        if has_thought { said.map(Came::json).collect() } else { Vec::new() }
+    }
+
     fn count(&mut self, new: &Tokens, answer: &mut Answer<'_>) {
         let known = &mut self.tokens;
         known.input_tokens = new.input_tokens.or(known.input_tokens);
@@ -400,6 +619,7 @@ impl Reader {
         known.output_tokens = new.output_tokens.or(known.output_tokens);
         let read = [known.input_tokens, known.cache_creation_input_tokens, known.cache_read_input_tokens];
         answer.usage.input_tokens = read.into_iter().flatten().fold(0, u64::saturating_add);
+        answer.usage.cache_write_tokens = known.cache_creation_input_tokens.unwrap_or(0);
         answer.usage.cached_input_tokens = known.cache_read_input_tokens.unwrap_or(0);
         answer.usage.output_tokens = known.output_tokens.unwrap_or(0);
     }
@@ -411,11 +631,13 @@ impl EventReader for Reader {
         match event.kind.as_str() {
             "content_block_delta" => {
                 if let Some(delta) = &event.delta {
+                    self.go_on(delta);
                     read_delta(event.index, delta, answer, who)?;
                 }
             }
             "content_block_start" => {
                 if let Some(block) = &event.content_block {
+                    self.begin(block);
                     begin_block(event.index, block, answer, who)?;
                 }
             }
@@ -432,6 +654,7 @@ impl EventReader for Reader {
             }
             "message_stop" => {
                 answer.finish = Some(self.stop.unwrap_or_default());
+                answer.thoughts = self.thoughts();
                 return Ok(Step::Done);
             }
             "error" => return Err(Refusal::of_text(data).fault(who)),

@@ -2,6 +2,7 @@
 //! for over the network; a model that is not in the table gets its vendor's newest facts, a local one cautious ones.
 
 use crate::config::ProviderKind;
+use crate::thinking::{self, Thinking};
 
 /// What a request to a model must heed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) thinks: bool,
     /// It takes tools in chat completions only with its thinking off.
     pub(crate) tools_need_no_thinking: bool,
+    /// How it is told how much to think.
+    pub(crate) thinking: Thinking,
 }
 
 /// What a bound on an answer's length is raised by for a model whose bound counts its thoughts, so that a short answer is
@@ -35,16 +38,28 @@ const PLAIN: Facts = Facts {
     temperature: true,
     thinks: false,
     tools_need_no_thinking: false,
+    thinking: Thinking::Unsaid,
 };
 const THINKING: Facts = Facts { temperature: false, thinks: true, ..PLAIN };
 
-const GPT_5_1: Facts =
-    Facts { context_tokens: 400_000, output_tokens: 128_000, tools_need_no_thinking: true, ..THINKING };
+const GPT_5_1: Facts = Facts {
+    context_tokens: 400_000,
+    output_tokens: 128_000,
+    tools_need_no_thinking: true,
+    thinking: thinking::NONE_TO_XHIGH,
+    ..THINKING
+};
 const GPT_LONG: Facts = Facts { context_tokens: 1_050_000, ..GPT_5_1 };
+
+const O: Facts = Facts { context_tokens: 200_000, output_tokens: 100_000, thinking: thinking::LOW_TO_HIGH, ..THINKING };
 
 /// By the beginning of the name; the first that fits counts.
 const OPENAI: &[(&str, Facts)] = &[
-    ("gpt-oss", Facts { context_tokens: 131_072, images: false, thinks: true, ..PLAIN }),
+    (
+        "gpt-oss",
+        Facts { context_tokens: 131_072, images: false, thinks: true, thinking: thinking::LOW_TO_HIGH, ..PLAIN },
+    ),
+    ("gpt-5.1", Facts { thinking: thinking::NONE_TO_HIGH, ..GPT_5_1 }),
     ("gpt-5.4-mini", GPT_5_1),
     ("gpt-5.4-nano", GPT_5_1),
     ("gpt-5.4", GPT_LONG),
@@ -52,7 +67,7 @@ const OPENAI: &[(&str, Facts)] = &[
     ("gpt-5.6-luna", GPT_5_1),
     ("gpt-5.6", GPT_LONG),
     ("gpt-5.", GPT_5_1),
-    ("gpt-5", Facts { tools_need_no_thinking: false, ..GPT_5_1 }),
+    ("gpt-5", Facts { tools_need_no_thinking: false, thinking: thinking::MINIMAL_TO_HIGH, ..GPT_5_1 }),
     ("gpt-4.1", Facts { context_tokens: 1_047_576, output_tokens: 32_768, ..PLAIN }),
     ("gpt-4o", PLAIN),
     ("chatgpt-4o", PLAIN),
@@ -60,35 +75,39 @@ const OPENAI: &[(&str, Facts)] = &[
     ("gpt-4", Facts { context_tokens: 8_192, output_tokens: 8_192, images: false, json_schema: false, ..PLAIN }),
     ("gpt-3.5", Facts { context_tokens: 16_385, output_tokens: 4_096, images: false, json_schema: false, ..PLAIN }),
     ("o1-mini", Facts { images: false, json_schema: false, tool_calls: false, output_tokens: 65_536, ..THINKING }),
-    ("o3-mini", Facts { context_tokens: 200_000, output_tokens: 100_000, images: false, ..THINKING }),
-    ("o1", Facts { context_tokens: 200_000, output_tokens: 100_000, ..THINKING }),
-    ("o3", Facts { context_tokens: 200_000, output_tokens: 100_000, ..THINKING }),
-    ("o4", Facts { context_tokens: 200_000, output_tokens: 100_000, ..THINKING }),
+    ("o3-mini", Facts { images: false, ..O }),
+    ("o1", O),
+    ("o3", O),
+    ("o4", O),
     ("gpt-", GPT_LONG),
 ];
 
 /// A model of somebody's own server. How much context it was started with can not be seen, so little is promised.
-const LOCAL: Facts = Facts { context_tokens: 32_768, output_tokens: 32_768, images: false, ..PLAIN };
+const LOCAL: Facts =
+    Facts { context_tokens: 32_768, output_tokens: 32_768, images: false, thinking: thinking::ALL, ..PLAIN };
 
 /// In the names of local models that read images.
 const LOCAL_WITH_IMAGES: &[&str] =
     &["llava", "vision", "-vl", "2.5vl", "3vl", "gemma-3", "gemma3", "pixtral", "moondream", "minicpm-v", "llama4"];
 
 const CLAUDE_3: Facts = Facts { context_tokens: 200_000, output_tokens: 4_096, json_schema: false, ..PLAIN };
-const CLAUDE_4: Facts = Facts { output_tokens: 64_000, json_schema: true, ..CLAUDE_3 };
-const CLAUDE_5: Facts = Facts { context_tokens: 1_000_000, output_tokens: 128_000, ..THINKING };
+const BUDGET: Thinking = Thinking::Budget { most: 32_768, off: true };
+const CLAUDE_4: Facts = Facts { output_tokens: 64_000, json_schema: true, thinking: BUDGET, ..CLAUDE_3 };
+const CLAUDE_4_6: Facts = Facts { thinking: thinking::LOW_TO_HIGH, ..CLAUDE_4 };
+const CLAUDE_5: Facts =
+    Facts { context_tokens: 1_000_000, output_tokens: 128_000, thinking: thinking::LOW_TO_XHIGH, ..THINKING };
 
 const ANTHROPIC: &[(&str, Facts)] = &[
-    ("claude-3-7", Facts { output_tokens: 64_000, ..CLAUDE_3 }),
+    ("claude-3-7", Facts { output_tokens: 64_000, thinking: BUDGET, ..CLAUDE_3 }),
     ("claude-3-5", Facts { output_tokens: 8_192, ..CLAUDE_3 }),
     ("claude-3", CLAUDE_3),
     ("claude-opus-4-8", Facts { thinks: false, ..CLAUDE_5 }),
     ("claude-opus-4-7", Facts { thinks: false, ..CLAUDE_5 }),
-    ("claude-opus-4-6", CLAUDE_4),
+    ("claude-opus-4-6", CLAUDE_4_6),
     ("claude-opus-4-5", CLAUDE_4),
     ("claude-opus-4-1", Facts { output_tokens: 32_000, ..CLAUDE_4 }),
     ("claude-opus-4", Facts { output_tokens: 32_000, json_schema: false, ..CLAUDE_4 }),
-    ("claude-sonnet-4-6", CLAUDE_4),
+    ("claude-sonnet-4-6", CLAUDE_4_6),
     ("claude-sonnet-4-5", CLAUDE_4),
     ("claude-sonnet-4", Facts { json_schema: false, ..CLAUDE_4 }),
     ("claude-haiku-4", CLAUDE_4),
@@ -96,12 +115,21 @@ const ANTHROPIC: &[(&str, Facts)] = &[
     ("claude-", CLAUDE_5),
 ];
 
-const GEMINI: Facts =
-    Facts { context_tokens: 1_048_576, output_tokens: 65_536, temperature: true, thinks: true, ..THINKING };
+const GEMINI: Facts = Facts {
+    context_tokens: 1_048_576,
+    output_tokens: 65_536,
+    temperature: true,
+    thinks: true,
+    thinking: thinking::MINIMAL_TO_HIGH,
+    ..THINKING
+};
 
 const GOOGLE: &[(&str, Facts)] = &[
-    ("gemini-1", Facts { output_tokens: 8_192, thinks: false, ..GEMINI }),
-    ("gemini-2.0", Facts { output_tokens: 8_192, thinks: false, ..GEMINI }),
+    ("gemini-1", Facts { output_tokens: 8_192, thinks: false, thinking: Thinking::Unsaid, ..GEMINI }),
+    ("gemini-2.0", Facts { output_tokens: 8_192, thinks: false, thinking: Thinking::Unsaid, ..GEMINI }),
+    ("gemini-2.5-pro", Facts { thinking: Thinking::Budget { most: 32_768, off: false }, ..GEMINI }),
+    ("gemini-2.5", Facts { thinking: Thinking::Budget { most: 24_576, off: true }, ..GEMINI }),
+    ("gemini-3-pro", Facts { thinking: thinking::LOW_OR_HIGH, ..GEMINI }),
     (
         "gemma",
         Facts {
@@ -110,6 +138,7 @@ const GOOGLE: &[(&str, Facts)] = &[
             tool_calls: false,
             json_schema: false,
             thinks: false,
+            thinking: Thinking::Unsaid,
             ..GEMINI
         },
     ),

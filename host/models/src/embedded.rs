@@ -92,7 +92,7 @@ impl Provider for Embedded {
         }
     }
 
-    fn most_output_tokens(&self, _: &str, asked: u32) -> u32 {
+    fn most_output_tokens(&self, _: &str, asked: u32, _: &vivarium_domain::ModelOptions) -> u32 {
         asked
     }
 
@@ -196,6 +196,7 @@ fn respond(request: &GenerateRequest, chosen: &[Chosen], on_token: &mut (dyn FnM
         tool_calls: Vec::new(),
         citations: chosen.iter().map(citation).collect(),
         finish_reason: FinishReason::Stop,
+        thoughts: None,
     }
 }
 
@@ -253,7 +254,7 @@ mod tests {
     fn ask(request: &GenerateRequest) -> Result<(GenerateResponse, Vec<String>), ModelError> {
         let mut pieces = Vec::new();
         let mut on_token = |piece: &str| pieces.push(piece.to_owned());
-        let call = Call { model: MODEL, request, on_token: &mut on_token, idempotency_key: None };
+        let call = Call::new(MODEL, request, &mut on_token);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let response = runtime.block_on(Embedded::default().generate(call))?;
         Ok((response, pieces))

@@ -167,7 +167,7 @@ impl Refusal {
         }
         if self.is_about_money() {
             let text = format!("{name} refuses because of its quota or billing{status}; {said}");
-            return Fault::Final(ModelError::InvalidRequest(text));
+            return Fault::Final(ModelError::Unavailable(text));
         }
         if self.may_pass() {
             let error = ModelError::Unavailable(format!("{name} failed{status}; {said}"));
@@ -356,7 +356,7 @@ mod tests {
             (
                 429,
                 json!({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
-                "invalid",
+                "other",
             ),
             (
                 429,

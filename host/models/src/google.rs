@@ -1,12 +1,13 @@
 //! Google's Gemini: `streamGenerateContent`.
 //!
 //! Turns of one role follow each other as one, the first is a user's. A tool call comes whole, mostly without an id, and
-//! is answered by name and order. Newer models sign the thoughts behind a call and want the signature back with it; the
-//! house's words have no place for that, so it is remembered here, beside the call's id.
+//! is answered by name and order. Newer models sign the thoughts behind a call and want the signature back with it: it goes with
+//! the answer, and comes back with its call.
+//!
+//! Its cache is its own affair: it knows beginnings that it has read before, so what stays the same stands in front.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
@@ -14,26 +15,27 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 use vivarium_domain::{
-    AssistantMessage, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo, Part, ToolDefinition,
-    ToolMessage,
+    AssistantMessage, Decimal, FinishReason, GenerateRequest, GenerateResponse, GoogleOptions, Image, Message,
+    ModelInfo, ModelOptions, Part, ToolDefinition, ToolMessage,
 };
 
 use crate::answer::{Answer, made_id};
 use crate::catalog::{self, Facts};
 use crate::config::{ConfigError, ProviderConfig, ProviderKind};
 use crate::fault::{Fault, Refusal, Who};
+use crate::provider::Asked;
 use crate::request::{self, Arguments, Needs, Text};
-use crate::wire::{EventReader, KeyHeader, Step, Wire};
+use crate::wire::{EventReader, KeyHeader, Step, Terms, Wire};
 use crate::{Call, ModelError, Provider, untrusted};
 
 /// A provider that speaks Gemini's API.
 pub struct Google {
     wire: Wire,
     names: request::Names,
-    signatures: Signatures,
 }
 
 impl Google {
@@ -45,7 +47,7 @@ impl Google {
         let names = request::Names::new(config)?;
         let key = KeyHeader { name: HeaderName::from_static("x-goog-api-key"), before: "" };
         let wire = Wire::new(config, key, HeaderMap::new())?;
-        Ok(Self { wire, names, signatures: Signatures::default() })
+        Ok(Self { wire, names })
     }
 
     async fn ask(&self, call: Call<'_>) -> Result<GenerateResponse, ModelError> {
@@ -53,17 +55,11 @@ impl Google {
         request::check(call.request, &facts, Needs::of(call.request), self.names.name(), call.model)?;
         check(call.model, call.request)?;
         let url = self.url(call.model)?;
-        let body = {
-            let signatures = self.signatures.of(call.model, call.request);
-            request::json(&Body::of(call.request, &facts, &signatures), call.request)?
-        };
+        let signatures = signatures(&call.asked());
+        let body = request::json(&Body::of(&call.asked(), &facts, &signatures), call.request)?;
+        let terms = Terms::of(&call);
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire
-            .ask(&url, body, call.idempotency_key, answer, || Reader {
-                signatures: &self.signatures,
-                thought_tokens: 0,
-            })
-            .await
+        self.wire.ask(&url, body, terms, answer, Reader::default).await
     }
 
     fn url(&self, model: &str) -> Result<Url, ModelError> {
@@ -111,7 +107,7 @@ impl Provider for Google {
         self.names.describe(model, &facts(model))
     }
 
-    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
+    fn most_output_tokens(&self, model: &str, asked: u32, _: &ModelOptions) -> u32 {
         catalog::output_bound(&facts(model), asked)
     }
 
@@ -151,62 +147,32 @@ impl Provider for Google {
     }
 }
 
-/// The signatures of thoughts behind tool calls. Kept for the calls of conversations under way; a call whose signature is
-/// gone (after a restart, or from another model) is sent with the API's own stand-in.
-#[derive(Default)]
-struct Signatures {
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    by_call: HashMap<String, String>,
-    /// Oldest first.
-    order: VecDeque<String>,
-    bytes: usize,
-}
-
-/// What all kept signatures may hold. One is a few kilobytes.
-const SIGNATURE_BYTES: usize = 8 << 20;
-
 /// What the API takes in the place of a signature that its caller does not have.
 const STAND_IN: &str = "skip_thought_signature_validator";
 
-impl Signatures {
-    fn keep(&self, call_id: &str, signature: &str) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = kept.by_call.insert(call_id.to_owned(), signature.to_owned()) {
-            kept.bytes = kept.bytes.saturating_sub(before.len());
-        } else {
-            kept.order.push_back(call_id.to_owned());
-        }
-        kept.bytes += signature.len();
-        while kept.bytes > SIGNATURE_BYTES {
-            let Some(oldest) = kept.order.pop_front() else { break };
-            let gone = kept.by_call.remove(&oldest).map_or(0, |signature| signature.len());
-            kept.bytes = kept.bytes.saturating_sub(gone);
-        }
-    }
+/// What the model wants back of a call: its signature.
+#[derive(Serialize, Deserialize)]
+struct Signed<'a> {
+    call: Cow<'a, str>,
+    signature: Cow<'a, str>,
+}
 
-    /// The signatures of all calls in a conversation.
-    fn of<'a>(&self, model: &str, request: &'a GenerateRequest) -> HashMap<&'a str, String> {
-        let mut found = HashMap::new();
-        if is_old(model) {
-            return found;
-        }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for message in &request.messages {
-            let Message::Assistant(said) = message else { continue };
-            let calls = said.tool_calls.iter();
-            let known = calls.filter_map(|call| Some((call.id.as_str(), kept.by_call.get(&call.id)?.clone())));
-            let before = found.len();
-            found.extend(known);
-            if let Some(first) = said.tool_calls.first().filter(|_| found.len() == before) {
-                found.insert(&first.id, STAND_IN.to_owned());
-            }
-        }
-        found
+/// The signatures of all calls in a conversation, by the calls' ids. Calls of another model have none, and get the stand-in.
+fn signatures<'a>(call: &Asked<'a>) -> HashMap<&'a str, &'a str> {
+    let mut found = HashMap::new();
+    if is_old(call.model) {
+        return found;
     }
+    for message in &call.request.messages {
+        let Message::Assistant(said) = message else { continue };
+        let before = found.len();
+        let signed = call.thoughts_of(said).and_then(Value::as_array).into_iter().flatten();
+        found.extend(signed.filter_map(|one| Some((one.get("call")?.as_str()?, one.get("signature")?.as_str()?))));
+        if let Some(first) = said.tool_calls.first().filter(|_| found.len() == before) {
+            found.insert(&first.id, STAND_IN);
+        }
+    }
+    found
 }
 
 #[derive(Serialize)]
@@ -299,7 +265,7 @@ struct Declaration<'a> {
     parameters_json_schema: &'a serde_json::Value,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -309,12 +275,31 @@ struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
+    temperature: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<Decimal>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<ThinkingConfig>,
+    /// What is Google's alone is handed on as it is.
+    #[serde(flatten)]
+    own: GoogleOptions,
+}
+
+/// In words for newer models, in tokens for older ones.
+#[derive(PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum ThinkingConfig {
+    ThinkingLevel(&'static str),
+    ThinkingBudget(u32),
 }
 
 impl GenerationConfig<'_> {
     fn is_empty(&self) -> bool {
-        self.response_json_schema.is_none() && self.max_output_tokens.is_none() && self.temperature.is_none()
+        *self == Self::default()
     }
 }
 
@@ -322,7 +307,15 @@ const USER: &str = "user";
 const MODEL: &str = "model";
 
 impl<'a> Body<'a> {
-    fn of(request: &'a GenerateRequest, facts: &Facts, signatures: &'a HashMap<&str, String>) -> Self {
+    fn of(call: &Asked<'a>, facts: &Facts, signatures: &HashMap<&'a str, &'a str>) -> Self {
+        let Asked { request, options, .. } = *call;
+        let asked = request.temperature.map(Decimal::near);
+        let temperature = asked.or(options.and_then(|options| options.temperature));
+        let effort = options.and_then(|options| options.reasoning_effort);
+        let thinking = effort.and_then(|effort| {
+            let level = facts.thinking.level(effort).map(ThinkingConfig::ThinkingLevel);
+            level.or_else(|| facts.thinking.budget(effort).map(ThinkingConfig::ThinkingBudget))
+        });
         let system = request.messages.iter().filter_map(|message| match message {
             Message::System { text } if !text.trim().is_empty() => Some(Piece::text(text)),
             _ => None,
@@ -338,7 +331,12 @@ impl<'a> Body<'a> {
                 response_mime_type: request.output_schema.as_ref().map(|_| "application/json"),
                 response_json_schema: request.output_schema.as_ref(),
                 max_output_tokens: request.max_output_tokens.map(|asked| catalog::output_bound(facts, asked)),
-                temperature: request.temperature.filter(|_| facts.temperature),
+                temperature: temperature.filter(|_| facts.temperature),
+                top_p: options.and_then(|options| options.top_p),
+                stop_sequences: options.map_or(&[], |options| &options.stop),
+                seed: options.and_then(|options| options.seed),
+                thinking_config: thinking,
+                own: options.map(|options| options.vendor.google.clone()).unwrap_or_default(),
             },
         }
     }
@@ -348,7 +346,7 @@ fn declaration(tool: &ToolDefinition) -> Declaration<'_> {
     Declaration { name: tool.name.as_str(), description: &tool.description, parameters_json_schema: &tool.input_schema }
 }
 
-fn turns<'a>(request: &'a GenerateRequest, signatures: &'a HashMap<&str, String>) -> Vec<Turn<'a>> {
+fn turns<'a>(request: &'a GenerateRequest, signatures: &HashMap<&'a str, &'a str>) -> Vec<Turn<'a>> {
     let mut passages = untrusted::passages_block(&request.passages);
     let place = untrusted::passages_place(&request.messages);
     let mut turns = Vec::with_capacity(request.messages.len() + 1);
@@ -393,10 +391,7 @@ fn piece(part: &Part) -> Piece<'_> {
     }
 }
 
-fn said_pieces<'a>(
-    said: &'a AssistantMessage,
-    signatures: &'a HashMap<&str, String>,
-) -> impl Iterator<Item = Piece<'a>> + use<'a> {
+fn said_pieces<'a>(said: &'a AssistantMessage, signatures: &HashMap<&'a str, &'a str>) -> Vec<Piece<'a>> {
     let text = Some(said.text.as_str()).filter(|text| !text.is_empty()).map(Piece::text);
     let calls = said.tool_calls.iter().map(|call| Piece {
         function_call: Some(FunctionCall {
@@ -404,10 +399,10 @@ fn said_pieces<'a>(
             name: request::tool_name(&call.name),
             args: Arguments::as_value(&call.arguments_json),
         }),
-        thought_signature: signatures.get(call.id.as_str()).map(String::as_str),
+        thought_signature: signatures.get(call.id.as_str()).copied(),
         ..Piece::default()
     });
-    text.into_iter().chain(calls)
+    text.into_iter().chain(calls).collect()
 }
 
 fn response(result: &ToolMessage) -> Piece<'_> {
@@ -507,12 +502,12 @@ struct Tokens {
     thoughts_token_count: u64,
 }
 
-struct Reader<'a> {
-    signatures: &'a Signatures,
+#[derive(Default)]
+struct Reader {
     thought_tokens: u64,
 }
 
-impl EventReader for Reader<'_> {
+impl EventReader for Reader {
     fn event(&mut self, data: &str, answer: &mut Answer<'_>, who: &Who) -> Result<Step, Fault> {
         let event: Event<'_> = serde_json::from_str(data).map_err(|error| request::garbage(&error, who))?;
         if let Some(error) = event.error.filter(|error| error.get() != "null") {
@@ -534,12 +529,13 @@ impl EventReader for Reader<'_> {
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     fn count(&mut self, tokens: &Tokens, answer: &mut Answer<'_>) {
         // Some events leave the thoughts out that earlier ones have counted.
         self.thought_tokens = self.thought_tokens.max(tokens.thoughts_token_count);
         answer.usage.input_tokens = tokens.prompt_token_count.saturating_add(tokens.tool_use_prompt_token_count);
         answer.usage.cached_input_tokens = tokens.cached_content_token_count;
+        answer.usage.reasoning_tokens = self.thought_tokens;
         answer.usage.output_tokens = tokens.candidates_token_count.saturating_add(self.thought_tokens);
     }
 
@@ -584,25 +580,10 @@ impl Reader<'_> {
         asked.name.as_ref().map_or("", Text::as_str).clone_into(&mut call.name);
         asked.args.map_or("", RawValue::get).clone_into(&mut call.arguments_json);
         if let Some(signature) = signature {
-            self.signatures.keep(&call.id, signature.as_str());
+            let signed = Signed { call: call.id.as_str().into(), signature: signature.as_str().into() };
+            let signed = serde_json::to_value(signed).unwrap_or_default();
+            answer.thoughts.push(signed);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_for_signatures_is_bounded() {
-        let signatures = Signatures::default();
-        let large = "s".repeat(SIGNATURE_BYTES / 4);
-        for call in ["a", "b", "b", "c", "d", "e"] {
-            signatures.keep(call, &large);
-        }
-        let kept = signatures.kept.lock().unwrap();
-        assert_eq!(kept.order, ["b", "c", "d", "e"]);
-        assert_eq!((kept.by_call.len(), kept.bytes), (4, large.len() * 4));
     }
 }

@@ -16,6 +16,7 @@ mod registry;
 mod request;
 mod schema;
 mod sse;
+mod thinking;
 mod untrusted;
 mod wire;
 

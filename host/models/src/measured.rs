@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use vivarium_domain::{GenerateResponse, ModelInfo};
+use vivarium_domain::{GenerateResponse, ModelInfo, ModelOptions};
 use vivarium_sight::metric;
 
 use crate::{Call, ModelError, Provider};
@@ -40,8 +40,8 @@ impl<P: Provider + ?Sized> Provider for Measured<P> {
         self.0.describe(model)
     }
 
-    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
-        self.0.most_output_tokens(model, asked)
+    fn most_output_tokens(&self, model: &str, asked: u32, options: &ModelOptions) -> u32 {
+        self.0.most_output_tokens(model, asked, options)
     }
 
     fn server(&self) -> Option<(&str, u16)> {

@@ -16,15 +16,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use url::Url;
 use vivarium_domain::{
-    FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo, Part, ToolDefinition,
+    Decimal, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelInfo, ModelOptions, OpenAiOptions,
+    Part, ToolDefinition,
 };
 
 use crate::answer::Answer;
 use crate::catalog::{self, Facts};
 use crate::config::{ConfigError, ProviderConfig, ProviderKind};
 use crate::fault::{Fault, Refusal, Who};
+use crate::provider::Asked;
 use crate::request::{self, Arguments, Needs, Text};
-use crate::wire::{EventReader, KeyHeader, Step, Wire};
+use crate::wire::{EventReader, KeyHeader, Step, Terms, Wire};
 use crate::{Call, ModelError, Provider, schema, untrusted};
 
 /// A provider that speaks OpenAI's chat completions.
@@ -57,9 +59,10 @@ impl OpenAi {
     async fn ask(&self, call: Call<'_>) -> Result<GenerateResponse, ModelError> {
         let facts = self.facts(call.model);
         request::check(call.request, &facts, Needs::of(call.request), self.names.name(), call.model)?;
-        let body = request::json(&Body::of(call.model, call.request, &facts, self.at_vendor), call.request)?;
+        let body = request::json(&Body::of(&call.asked(), &facts, self.at_vendor), call.request)?;
+        let terms = Terms::of(&call);
         let answer = Answer::new(call.on_token, self.wire.limits().tool_calls);
-        self.wire.ask(&self.url, body, call.idempotency_key, answer, || Reader).await
+        self.wire.ask(&self.url, body, terms, answer, || Reader).await
     }
 }
 
@@ -72,7 +75,7 @@ impl Provider for OpenAi {
         self.names.describe(model, &self.facts(model))
     }
 
-    fn most_output_tokens(&self, model: &str, asked: u32) -> u32 {
+    fn most_output_tokens(&self, model: &str, asked: u32, _: &ModelOptions) -> u32 {
         catalog::output_bound(&self.facts(model), asked)
     }
 
@@ -117,9 +120,27 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
+    temperature: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<Decimal>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<&'static str>,
+    /// Requests with one key go to where their common beginning is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<Cow<'a, str>>,
+    /// What is OpenAI's alone is handed on as it is.
+    #[serde(flatten)]
+    own: Own<'a>,
+}
+
+#[derive(Default, Serialize)]
+struct Own<'a> {
+    #[serde(flatten)]
+    options: Option<&'a OpenAiOptions>,
 }
 
 #[derive(Serialize)]
@@ -131,7 +152,7 @@ struct StreamOptions {
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Turn<'a> {
     System {
-        content: &'a str,
+        content: Cow<'a, str>,
     },
     User {
         content: Content<'a>,
@@ -223,24 +244,47 @@ struct JsonSchema<'a> {
 /// OpenAI takes ids of tool calls up to this length.
 const MAX_ID: usize = 40;
 
+/// And keys of its cache up to this one.
+const MAX_CACHE_KEY: usize = 64;
+
 impl<'a> Body<'a> {
-    fn of(model: &'a str, request: &'a GenerateRequest, facts: &Facts, at_vendor: bool) -> Self {
+    fn of(call: &Asked<'a>, facts: &Facts, at_vendor: bool) -> Self {
+        let Asked { request, options, .. } = *call;
         let bound = request.max_output_tokens.map(|asked| catalog::output_bound(facts, asked));
         let thinking_off = facts.tools_need_no_thinking && !request.tools.is_empty();
+        let effort = options.and_then(|options| facts.thinking.level(options.reasoning_effort?));
+        let asked = request.temperature.map(Decimal::near);
+        let temperature = asked.or(options.and_then(|options| options.temperature));
+        // OpenAI's own schemas are of objects.
+        let (by_format, in_words) = match &request.output_schema {
+            Some(schema) if at_vendor && !schema::is_of_objects(schema) => (None, Some(schema)),
+            schema => (schema.as_ref(), None),
+        };
+        let mut messages = turns(request);
+        if let Some(schema) = in_words {
+            messages.insert(0, Turn::System { content: schema::in_words(schema).into() });
+        }
+        let own = options.map(|options| &options.vendor.openai).filter(|own| **own != OpenAiOptions::default());
         Self {
-            model,
-            messages: turns(request),
+            model: call.model,
+            messages,
             stream: true,
             stream_options: StreamOptions { include_usage: true },
             tools: request.tools.iter().map(tool).collect(),
-            response_format: request.output_schema.as_ref().map(|schema| Format {
+            response_format: by_format.map(|schema| Format {
                 r#type: "json_schema",
                 json_schema: JsonSchema { name: "answer", schema, strict: schema::fits_strict(schema) },
             }),
             max_completion_tokens: bound.filter(|_| at_vendor),
             max_tokens: bound.filter(|_| !at_vendor),
-            temperature: request.temperature.filter(|_| facts.temperature),
-            reasoning_effort: thinking_off.then_some("none"),
+            temperature: temperature.filter(|_| facts.temperature),
+            top_p: options.and_then(|options| options.top_p).filter(|_| facts.temperature),
+            // Models that think take none at OpenAI.
+            stop: options.filter(|_| !(at_vendor && facts.thinks)).map_or(&[], |options| &options.stop),
+            seed: options.and_then(|options| options.seed),
+            reasoning_effort: if thinking_off { Some("none") } else { effort },
+            prompt_cache_key: call.cache_key.filter(|_| at_vendor).map(|key| request::call_id(key, MAX_CACHE_KEY)),
+            own: Own { options: own },
         }
     }
 }
@@ -257,7 +301,7 @@ fn turns(request: &GenerateRequest) -> Vec<Turn<'_>> {
     let mut turns = Vec::with_capacity(request.messages.len() + 1);
     for (index, message) in request.messages.iter().enumerate() {
         turns.push(match message {
-            Message::System { text } => Turn::System { content: text },
+            Message::System { text } => Turn::System { content: text.into() },
             Message::User { parts } => {
                 let before = if place == Some(index) { passages.take() } else { None };
                 Turn::User { content: content(parts, before) }
@@ -357,6 +401,14 @@ struct Tokens {
     completion_tokens: u64,
     #[serde(default)]
     prompt_tokens_details: Option<PromptTokens>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionTokens>,
+}
+
+#[derive(Deserialize)]
+struct CompletionTokens {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -404,6 +456,8 @@ impl EventReader for Reader {
             answer.usage.cached_input_tokens =
                 tokens.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
             answer.usage.output_tokens = tokens.completion_tokens;
+            let thoughts = tokens.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+            answer.usage.reasoning_tokens = thoughts.unwrap_or(0);
         }
         let Some(choice) = chunk.choices else { return Ok(Step::More) };
         if let Some(delta) = choice.delta {

@@ -16,6 +16,9 @@ pub struct Price {
     /// Of these, those that the provider has in its cache; none: as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<Money>,
+    /// Of the tokens that are read, those that the provider puts into its cache; none: as any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Money>,
     /// Tokens that are written, thoughts included.
     pub output: Money,
     /// What holds instead for the whole of a request with a long input.
@@ -47,9 +50,11 @@ impl Price {
             _ => (self.input, self.cached_input, self.output),
         };
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
+        let kept = usage.cache_write_tokens.min(usage.input_tokens - cached);
         input
-            .of_a_million(usage.input_tokens - cached)
+            .of_a_million(usage.input_tokens - cached - kept)
             .saturating_add(cached_input.unwrap_or(input).of_a_million(cached))
+            .saturating_add(self.cache_write.unwrap_or(input).of_a_million(kept))
             .saturating_add(output.of_a_million(usage.output_tokens))
     }
 
@@ -58,9 +63,11 @@ impl Price {
     pub fn at_most(&self, input_tokens: u64, output_tokens: u64) -> Money {
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
         let short = Self { long: None, ..*self };
-        // A cached token that costs more than another would be odd, and is still covered.
-        let all_cached = short.cached_input.unwrap_or_default().of_a_million(input_tokens);
-        self.of(usage).max(short.of(usage)).max(all_cached.saturating_add(short.output.of_a_million(output_tokens)))
+        // A cached token that costs more than another would be odd, and is still covered; one that is put into the cache does.
+        let dearest = short.cached_input.unwrap_or_default().max(short.cache_write.unwrap_or_default());
+        let written = self.long.map_or(short.output, |long| long.output.max(short.output));
+        let all_dear = dearest.of_a_million(input_tokens).saturating_add(written.of_a_million(output_tokens));
+        self.of(usage).max(short.of(usage)).max(all_dear)
     }
 }
 
@@ -80,6 +87,8 @@ struct Shipped {
     input: Money,
     #[serde(default)]
     cached_input: Option<Money>,
+    #[serde(default)]
+    cache_write: Option<Money>,
     output: Money,
     #[serde(default)]
     long: Option<LongPrice>,
@@ -121,6 +130,7 @@ fn shipped(name: &str, on: Date) -> Option<Price> {
     holds.max_by_key(|line| line.from).map(|line| Price {
         input: line.input,
         cached_input: line.cached_input,
+        cache_write: line.cache_write,
         output: line.output,
         long: line.long,
     })
@@ -152,7 +162,7 @@ mod tests {
     }
 
     fn usage(input_tokens: u64, cached_input_tokens: u64, output_tokens: u64) -> Usage {
-        Usage { input_tokens, cached_input_tokens, output_tokens }
+        Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::default() }
     }
 
     #[test]
@@ -168,7 +178,13 @@ mod tests {
 
     #[test]
     fn a_model_costs_what_the_operator_says_else_what_its_vendor_does_else_nothing_is_known() {
-        let own = Price { input: Money::from_nanos(7), cached_input: None, output: Money::from_nanos(9), long: None };
+        let own = Price {
+            input: Money::from_nanos(7),
+            cached_input: None,
+            cache_write: None,
+            output: Money::from_nanos(9),
+            long: None,
+        };
         let prices = Prices::new([(model("openai/gpt-5.4"), own), (model("openai/llama3"), own)]);
         let today = day("2026-11-22");
         assert_eq!(prices.of(&model("openai/llama3"), today), Some(own));
@@ -196,6 +212,11 @@ mod tests {
         for cached in [0, 10_000, 300_000] {
             assert!(sol.of(usage(300_000, cached, 500)) <= sol.at_most(300_000, 500));
         }
+        let kept = |kept| Usage { cache_write_tokens: kept, ..usage(1_000_000, 500_000, 0) };
+        let sonnet = Prices::default().of(&model("anthropic/claude-sonnet-5-5"), day("2026-11-22")).unwrap();
+        let dearer = sonnet.of(kept(500_000)).nanos() - sonnet.of(kept(0)).nanos();
+        assert_eq!(dearer, sonnet.input.nanos() / 8, "a quarter more for half a million");
+        assert!(sonnet.of(Usage { cache_write_tokens: 1_000, ..usage(1_000, 0, 10) }) <= sonnet.at_most(1_000, 10));
         // More from the cache than was read is what a broken provider says.
         assert_eq!(sol.of(usage(10, 20, 0)), sol.of(usage(10, 10, 0)));
     }

@@ -1,7 +1,11 @@
 //! The one trait of all vendors.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use futures::future::BoxFuture;
-use vivarium_domain::{GenerateRequest, GenerateResponse, ModelInfo};
+use serde_json::Value;
+use vivarium_domain::{AssistantMessage, GenerateRequest, GenerateResponse, ModelInfo, ModelOptions};
 
 use crate::ModelError;
 
@@ -17,6 +21,45 @@ pub struct Call<'a> {
     /// The same for every attempt of this call, also after a restart of the host. Sent as the header `Idempotency-Key`: a
     /// provider or a gateway that knows it answers a repeated call without charging for it again.
     pub idempotency_key: Option<&'a str>,
+    /// What calls with the same beginning share, such as the conversation's id: a provider that keeps beginnings finds them by it.
+    pub cache_key: Option<&'a str>,
+    /// How it is to answer; none: as the provider has it. What the model does not take is left out.
+    pub options: Option<&'a ModelOptions>,
+    /// [`GenerateResponse::thoughts`] of this model's earlier answers, by the id of the first tool call of each.
+    pub thoughts: Option<&'a HashMap<String, Value>>,
+    /// How long each attempt may take: to its first byte, between two, and in all. None: as the provider is configured.
+    pub timeout: Option<Duration>,
+}
+
+impl<'a> Call<'a> {
+    /// A call with nothing said besides the question.
+    pub fn new(model: &'a str, request: &'a GenerateRequest, on_token: &'a mut (dyn FnMut(&str) + Send)) -> Self {
+        let (idempotency_key, cache_key, options, thoughts, timeout) = (None, None, None, None, None);
+        Self { model, request, on_token, idempotency_key, cache_key, options, thoughts, timeout }
+    }
+
+    /// What of it goes into a request.
+    pub(crate) fn asked(&self) -> Asked<'a> {
+        let Self { model, request, cache_key, options, thoughts, .. } = *self;
+        Asked { model, request, cache_key, options, thoughts }
+    }
+}
+
+/// What of a call goes into a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) request: &'a GenerateRequest,
+    pub(crate) cache_key: Option<&'a str>,
+    pub(crate) options: Option<&'a ModelOptions>,
+    thoughts: Option<&'a HashMap<String, Value>>,
+}
+
+impl<'a> Asked<'a> {
+    /// What a model wants back with the answers to these calls.
+    pub(crate) fn thoughts_of(&self, said: &AssistantMessage) -> Option<&'a Value> {
+        self.thoughts?.get(&said.tool_calls.first()?.id)
+    }
 }
 
 /// A vendor, a server, or the embedded answerer. Dropping the future of [`generate`](Provider::generate) aborts the
@@ -30,7 +73,7 @@ pub trait Provider: Send + Sync {
 
     /// The most tokens that `model` is let write for an answer of at most `asked` tokens: more, where its bound counts its
     /// thoughts.
-    fn most_output_tokens(&self, model: &str, asked: u32) -> u32;
+    fn most_output_tokens(&self, model: &str, asked: u32, options: &ModelOptions) -> u32;
 
     /// Where it is asked: a host and a port. None: in this process.
     fn server(&self) -> Option<(&str, u16)> {

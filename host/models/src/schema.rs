@@ -35,9 +35,19 @@ const STRICT: &[&str] = &[
     "maxItems",
 ];
 
+/// Whatever satisfies it is an object.
+pub(crate) fn is_of_objects(schema: &Value) -> bool {
+    schema.get("type").and_then(Value::as_str) == Some("object")
+}
+
+/// What a model is told where its provider does not hold it to the schema.
+pub(crate) fn in_words(schema: &Value) -> String {
+    format!("Answer with one JSON document and nothing else. It must satisfy this JSON Schema:\n{schema}")
+}
+
 /// OpenAI's strict mode takes this schema: an object at the root, each object closed and all its properties required.
 pub(crate) fn fits_strict(schema: &Value) -> bool {
-    let root_is_object = schema.get("type").and_then(Value::as_str) == Some("object");
+    let root_is_object = is_of_objects(schema);
     root_is_object && schema.get("anyOf").is_none() && strict_part(schema, 0)
 }
 

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use vivarium_domain::GenerateResponse;
 
-use crate::ModelError;
 use crate::answer::{Answer, cut_off};
 use crate::config::{ConfigError, Limits, ProviderConfig, Retries, Timeouts};
 use crate::fault::{Fault, Refusal, Who};
 use crate::sse::{Sse, SseError};
+use crate::{Call, ModelError};
 
 /// Whether more is to come of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,20 @@ pub(crate) enum Step {
 pub(crate) trait EventReader: Send {
     /// Reads one event's data.
     fn event(&mut self, data: &str, answer: &mut Answer<'_>, who: &Who) -> Result<Step, Fault>;
+}
+
+/// On which terms a call is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    idempotency_key: Option<&'a str>,
+    /// In the place of the provider's own bounds on an attempt.
+    timeout: Option<Duration>,
+}
+
+impl<'a> Terms<'a> {
+    pub(crate) fn of(call: &Call<'a>) -> Self {
+        Self { idempotency_key: call.idempotency_key, timeout: call.timeout }
+    }
 }
 
 /// How a vendor wants the key.
@@ -112,17 +126,18 @@ impl Wire {
         &self,
         url: &Url,
         body: Vec<u8>,
-        idempotency_key: Option<&str>,
+        terms: Terms<'_>,
         mut answer: Answer<'_>,
         read: impl Fn() -> R + Send + Sync,
     ) -> Result<GenerateResponse, ModelError> {
         let body = Bytes::from(body);
         let mut failures = 0;
         loop {
-            let one = self.attempt(url, body.clone(), idempotency_key, &mut answer, read());
-            let result = match timeout(self.timeouts.total, one).await {
+            let one = self.attempt(url, body.clone(), terms, &mut answer, read());
+            let total = terms.timeout.unwrap_or(self.timeouts.total);
+            let result = match timeout(total, one).await {
                 Ok(result) => result,
-                Err(_) => Err(Fault::Final(self.slow("did not end its answer", self.timeouts.total))),
+                Err(_) => Err(Fault::Final(self.slow("did not end its answer", total))),
             };
             let fault = match result {
                 Ok(response) => return Ok(response),
@@ -149,21 +164,23 @@ impl Wire {
         &self,
         url: &Url,
         body: Bytes,
-        idempotency_key: Option<&str>,
+        terms: Terms<'_>,
         answer: &mut Answer<'_>,
         mut reader: R,
     ) -> Result<GenerateResponse, Fault> {
         let mut request = Request::new(Method::POST, url.clone());
         request.headers_mut().clone_from(&self.headers);
         // Ours are visible ASCII; another one is no header.
-        if let Some(key) = idempotency_key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        if let Some(key) = terms.idempotency_key.and_then(|key| HeaderValue::from_str(key).ok()) {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         }
         *request.body_mut() = Some(body.into());
-        let first_byte = Instant::now() + self.timeouts.first_byte;
+        let to_begin = terms.timeout.unwrap_or(self.timeouts.first_byte);
+        let to_go_on = terms.timeout.unwrap_or(self.timeouts.idle);
+        let first_byte = Instant::now() + to_begin;
         let mut response = match timeout_at(first_byte, self.client.execute(request)).await {
             Ok(result) => result.map_err(|error| self.broken(&error))?,
-            Err(_) => return Err(Fault::Final(self.slow("did not begin to answer", self.timeouts.first_byte))),
+            Err(_) => return Err(Fault::Final(self.slow("did not begin to answer", to_begin))),
         };
         if !response.status().is_success() {
             return Err(self.refused(response).await);
@@ -177,10 +194,10 @@ impl Wire {
         loop {
             let chunk = if received == 0 {
                 let waited = timeout_at(first_byte, response.chunk()).await;
-                waited.map_err(|_| self.slow("did not begin to answer", self.timeouts.first_byte))
+                waited.map_err(|_| self.slow("did not begin to answer", to_begin))
             } else {
-                let waited = timeout(self.timeouts.idle, response.chunk()).await;
-                waited.map_err(|_| self.slow("fell silent in the middle of its answer", self.timeouts.idle))
+                let waited = timeout(to_go_on, response.chunk()).await;
+                waited.map_err(|_| self.slow("fell silent in the middle of its answer", to_go_on))
             };
             let chunk = chunk.map_err(Fault::Final)?.map_err(|_| cut_off(&self.who))?;
             let Some(chunk) = chunk else { break };

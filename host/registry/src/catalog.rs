@@ -6,6 +6,9 @@ use std::sync::Arc;
 use vivarium_domain::{Approval, ModeManifest, PluginGrant, PluginLimits, PluginName, ToolDefinition, ToolManifest};
 use vivarium_sandbox::{CorpusView, FileQuota, Grant, Limits, Plugin, WarmPool};
 
+use crate::provider::ToolProvider;
+use crate::remote::McpInUse;
+
 /// A plugin in a tenant: what it may do is worked out.
 #[derive(Debug)]
 pub struct PluginInUse {
@@ -72,7 +75,7 @@ pub struct ToolEntry {
     /// What it says of itself.
     pub manifest: Arc<ToolManifest>,
     /// Whose it is.
-    pub plugin: Arc<PluginInUse>,
+    pub provider: ToolProvider,
     /// Whether a person is asked before each call. Never [`Approval::Never`]: such a tool is not in a catalog.
     pub approval: Approval,
 }
@@ -85,18 +88,23 @@ pub struct Catalog {
     definitions: Vec<ToolDefinition>,
     /// All plugins, in the order in which their names count.
     plugins: Vec<Arc<PluginInUse>>,
+    servers: Vec<Arc<McpInUse>>,
     /// Tools that are there only with documents to search.
     waiting: BTreeSet<String>,
 }
 
 impl Catalog {
-    /// Puts plugins together; of two that provide the same name, the first one has it.
-    pub(crate) fn of(plugins: Vec<Arc<PluginInUse>>) -> Self {
+    /// Puts plugins and remote servers together; of two that provide the same name, the first one has it, and a plugin before
+    /// a server.
+    pub(crate) fn of(plugins: Vec<Arc<PluginInUse>>, servers: Vec<Arc<McpInUse>>) -> Self {
         let mut catalog = Self::default();
         for plugin in &plugins {
             catalog.add(plugin);
         }
-        catalog.plugins = plugins;
+        for server in &servers {
+            catalog.add_server(server);
+        }
+        (catalog.plugins, catalog.servers) = (plugins, servers);
         catalog.definitions = catalog.tools.values().map(|tool| definition(&tool.manifest)).collect();
         catalog
     }
@@ -116,8 +124,25 @@ impl Catalog {
                 self.waiting.insert(tool.name.to_string());
                 continue;
             }
-            let entry = ToolEntry { manifest: Arc::new(tool.clone()), plugin: Arc::clone(plugin), approval };
+            let entry = ToolEntry {
+                manifest: Arc::new(tool.clone()),
+                provider: ToolProvider::Plugin(Arc::clone(plugin)),
+                approval,
+            };
             self.tools.entry(tool.name.to_string()).or_insert(entry);
+        }
+    }
+
+    fn add_server(&mut self, in_use: &Arc<McpInUse>) {
+        let server = in_use.server();
+        for tool in &server.tools {
+            let (manifest, approval) = (&tool.manifest, server.approval(&tool.manifest));
+            if approval == Approval::Never || self.waiting.contains(manifest.name.as_str()) {
+                continue;
+            }
+            let provider = ToolProvider::Mcp(Arc::clone(in_use));
+            let entry = ToolEntry { manifest: Arc::new(manifest.clone()), provider, approval };
+            self.tools.entry(manifest.name.to_string()).or_insert(entry);
         }
     }
 
@@ -128,7 +153,7 @@ impl Catalog {
             true => Arc::new(plugin.searching(documents)),
             false => Arc::clone(plugin),
         };
-        Self::of(self.plugins.iter().map(with_documents).collect())
+        Self::of(self.plugins.iter().map(with_documents).collect(), self.servers.clone())
     }
 
     /// Whether there is a tool of this name, or would be with documents to search.

@@ -114,6 +114,7 @@ impl Registry {
                 let quota = limits.state_bytes.unwrap_or_default();
                 self.space(tenant, &manifest.name).with_quota(quota)
             }),
+            programs: requests.programs && granted.programs,
             files: requests.files.zip(granted.files).map(|(asked, granted): (FileAccess, _)| asked.min(granted)),
             redactor: Arc::new(Redactor::new(credentials.iter().map(|credential| &credential.value))),
         }

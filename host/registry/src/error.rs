@@ -1,5 +1,6 @@
 //! Why the registry did not do what was asked. Each text names both sides: what is there and what would be right.
 
+use vivarium_mcp::McpError;
 use vivarium_sandbox::LoadError;
 use vivarium_store::StoreError;
 
@@ -34,6 +35,14 @@ pub enum RegistryError {
     /// A bound on what a tenant keeps.
     #[error("{0}")]
     Full(String),
+    /// A remote server of tools did not do what was asked.
+    #[error("{}", error.told_of(server))]
+    Mcp {
+        /// Its name.
+        server: String,
+        /// Why.
+        error: McpError,
+    },
     /// The secrets can not be sealed or opened.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -387,7 +387,8 @@ fn owner(name: &PluginName) -> &str {
 /// An owner's name stands for who answers for a plugin: nobody takes ours, and no tenant takes one of the operator's.
 fn check_owner(place: &Place, manifest: &Manifest, neighbours: &[Neighbour]) -> Result<(), RegistryError> {
     let owner_name = owner(&manifest.name);
-    if owner_name == OUR_OWNER || owner_name == TenantId::operator().as_str() {
+    let own = [OUR_OWNER, TenantId::operator().as_str(), PluginName::OWNER_OF_MCP_SERVERS].contains(&owner_name);
+    if own {
         return Err(RegistryError::NotYours(format!(
             "the plugin is named {}, and the owner {owner_name} is the host's own; choose another owner",
             manifest.name
@@ -523,6 +524,7 @@ fn without_effect(grant: &PluginGrant, manifest: &Manifest, known_secrets: &BTre
         ("files", grant.files.is_some(), requests.files.is_some()),
         ("corpus", grant.corpus, requests.corpus),
         ("state", grant.state, requests.state),
+        ("programs", grant.programs, requests.programs),
     ];
     for (what, _, _) in switches.into_iter().filter(|(_, granted, asked)| *granted && !asked) {
         notes.push(format!("{name} does not ask for {what}"));

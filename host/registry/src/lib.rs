@@ -13,20 +13,27 @@ mod effective;
 mod error;
 mod gift;
 mod install;
+mod mcp;
+mod provider;
+mod remote;
 mod secrets;
 mod service;
 mod shelf;
 mod state;
 mod tenants;
 mod vault;
-mod workspaces;
 
 pub use catalog::{Catalog, ModeEntry, PluginInUse, ToolEntry};
 pub use error::RegistryError;
 pub use gift::{OperatorGift, OperatorSecret};
+pub use mcp::Accepted;
+pub use provider::ToolProvider;
+pub use remote::McpInUse;
 pub use secrets::SecretInfo;
 pub use service::{Installed, Place, PluginInfo, Registry, RegistryConfig, Rooms, SharedPlugin};
 pub use vault::{Vault, VaultError};
+pub use vivarium_mcp::McpError;
 /// Why a component can not be a plugin.
 pub use vivarium_sandbox::LoadError;
-pub use workspaces::Scratch;
+/// Lets files go that were for one call.
+pub use vivarium_workspaces::Scratch;

@@ -12,14 +12,14 @@ use vivarium_domain::{
 use vivarium_egress::{Egress, HostPort};
 use vivarium_sandbox::{CorpusView, FileQuota, Plugin, Sandbox, Workspace};
 use vivarium_store::{Batch, Store, StoreError, Write};
+use vivarium_workspaces::{Scratch, Workspaces, WorkspacesConfig};
 
-use crate::catalog::{Catalog, ModeEntry};
+use crate::catalog::{Catalog, ModeEntry, ToolEntry};
 use crate::error::RegistryError;
 use crate::gift::OperatorGift;
 use crate::shelf::Shelf;
 use crate::state::StateSpace;
 use crate::vault::Vault;
-use crate::workspaces::{Scratch, Workspaces};
 
 /// Whose registry is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,8 +33,8 @@ pub enum Place {
 /// How the registry is made.
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
-    /// The folder of the sessions' workspaces.
-    pub workspaces: PathBuf,
+    /// How much is kept of sessions' files, and where.
+    pub workspaces: WorkspacesConfig,
     /// The folder of components that came with this binary or an earlier one: a file of each, named by its digest.
     pub components: PathBuf,
     /// The largest component.
@@ -239,7 +239,8 @@ impl Registry {
             let plugin = Arc::clone(&builtin.plugin);
             in_use.push(self.in_use(tenant, tier, plugin, Some(&builtin.gift), &secrets).await?);
         }
-        Ok(Catalog::of(in_use))
+        let servers = shared.store.mcp_servers(tenant).await?;
+        Ok(Catalog::of(in_use, self.servers_in_use(tenant, tier, servers, &secrets)))
     }
 
     async fn active_plugin(&self, place: &TenantId, record: &InstalledRecord) -> Result<Arc<Plugin>, RegistryError> {
@@ -335,7 +336,33 @@ impl Registry {
     ) -> Result<Arc<Workspace>, RegistryError> {
         let (workspaces, tenant, session) = (Arc::clone(&self.0.workspaces), tenant.clone(), session.clone());
         let opening = tokio::task::spawn_blocking(move || workspaces.open(&tenant, &session, quota));
-        opening.await.map_err(|error| RegistryError::BrokeOff(error.to_string()))?
+        let opened = opening.await.map_err(|error| RegistryError::BrokeOff(error.to_string()))?;
+        opened.map_err(|error| RegistryError::Workspace(error.to_string()))
+    }
+
+    /// The files of all sessions.
+    #[must_use]
+    pub fn workspaces(&self) -> &Arc<Workspaces> {
+        &self.0.workspaces
+    }
+
+    /// What a session's files may be together for a client of this tenant: as much as for that one of its plugins that may have
+    /// the most.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn file_quota(&self, tenant: &TenantId) -> Result<FileQuota, RegistryError> {
+        let shared = &self.0;
+        let tier = shared.store.tenant(tenant).await?.map_or(Tier::Free, |tenant| tenant.tier);
+        let maxima = shared.config.maxima.get(&tier).copied().unwrap_or_default();
+        let limits = shared.config.tool_defaults.at_most(maxima);
+        let least = FileQuota { bytes: limits.file_bytes.unwrap_or_default(), files: limits.files.unwrap_or_default() };
+        let catalog = self.catalog(tenant).await?;
+        let quotas = catalog.tools().filter_map(ToolEntry::file_quota);
+        Ok(quotas.fold(least, |most, quota| FileQuota {
+            bytes: most.bytes.max(quota.bytes),
+            files: most.files.max(quota.files),
+        }))
     }
 
     /// The id of a session that nobody has: its workspace is for one call.

@@ -24,6 +24,7 @@ impl Registry {
         drop(changing);
         let (workspaces, tenant) = (Arc::clone(&self.0.workspaces), tenant.clone());
         let removing = tokio::task::spawn_blocking(move || workspaces.remove_tenant(&tenant));
-        removing.await.map_err(|error| RegistryError::BrokeOff(error.to_string()))?
+        let removed = removing.await.map_err(|error| RegistryError::BrokeOff(error.to_string()))?;
+        removed.map_err(|error| RegistryError::Files(error.to_string()))
     }
 }

@@ -6,8 +6,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tracing::Instrument as _;
 use vivarium_domain::{
-    AttachmentKind, AuditBy, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelName, Money, Run, RunId,
-    RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage, UsedBy, utc_day,
+    AttachmentKind, AuditBy, BusyPolicy, Delivery, DeliveryStatus, KeptAttachment, ModelError, ModelName, Money, Run,
+    RunId, RunSettings, RunStatus, Session, SessionId, TenantId, Timestamp, Usage, UsedBy, utc_day,
 };
 use vivarium_registry::Catalog;
 use vivarium_sight::metric::{self, NO_LABELS};
@@ -15,6 +15,7 @@ use vivarium_sight::{InSpan as _, Span};
 use vivarium_store::{Batch, Condition, IdempotencyRecord, Made, StoreError, Write};
 
 use crate::approvals::Approvals;
+use crate::asking::Candidate;
 use crate::conversations::{SessionError, new_session_id, title_of};
 use crate::execute::{Control, Execution, Seat};
 use crate::found::Found;
@@ -48,6 +49,7 @@ struct Checked {
     found: Found,
     max_cycles: u32,
     model: ModelName,
+    fallback_models: Vec<ModelName>,
 }
 
 impl Runs {
@@ -79,7 +81,8 @@ impl Runs {
             return Err(StartError::DiskFull);
         }
         let catalog = shared.toolbox.registry.catalog(tenant).await?;
-        let checked = self.check(&request, shared.with_contexts(tenant, &request.contexts, catalog))?;
+        let checked =
+            self.check(&request, shared.with_contexts(tenant, &request.contexts, &request.corpora, catalog))?;
         self.look_at_budgets(tenant, &request, &checked).await?;
         let session = self.session_of(tenant, &request).await?;
         let agents = shared.agents_as_tools(tenant, &request, &checked.found.catalog).await?;
@@ -87,6 +90,7 @@ impl Runs {
         let attachments = history::keep(&*shared.store, tenant, &session.id, &request.attachments, stored).await?;
         let mut run = new_run(id, &request, &checked, session.id.clone(), attachments);
         run.settings.agents = agents;
+        run.settings.fallback_models.clone_from(&checked.fallback_models);
         let prepared = self.prepare(tenant, &request, run, checked, most)?;
         let started = Started { run_id: prepared.run.id, session_id: prepared.run.session_id.clone(), replayed: false };
         let committed = shared.store.commit(tenant, first_batch(&prepared.run, &request, &session));
@@ -126,9 +130,11 @@ impl Runs {
         let shared = &self.0;
         let by = UsedBy { key: request.key, agent: request.agent.map(|agent| agent.id), ..UsedBy::default() };
         let bounded = shared.accounts.bounded(tenant, &by).await?;
-        let price = shared.models.price(&checked.model, utc_day(Timestamp::now()));
-        if price.is_none() && shared.needs_price(&bounded) {
-            return Err(StartError::UnknownModel(no_price(&checked.model)));
+        let today = utc_day(Timestamp::now());
+        let mut models = std::iter::once(&checked.model).chain(&checked.fallback_models);
+        let unpriced = models.find(|model| shared.models.price(model, today).is_none());
+        if let Some(model) = unpriced.filter(|_| shared.needs_price(&bounded)) {
+            return Err(StartError::UnknownModel(no_price(model)));
         }
         match shared.accounts.exhausted(tenant, &bounded).await? {
             Some(spent) => Err(StartError::Budget(spent)),
@@ -200,18 +206,25 @@ impl Runs {
         if !(1..=max).contains(&max_cycles) {
             return Err(StartError::MaxCycles { max });
         }
-        let (provider, model) = shared
-            .models
-            .resolve(request.model.as_ref())
-            .map_err(|error| StartError::UnknownModel(error.to_string()))?;
-        if request.attachments.iter().any(|file| file.kind == AttachmentKind::Image)
-            && !provider.describe(model.model()).abilities.images
-        {
-            return Err(StartError::Images(model));
+        let unknown = |error: ModelError| StartError::UnknownModel(error.to_string());
+        let (_, model) = shared.models.resolve(request.model.as_ref()).map_err(unknown)?;
+        let mut fallback_models: Vec<ModelName> = Vec::with_capacity(request.fallback_models.len());
+        for fallback in &request.fallback_models {
+            if *fallback != model && !fallback_models.contains(fallback) {
+                fallback_models.push(fallback.clone());
+            }
+        }
+        let models = shared.candidates(&model, &fallback_models).map_err(unknown)?;
+        if request.attachments.iter().any(|file| file.kind == AttachmentKind::Image) {
+            let blind = |one: &&Candidate| !one.provider.describe(one.model.model()).abilities.images;
+            if let Some(blind) = models.iter().find(blind) {
+                return Err(StartError::Images(blind.model.clone()));
+            }
         }
         let output_schema = request.output.schema().as_ref().map(OutputSchema::new).transpose();
         let output_schema = output_schema.map_err(StartError::OutputSchema)?;
-        Ok(Checked { found: Found { catalog, mode, provider, output_schema }, max_cycles, model })
+        let found = Found { catalog, mode, models, output_schema };
+        Ok(Checked { found, max_cycles, model, fallback_models })
     }
 
     /// Gives the run its places.
@@ -382,6 +395,7 @@ fn new_run(
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 0,
         log_removed_at: None,
     }
@@ -394,9 +408,14 @@ fn settings(request: &RunRequest, attachments: Vec<KeptAttachment>) -> RunSettin
         tools: request.tools.clone(),
         history_turns: request.history_turns,
         max_output_tokens: request.max_output_tokens,
+        // Those that were found to be there are put in by who found them.
+        fallback_models: Vec::new(),
+        model_timeout_seconds: request.model_timeout_seconds,
+        model_options: request.model_options.clone(),
         timeout_seconds: request.timeout_seconds,
         output: request.output.clone(),
         contexts: request.contexts.clone(),
+        corpora: request.corpora.clone(),
         agents: Vec::new(),
         earlier: request.earlier.clone(),
         attachments,

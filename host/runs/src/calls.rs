@@ -138,7 +138,7 @@ impl RunHost {
         };
         if before.is_none() {
             let plugin = match &target {
-                Ok(Target::Tool(entry)) => Some(entry.plugin.plugin.digest()),
+                Ok(Target::Tool(entry)) => entry.digest(),
                 _ => None,
             };
             events.push(EventBody::ToolStarted {
@@ -270,7 +270,7 @@ impl RunHost {
     }
 
     async fn run_tool(&self, entry: &ToolEntry, intended: &IntendedCall, used: &mut Option<UsageEntry>) -> ToolReport {
-        let plugin = entry.plugin.name();
+        let plugin = entry.provider_name();
         let run = self.run.to_string();
         let log = Arc::new(TracingLog { plugin: plugin.to_string(), run: run.clone() });
         let idempotency_key = intended.idempotency_key.clone();
@@ -293,6 +293,7 @@ impl RunHost {
             Err(error) => return failed(format!("unavailable: its budget can not be looked at: {error}")),
         };
         let span = self.tool_span(intended, Some(entry.manifest.name.as_str()), Some(plugin.as_str()));
+        self.before_writing(entry).await;
         let began = Instant::now();
         let (report, outcome) = match self.toolbox.call(into).within(&span).await {
             Ok(report) if report.result.is_ok() => (report, "ok"),
@@ -362,7 +363,7 @@ impl RunHost {
 
 /// What a tool is called in the metrics: those that ship by their names, of which there are few.
 fn label(entry: &ToolEntry) -> &str {
-    let ships = entry.plugin.name().is_ours();
+    let ships = entry.provider_name().is_ours();
     if ships { entry.manifest.name.as_str() } else { "other" }
 }
 

@@ -7,7 +7,7 @@ use vivarium_sandbox::CorpusView;
 
 /// Makes documents searchable. Implemented by the host over its index.
 pub trait Contexts: Send + Sync {
-    /// These documents of the tenant, with the host's own corpus beside them. They are looked for when they are first
-    /// searched; one that is gone by then is left out.
-    fn view(&self, tenant: &TenantId, documents: &[DocumentId]) -> Arc<dyn CorpusView>;
+    /// These documents and these whole corpora of the tenant, with the host's own corpus beside them. Documents are looked
+    /// for when they are first searched; one that is gone by then is left out. A corpus is searched as it is at that moment.
+    fn view(&self, tenant: &TenantId, documents: &[DocumentId], corpora: &[String]) -> Arc<dyn CorpusView>;
 }

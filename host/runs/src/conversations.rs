@@ -103,6 +103,7 @@ impl Runs {
         let mut page = self.store().sessions(tenant, filter).await?;
         let now = Timestamp::now();
         page.items.retain(|session| !session.is_expired(now));
+        page.items.iter_mut().for_each(|session| session.summary = None);
         Ok(page)
     }
 

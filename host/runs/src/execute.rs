@@ -9,16 +9,17 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vivarium_domain::{
-    EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, TenantId, Timestamp,
-    ToolDefinition, UsageEntry, Used, UsedBy,
+    EventBody, FailureCode, Message, Outcome, Run, RunFailure, RunStatus, SessionMessage, SessionSummary, TenantId,
+    Timestamp, ToolDefinition, UsageEntry, Used, UsedBy,
 };
 use vivarium_sandbox::{CallFailure, ModeAnswer, ModeCall, ModeError, ModeHost, ModeReport, TracingLog};
 use vivarium_sight::{InSpan as _, Span, Wait, attribute, metric};
 use vivarium_store::{StoreError, Write};
 
 use crate::approvals::Approvals;
+use crate::asking::Asking;
 use crate::found::Found;
-use crate::history;
+use crate::history::{self, Stored, Told};
 use crate::host::RunHost;
 use crate::journal::{Journal, RecordedStart};
 use crate::ledger::Ledger;
@@ -31,6 +32,7 @@ use crate::structured::{OutputSchema, Unsettled};
 use crate::subruns::MAX_SUBRUNS;
 use crate::table::{self, Payer};
 use crate::trace::AgentTrace;
+use crate::written;
 
 /// So often a run is taken up again that comes to nothing new: one that brings the host down must not do so for ever.
 const MOST_VAIN_RESUMES: usize = 25;
@@ -99,13 +101,21 @@ pub(crate) struct Execution {
 
 /// How an attempt at a run came to its end.
 enum Ended {
-    Completed(Outcome, Vec<Message>),
+    Completed(Outcome, Said),
     Failed(RunFailure),
     Cancelled(String),
     /// All that it does is wait.
     Waits,
     /// The host stops.
     Left,
+}
+
+/// What a mode has said for its session.
+struct Said {
+    /// What it adds to it.
+    appended: Vec<Message>,
+    /// What is to stand for its oldest messages: up to which, and in which words.
+    summary: Option<(u64, String)>,
 }
 
 impl Ended {
@@ -218,16 +228,16 @@ impl Execution {
         let Some(found) = self.found.clone() else {
             return Ok(Ended::failed(FailureCode::Internal, "what the run needs was not found"));
         };
-        let history = self.history().await?;
-        let offered = match self.begin(&journal, &found, &history).await? {
+        let told = self.history().await?;
+        let offered = match self.begin(&journal, &found, &told).await? {
             Ok(offered) => offered,
             Err(failure) => return Ok(Ended::Failed(failure)),
         };
         let worked = journal.worked;
-        let host = Arc::new(self.host(&found, journal, offered, place).await?);
+        let host = Arc::new(self.host(&found, journal, offered, place, told.through).await?);
         // This is the only place that sets it.
         let _ = host_slot.set(Arc::clone(&host));
-        let (mode, all_wait) = (Arc::clone(&host), Arc::clone(&host.waits));
+        let (history, mode, all_wait) = (told.messages, Arc::clone(&host), Arc::clone(&host.waits));
         let work = async {
             tokio::select! {
                 biased;
@@ -261,9 +271,9 @@ impl Execution {
         &mut self,
         journal: &Journal,
         found: &Found,
-        history: &[Message],
+        told: &Told,
     ) -> Result<Result<Arc<[ToolDefinition]>, RunFailure>, StoreError> {
-        let history_hash = Some(history::hash(history));
+        let history_hash = Some(history::hash(&told.messages));
         let Some(before) = journal.started else {
             let mut offered = found.offered(&self.run.settings);
             let agents = self.shared.agent_definitions(&self.tenant, &self.run.settings.agents).await?;
@@ -278,11 +288,12 @@ impl Execution {
                 plugin: self.run.plugin,
                 model: self.run.model.clone(),
                 session_id: self.run.session_id.clone(),
-                history_messages: history.len() as u64,
+                history_messages: told.messages.len() as u64,
                 input: self.run.input.clone(),
                 max_cycles: self.run.max_cycles,
                 history_hash,
                 tools,
+                summary: told.summary.clone(),
             };
             self.seat.log.record_used(started, used);
             return Ok(Ok(offered));
@@ -305,10 +316,10 @@ impl Execution {
     }
 
     /// What the mode is told before its input.
-    async fn history(&self) -> Result<Vec<Message>, StoreError> {
+    async fn history(&self) -> Result<Told, StoreError> {
         let store = &*self.shared.store;
         let stored = match self.new_session {
-            true => Vec::new(),
+            true => Stored::default(),
             false => history::latest(store, &self.tenant, &self.run).await?,
         };
         history::told(store, &self.tenant, &self.run, stored).await
@@ -320,9 +331,10 @@ impl Execution {
         mut journal: Journal,
         offered: Arc<[ToolDefinition]>,
         place: queue::Place,
+        through: Vec<u64>,
     ) -> Result<RunHost, StoreError> {
         let mut ledger = Ledger::default();
-        let journal_spent = journal.spent;
+        let journal_spent = std::mem::take(&mut journal.spent);
         for source in std::mem::take(&mut journal.sources) {
             let blob = self.shared.store.blob(&self.tenant, source.content_hash).await?;
             let gone = || StoreError::Corrupt(format!("the text of the source {} is not there", source.id));
@@ -345,12 +357,12 @@ impl Execution {
             payer: self.seat.payer.clone(),
             place: Some(place).into(),
             offered,
-            max_output_tokens: settings.max_output_tokens,
+            asking: Asking::of(settings),
             approval_patience: self.shared.config.approval_patience,
             approvals: Arc::clone(&self.seat.approvals),
             toolbox: Arc::clone(&self.shared.toolbox),
-            provider: Arc::clone(&found.provider),
-            model: self.run.model.clone(),
+            models: found.models.clone(),
+            thoughts: Default::default(),
             started: Instant::now(),
             clock_base: journal.monotonic,
             journal: journal.into(),
@@ -364,6 +376,9 @@ impl Execution {
             used_by: self.used_by(),
             ledger: ledger.into(),
             appended: Default::default(),
+            files_kept: Default::default(),
+            through,
+            summary: Default::default(),
             trace: AgentTrace::begin(&self.run),
         })
     }
@@ -402,7 +417,7 @@ impl Execution {
         let output = match &found.output_schema {
             None => None,
             Some(schema) => {
-                let by_schema = host.model_abilities().json_schema;
+                let by_schema = host.model_info().is_some_and(|info| info.abilities.json_schema);
                 match schema.settle(&mut answer, by_schema, async |question| host.ask(question).await).await {
                     Ok(value) => Some(value),
                     Err(Unsettled::Wrong(message)) => return Ended::failed(FailureCode::ModeFailed, message),
@@ -410,9 +425,9 @@ impl Execution {
                 }
             }
         };
-        let citations = host.checked(&answer.citations);
+        let citations = host.settle(&mut answer);
         let outcome = Outcome { answer: answer.answer, output, citations };
-        Ended::Completed(outcome, host.take_appended())
+        Ended::Completed(outcome, Said { appended: host.take_appended(), summary: host.take_summary() })
     }
 }
 
@@ -459,14 +474,21 @@ enum Waited {
 impl Execution {
     /// Lets the run wait: its record says so, and nothing of it stays in memory but what wakes it.
     async fn wait(mut self, host: Option<&Arc<RunHost>>) -> Waited {
-        let Spent { usage, cost } = host.map(|host| host.spent()).unwrap_or_default();
+        let Spent { usage, cost, by_model } = host.map(|host| host.spent()).unwrap_or_default();
         let subruns = host.map(|host| host.waits.waiting_runs()).unwrap_or_default();
         let pending = self.seat.approvals.pending();
         let waits =
             vivarium_domain::Waiting { since: Timestamp::now(), approvals: pending.clone(), subruns: subruns.clone() };
         let last_seq = self.seat.log.last_seq();
-        let record =
-            Run { status: RunStatus::Waiting, waiting: Some(waits), usage, cost, last_seq, ..self.run.clone() };
+        let record = Run {
+            status: RunStatus::Waiting,
+            waiting: Some(waits),
+            usage,
+            cost,
+            usage_by_model: by_model,
+            last_seq,
+            ..self.run.clone()
+        };
         if let Err(error) = self.seat.log.flush(vec![Write::PutRun(Box::new(record))]).await {
             tracing::warn!(run = %self.run.id, %error, "that a run waits could not be written; it is found out again if need be");
         }
@@ -515,8 +537,12 @@ impl Execution {
 
     /// Writes the end: the last event, the run's record and the session's new messages, together.
     async fn finish(mut self, ended: Ended, spent: Option<Spent>) {
+        if !self.run.stateless && !matches!(ended, Ended::Waits | Ended::Left) {
+            let registry = &self.shared.toolbox.registry;
+            written::at_the_end(registry, &self.tenant, &self.run.session_id, self.run.id).await;
+        }
         let now = Timestamp::now();
-        let Spent { usage, cost } = match spent {
+        let Spent { usage, cost, by_model } = match spent {
             Some(spent) => spent,
             // Nothing was done in this attempt; what was done before is in the log.
             None => self.journal().await.map(|journal| journal.spent).unwrap_or_default(),
@@ -524,27 +550,29 @@ impl Execution {
         self.run.ended_at = Some(now);
         self.run.usage = usage;
         self.run.cost = cost;
+        self.run.usage_by_model = by_model;
         self.run.waiting = None;
         let mut writes = Vec::with_capacity(2);
         let event = match ended {
-            Ended::Completed(outcome, appended) => {
+            Ended::Completed(outcome, said) => {
                 self.run.status = RunStatus::Completed;
                 self.run.outcome = Some(outcome.clone());
                 if !self.run.stateless {
-                    writes.push(self.session_write(&outcome, appended, now));
+                    writes.push(self.session_write(&outcome, said.appended, now));
+                    writes.extend(said.summary.map(|summary| self.summary_write(summary, now)));
                 }
-                EventBody::RunCompleted { outcome, usage }
+                EventBody::RunCompleted { outcome, usage, cost }
             }
             Ended::Failed(failure) => {
                 // Its words are in its record: they may quote what people said.
                 tracing::info!(run = %self.run.id, mode = self.run.mode, code = failure.code.word(), "a run failed");
                 self.run.status = RunStatus::Failed;
                 self.run.failure = Some(failure.clone());
-                EventBody::RunFailed { failure, usage }
+                EventBody::RunFailed { failure, usage, cost }
             }
             Ended::Cancelled(reason) => {
                 self.run.status = RunStatus::Cancelled;
-                EventBody::RunCancelled { reason, usage }
+                EventBody::RunCancelled { reason, usage, cost }
             }
             // Neither of them is an end.
             Ended::Waits | Ended::Left => return,
@@ -594,6 +622,11 @@ impl Execution {
             }
         }
         drop(self.shared.toolbox.registry.scratch(&self.tenant, &self.run.session_id));
+    }
+
+    fn summary_write(&self, (up_to, text): (u64, String), at: Timestamp) -> Write {
+        let summary = Box::new(SessionSummary { up_to, text, run_id: self.run.id, at });
+        Write::SummarizeSession { session: self.run.session_id.clone(), summary }
     }
 
     fn session_write(&self, outcome: &Outcome, appended: Vec<Message>, at: Timestamp) -> Write {

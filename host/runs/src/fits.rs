@@ -4,15 +4,18 @@
 use std::collections::HashSet;
 
 use vivarium_domain::{
-    CheckedCitation, Citation, ContentHash, GenerateRequest, GenerateResponse, HostCall, Message, ModelError,
-    ModelInfo, Source, ToolCall, ToolDefinition,
+    CheckedCitation, Citation, ContentHash, GenerateRequest, HostCall, Message, ModelInfo, Source, ToolCall,
+    ToolDefinition, WorkspaceChanges,
 };
 
-use crate::journal::{RecordedCall, RecordedTool};
+use crate::journal::{RecordedCall, RecordedModel, RecordedTool};
 use crate::ledger::Ledger;
 
 /// Messages that a mode adds to the session in one run.
 const MAX_APPENDED_MESSAGES: usize = 500;
+
+/// The longest summary of a session that is kept.
+const MAX_SUMMARY_BYTES: usize = 8 << 10;
 
 /// A call that has no event of its own.
 pub(crate) fn small<T>(
@@ -24,12 +27,10 @@ pub(crate) fn small<T>(
     }
 }
 
-/// A question to the model, by its hash. None: it was asked, and the answer was lost with the host that waited for it.
-pub(crate) fn model(
-    hash: ContentHash,
-) -> impl FnOnce(RecordedCall) -> Result<Option<Result<GenerateResponse, ModelError>>, RecordedCall> {
+/// A question to the model, by its hash.
+pub(crate) fn model(hash: ContentHash) -> impl FnOnce(RecordedCall) -> Result<Box<RecordedModel>, RecordedCall> {
     move |recorded| match recorded {
-        RecordedCall::Model(model) if model.request_hash == hash => Ok(model.answer),
+        RecordedCall::Model(model) if model.request_hash == hash => Ok(model),
         other => Err(other),
     }
 }
@@ -81,6 +82,25 @@ pub(crate) fn appended(messages: &[Message], there: usize) -> (usize, HostCall) 
     (taken, HostCall::SessionAppend(taken as u64))
 }
 
+/// `session.summarize` of a history whose messages go up to these of the session, as it is answered: up to which message of the
+/// session the summary goes, and its words as they are kept. None: it stands for nothing that is there, or says nothing.
+pub(crate) fn summarized(messages: u32, summary: &str, through: &[u64]) -> (Option<(u64, String)>, HostCall) {
+    let last = usize::try_from(messages).ok().and_then(|count| through.get(count.checked_sub(1)?));
+    let text = summary.get(..summary.floor_char_boundary(MAX_SUMMARY_BYTES)).unwrap_or_default().trim();
+    let taken = last.filter(|up_to| **up_to > 0 && !text.is_empty()).map(|up_to| (*up_to, text.to_owned()));
+    let count = if taken.is_some() { messages.into() } else { 0 };
+    (taken, HostCall::SessionSummarize(count))
+}
+
+/// `session.summarize` of so many messages, as it was answered. Whether there was something that it could stand for, only the
+/// session of that time knew.
+pub(crate) fn was_summarized(messages: u32) -> impl FnOnce(HostCall) -> Result<(), HostCall> {
+    move |recorded| match recorded {
+        HostCall::SessionSummarize(count) if count == 0 || count == u64::from(messages) => Ok(()),
+        other => Err(other),
+    }
+}
+
 /// `sources.list`. The ledger holds by now what came later, too.
 pub(crate) fn listed_sources(ledger: &Ledger) -> impl FnOnce(HostCall) -> Result<Vec<Source>, HostCall> {
     move |recorded| match recorded {
@@ -126,6 +146,14 @@ fn are_of(checked: &[CheckedCitation], citations: &[Citation]) -> bool {
     let mut pairs = checked.iter().zip(citations);
     checked.len() <= citations.len()
         && pairs.all(|(checked, asked)| checked.source_id == asked.source_id && checked.quote == asked.quote)
+}
+
+/// `workspace.changes`: the files may be others by now.
+pub(crate) fn changes(recorded: HostCall) -> Result<Option<Box<WorkspaceChanges>>, HostCall> {
+    match recorded {
+        HostCall::WorkspaceChanges(changes) => Ok(changes),
+        other => Err(other),
+    }
 }
 
 /// `wasi:clocks/wall-clock`.
@@ -183,5 +211,21 @@ impl CallIds {
         let own = free.next().unwrap_or_default();
         self.0.insert(own.clone());
         own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_stands_for_what_is_there_and_is_bounded() {
+        let through = [0, 4, 5];
+        let of = |messages, text: &str| summarized(messages, text, &through).0;
+        assert_eq!(of(2, " So. "), Some((4, "So.".to_owned())));
+        assert_eq!((of(0, "So."), of(1, "So."), of(4, "So."), of(2, " ")), (None, None, None, None));
+        let (taken, trace) = summarized(3, &"é".repeat(MAX_SUMMARY_BYTES), &through);
+        assert_eq!(taken.map(|(up_to, text)| (up_to, text.len())), Some((5, MAX_SUMMARY_BYTES)));
+        assert_eq!(trace, HostCall::SessionSummarize(3));
     }
 }

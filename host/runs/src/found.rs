@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use vivarium_domain::{
-    Approval, ContentHash, FailureCode, Run, RunFailure, RunSettings, TenantId, ToolDefinition, ToolName,
+    Approval, ContentHash, FailureCode, ModelError, ModelName, Run, RunFailure, RunSettings, TenantId, ToolDefinition,
+    ToolName,
 };
-use vivarium_models::Provider;
 use vivarium_registry::{Catalog, ModeEntry};
 use vivarium_store::StoreError;
 
+use crate::asking::Candidate;
 use crate::service::Shared;
 use crate::structured::OutputSchema;
 
@@ -23,7 +24,8 @@ const MOST_KNOWN: usize = 10_000;
 pub(crate) struct Found {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) mode: ModeEntry,
-    pub(crate) provider: Arc<dyn Provider>,
+    /// The run's model, and those that are asked instead.
+    pub(crate) models: Vec<Candidate>,
     pub(crate) output_schema: Option<OutputSchema>,
 }
 
@@ -101,6 +103,15 @@ impl Shared {
         Ok(Some(tools.into()))
     }
 
+    /// A run's model and those that are asked instead, with who serves them.
+    pub(crate) fn candidates(&self, model: &ModelName, others: &[ModelName]) -> Result<Vec<Candidate>, ModelError> {
+        let resolve = |name| {
+            let (provider, model) = self.models.resolve(Some(name))?;
+            Ok(Candidate { provider, model })
+        };
+        std::iter::once(model).chain(others).map(resolve).collect()
+    }
+
     /// What a run worked with before the host was stopped, or before it waited: the same component, and for its tools what
     /// the tenant has now.
     pub(crate) async fn found_again(&self, tenant: &TenantId, run: &Run) -> Result<Found, RunFailure> {
@@ -109,7 +120,7 @@ impl Shared {
         let catalog = registry.catalog(tenant).await.map_err(|error| {
             failure(FailureCode::Internal, format!("the tenant's plugins can not be read: {error}"))
         })?;
-        let catalog = self.with_contexts(tenant, &run.settings.contexts, catalog);
+        let catalog = self.with_contexts(tenant, &run.settings.contexts, &run.settings.corpora, catalog);
         let mode = match catalog.mode(&run.mode).filter(|mode| mode.plugin.plugin.digest() == run.plugin) {
             Some(mode) => mode.clone(),
             None => registry.pinned_mode(tenant, run.plugin, &run.mode).await.map_err(|error| {
@@ -117,12 +128,11 @@ impl Shared {
                 failure(FailureCode::Interrupted, message)
             })?,
         };
-        let (provider, _) = self
-            .models
-            .resolve(Some(&run.model))
+        let models = self
+            .candidates(&run.model, &run.settings.fallback_models)
             .map_err(|error| failure(FailureCode::ModelUnavailable, error.to_string()))?;
         let output_schema = run.settings.output.schema().as_ref().map(OutputSchema::new).transpose();
         let output_schema = output_schema.map_err(|error| failure(FailureCode::Internal, error))?;
-        Ok(Found { catalog, mode, provider, output_schema })
+        Ok(Found { catalog, mode, models, output_schema })
     }
 }

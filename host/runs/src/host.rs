@@ -3,34 +3,35 @@
 //! ends the run, because what comes next can not be known.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 use vivarium_domain::{
-    Abilities, AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall,
-    Message, ModelError, ModelInfo, ModelName, RunFailure, RunId, SessionId, Source, TenantId, Timestamp, ToolCall,
-    ToolDefinition, ToolName, Used, UsedBy, Visibility, utc_day,
+    AgentRef, Approval, CheckedCitation, Citation, EventBody, GenerateRequest, GenerateResponse, HostCall, Message,
+    ModelError, ModelInfo, RunFailure, RunId, SessionId, Source, TenantId, Timestamp, ToolCall, ToolDefinition,
+    ToolName, UsedBy, WorkspaceChanges,
 };
-use vivarium_models::{Call, Price, Provider};
 use vivarium_registry::{Catalog, ToolEntry};
-use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
-use vivarium_sight::{Content, ModelCall, Span, attribute};
+use vivarium_sandbox::{Answers, HostStop, ModeAnswer, ModeHost, ToolResult};
 use vivarium_store::StoreError;
 
 use crate::approvals::Approvals;
+use crate::asking::{Asking, Candidate, Thoughts};
+use crate::citations;
 use crate::fits::{self, CallIds};
-use crate::journal::{Journal, RecordedCall, host_call, short};
+use crate::journal::{Journal, RecordedCall, host_call};
 use crate::ledger::Ledger;
 use crate::log::RunLog;
 use crate::queue::Place;
 use crate::service::Shared;
-use crate::spending::{Call as UnderWay, Spent};
+use crate::spending::{Refused, Spent};
 use crate::table::Payer;
 use crate::tools::Toolbox;
-use crate::trace::{AgentTrace, end_model_span, input_messages};
+use crate::trace::AgentTrace;
 use crate::waits::Waits;
 
 /// One run.
@@ -54,14 +55,15 @@ pub(crate) struct RunHost {
     pub(crate) place: Mutex<Option<Place>>,
     /// The tools that the mode is offered.
     pub(crate) offered: Arc<[ToolDefinition]>,
-    /// A bound on each answer of the model.
-    pub(crate) max_output_tokens: Option<u32>,
+    /// How models are to be asked.
+    pub(crate) asking: Asking,
     /// How long a person may take to decide.
     pub(crate) approval_patience: Duration,
     pub(crate) approvals: Arc<Approvals>,
     pub(crate) toolbox: Arc<Toolbox>,
-    pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) model: ModelName,
+    /// The run's model, and those that are asked instead.
+    pub(crate) models: Vec<Candidate>,
+    pub(crate) thoughts: Mutex<Thoughts>,
     pub(crate) started: Instant,
     /// What the mode's clock showed when the run was left, in nanoseconds.
     pub(crate) clock_base: u64,
@@ -78,6 +80,12 @@ pub(crate) struct RunHost {
     pub(crate) used_by: UsedBy,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) appended: Mutex<Vec<Message>>,
+    /// The session's files are kept as they were before the run wrote any.
+    pub(crate) files_kept: OnceCell<()>,
+    /// Up to which message of the session each message of the mode's history goes.
+    pub(crate) through: Vec<u64>,
+    /// What is to stand for the oldest messages of the session: up to which, and in which words.
+    pub(crate) summary: Mutex<Option<(u64, String)>>,
     pub(crate) trace: AgentTrace,
 }
 
@@ -93,7 +101,7 @@ pub(crate) fn stopped(error: &StoreError) -> HostStop {
 impl RunHost {
     /// What all model calls so far have used, those before the host was stopped included.
     pub(crate) fn spent(&self) -> Spent {
-        *lock(&self.spent)
+        lock(&self.spent).clone()
     }
 
     /// What the mode has added to the session.
@@ -101,14 +109,14 @@ impl RunHost {
         std::mem::take(&mut lock(&self.appended))
     }
 
-    /// The final check of an answer's citations.
-    pub(crate) fn checked(&self, citations: &[Citation]) -> Vec<CheckedCitation> {
-        lock(&self.ledger).check(citations)
+    /// What the mode has said in the place of the session's oldest messages.
+    pub(crate) fn take_summary(&self) -> Option<(u64, String)> {
+        lock(&self.summary).take()
     }
 
-    /// What the run's model can do.
-    pub(crate) fn model_abilities(&self) -> Abilities {
-        self.provider.describe(self.model.model()).abilities
+    /// The final check of an answer's citations; marks in the answer what is not verified.
+    pub(crate) fn settle(&self, answer: &mut ModeAnswer) -> Vec<CheckedCitation> {
+        citations::settle(&lock(&self.ledger), answer)
     }
 
     /// How the mode did not do again what its log says. None: it did.
@@ -159,108 +167,13 @@ impl RunHost {
         })
     }
 
-    pub(crate) async fn ask(&self, request: GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
-        let (mut request, bytes, request_hash) =
-            fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
-        let call = self.model_calls.fetch_add(1, Relaxed) + 1;
-        let asked = || format!("model.generate with a request of hash {}", short(request_hash));
-        let recorded = self.recorded(asked, fits::model(request_hash))?;
-        // It may have been asked before, and the answer lost with the host that waited for it.
-        let is_new = recorded.is_none();
-        if let Some(Some(answer)) = recorded {
-            return Ok(answer);
-        }
-        let reserved = match self.reserve_model(&mut request, bytes).await? {
-            Ok(reserved) => reserved,
-            Err(refused) => {
-                let failure = refused.failure();
-                let stop = HostStop(failure.message.clone());
-                // It ends the run: there is no second one.
-                let _first = self.exhausted.set(failure);
-                return Err(stop);
-            }
-        };
-        if is_new {
-            self.log.record(EventBody::ModelStarted { call, model: self.model.clone(), request_hash });
-        }
-        self.ask_provider(call, &request, reserved).await
-    }
-
-    async fn ask_provider(
-        &self,
-        call: u32,
-        request: &GenerateRequest,
-        reserved: UnderWay,
-    ) -> Result<Result<GenerateResponse, ModelError>, HostStop> {
-        self.log.flush_answers().await.map_err(|error| stopped(&error))?;
-        let (started, span) = (Instant::now(), self.model_span(call, request));
-        let visible = request.visibility == Visibility::Answer;
-        let mut on_token = |piece: &str| {
-            if visible {
-                self.log.token(piece);
-            }
-        };
-        let idempotency_key = format!("{}-m{call}", self.run);
-        let asked = self.provider.generate(Call {
-            model: self.model.model(),
-            request,
-            on_token: &mut on_token,
-            idempotency_key: Some(&idempotency_key),
-        });
-        let answer = tokio::select! {
-            biased;
-            answer = asked => answer,
-            () = self.log.flush_for_tokens() => return Err(HostStop("the log ended".to_owned())),
-        };
-        end_model_span(&span, &answer);
-        let duration_ms = millis(started);
-        match &answer {
-            Ok(response) => self.answered(call, response, duration_ms, visible, reserved),
-            Err(error) => {
-                reserved.came_to_nothing();
-                let error = serde_json::to_value(error).ok();
-                let body = EventBody::ModelCompleted { call, response: None, error, duration_ms, cost: None, visible };
-                self.log.record(body);
-            }
-        }
-        self.log.flush_soon();
-        Ok(answer)
-    }
-
-    /// Records an answer, and what it has used.
-    fn answered(&self, call: u32, response: &GenerateResponse, duration_ms: u64, visible: bool, reserved: UnderWay) {
-        let cost = self.price().map(|price| price.of(response.usage));
-        *lock(&self.spent) += Spent::of(Some(response), cost);
-        // A provider that does not say what it has used is taken to have used all that it may.
-        let used = match response.usage.total() {
-            0 => reserved.at_most(),
-            _ => Used::model_call(response.usage, cost),
-        };
-        let (used, response) = (reserved.ended(used), Some(response.clone()));
-        let body = EventBody::ModelCompleted { call, response, error: None, duration_ms, cost, visible };
-        self.log.record_used(body, used);
-    }
-
-    /// What the run's model costs today.
-    pub(crate) fn price(&self) -> Option<Price> {
-        self.shared.models.price(&self.model, utc_day(Timestamp::now()))
-    }
-
-    /// A question to the model, in the run's trace.
-    fn model_span(&self, number: u32, request: &GenerateRequest) -> Span {
-        let call = ModelCall {
-            provider: self.model.provider(),
-            server: self.provider.server(),
-            model: self.model.model(),
-            session: self.session.as_str(),
-            number,
-            max_tokens: request.max_output_tokens,
-            temperature: request.temperature,
-            json: request.output_schema.is_some(),
-        };
-        let span = call.begin(&self.trace.now());
-        Content::set(&span, attribute::INPUT_MESSAGES, || input_messages(&request.messages));
-        span
+    /// Ends the run: a budget has not what its next question may take.
+    pub(crate) fn spent_out(&self, refused: Refused) -> HostStop {
+        let failure = refused.failure();
+        let stop = HostStop(failure.message.clone());
+        // There is no second one.
+        let _first = self.exhausted.set(failure);
+        stop
     }
 
     /// The recorded answer of a small call, or the one that `live` gives now, which is recorded.
@@ -287,11 +200,12 @@ impl RunHost {
 impl ModeHost for RunHost {
     fn describe(&self) -> Result<ModelInfo, HostStop> {
         let describe = || {
-            let info = self.provider.describe(self.model.model());
+            let info = self.model_info();
             let json = serde_json::to_value(&info).unwrap_or_default();
             (info, HostCall::ModelDescribe(json))
         };
-        self.small("model.describe", fits::described, describe)
+        let described = self.small("model.describe", |recorded| fits::described(recorded).map(Some), describe)?;
+        described.ok_or_else(|| HostStop("the run has no model".to_owned()))
     }
 
     fn generate(
@@ -299,6 +213,10 @@ impl ModeHost for RunHost {
         request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>> {
         async move { self.ask(request).await }.boxed()
+    }
+
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
+        async move { self.ask_all(requests).await }.boxed()
     }
 
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
@@ -318,6 +236,15 @@ impl ModeHost for RunHost {
         Ok(())
     }
 
+    fn summarize(&self, messages: u32, summary: String) -> Result<(), HostStop> {
+        let take = || fits::summarized(messages, &summary, &self.through);
+        let taken = self.small("session.summarize", |recorded| fits::same(take())(recorded), take)?;
+        if taken.is_some() {
+            *lock(&self.summary) = taken;
+        }
+        Ok(())
+    }
+
     fn sources(&self) -> Result<Vec<Source>, HostStop> {
         let live = || {
             let sources = lock(&self.ledger).sources();
@@ -334,7 +261,7 @@ impl ModeHost for RunHost {
 
     fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop> {
         let live = || {
-            let checked = self.checked(citations);
+            let checked = lock(&self.ledger).check(citations);
             (fits::verdicts(&checked, citations), HostCall::SourcesCheck(checked))
         };
         self.small("sources.check", fits::checked(citations), live)
@@ -352,6 +279,13 @@ impl ModeHost for RunHost {
             Ok(())
         }
         .boxed()
+    }
+
+    fn changes(
+        self: Arc<Self>,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        async move { self.changed(max_bytes).await }.boxed()
     }
 
     fn wall_clock(&self) -> u64 {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use vivarium_domain::{
-    ContentHash, Event, EventBody, GenerateResponse, HostCall, ModelError, RunId, Source, TenantId, Timestamp,
-    ToolOutcome,
+    ContentHash, Event, EventBody, GenerateResponse, HostCall, ModelError, ModelName, Money, RunId, Source, TenantId,
+    Timestamp, ToolOutcome,
 };
 use vivarium_store::{Store, StoreError};
 
@@ -67,8 +67,15 @@ pub(crate) enum RecordedCall {
 /// A question to the model.
 #[derive(Debug)]
 pub(crate) struct RecordedModel {
+    /// The number of the last call that it was made with.
     pub(crate) call: u32,
+    /// The model that this went to.
+    pub(crate) model: ModelName,
     pub(crate) request_hash: ContentHash,
+    /// How many models could not answer, so that the next one was to be asked.
+    pub(crate) failed: usize,
+    /// The last call was begun, and nothing came of it.
+    pub(crate) under_way: bool,
     /// None: the host was stopped before it came.
     pub(crate) answer: Option<Result<GenerateResponse, ModelError>>,
 }
@@ -139,6 +146,8 @@ pub(crate) fn host_call(call: &HostCall) -> &'static str {
         HostCall::SourcesRead(_) => "sources.read",
         HostCall::SourcesCheck(_) => "sources.check",
         HostCall::SessionAppend(_) => "session.append",
+        HostCall::WorkspaceChanges(_) => "workspace.changes",
+        HostCall::SessionSummarize(_) => "session.summarize",
         HostCall::WallClock(_) => "wasi:clocks/wall-clock",
         HostCall::MonotonicClock(_) => "wasi:clocks/monotonic-clock",
         HostCall::Random(_) => "wasi:random",
@@ -226,13 +235,9 @@ impl JournalReader {
                 }
                 self.push(seq, RecordedCall::Host(call));
             }
-            EventBody::ModelStarted { call, request_hash, .. } => {
-                let model = RecordedModel { call, request_hash, answer: None };
-                self.push(seq, RecordedCall::Model(Box::new(model)));
-            }
-            EventBody::ModelCompleted { call, response, error, cost, .. } => {
-                self.journal.spent += Spent::of(response.as_ref(), cost);
-                self.answered(call, response, error);
+            EventBody::ModelStarted { call, model, request_hash } => self.asked(seq, call, model, request_hash),
+            EventBody::ModelCompleted { call, response, error, fallback, cost, .. } => {
+                self.answered(call, response, error, fallback.is_some(), cost);
             }
             EventBody::SourceAdded { source } => self.journal.sources.push(source),
             body => self.take_tool(seq, body),
@@ -283,7 +288,32 @@ impl JournalReader {
         }
     }
 
-    fn answered(&mut self, call: u32, response: Option<GenerateResponse>, error: Option<serde_json::Value>) {
+    /// A model is asked: something new, or what the one before could not answer.
+    fn asked(&mut self, seq: u64, call: u32, model: ModelName, request_hash: ContentHash) {
+        for recorded in self.journal.calls.iter_mut().rev() {
+            if let RecordedCall::Model(open) = &mut recorded.call
+                && open.request_hash == request_hash
+                && open.failed > 0
+                && open.answer.is_none()
+                && !open.under_way
+            {
+                (open.call, open.model, open.under_way) = (call, model, true);
+                return;
+            }
+        }
+        let model = RecordedModel { call, model, request_hash, failed: 0, under_way: true, answer: None };
+        self.push(seq, RecordedCall::Model(Box::new(model)));
+    }
+
+    fn answered(
+        &mut self,
+        call: u32,
+        response: Option<GenerateResponse>,
+        error: Option<serde_json::Value>,
+        by_another: bool,
+        cost: Option<Money>,
+    ) {
+        let usage = response.as_ref().map(|response| response.usage);
         let answer = match (response, error) {
             (Some(response), _) => Ok(response),
             (None, error) => Err(model_error(error)),
@@ -293,7 +323,15 @@ impl JournalReader {
             if let RecordedCall::Model(model) = &mut recorded.call
                 && model.call == call
             {
-                model.answer = Some(answer);
+                if let Some(usage) = usage {
+                    self.journal.spent += Spent::of(&model.model, usage, cost);
+                }
+                model.under_way = false;
+                if by_another {
+                    model.failed += 1;
+                } else {
+                    model.answer = Some(answer);
+                }
                 return;
             }
         }
@@ -363,6 +401,43 @@ mod tests {
         story.push(event(4, 91, EventBody::ToolAttempted { call_id: "a".to_owned(), attempt: 1 }));
         assert!(tool(Journal::of(story).next()).may_have_worked());
         assert!(tool(Journal::of([event(1, 0, tool_started("b"))]).next()).may_have_worked());
+    }
+
+    #[test]
+    fn a_question_that_went_to_several_models_is_one_question() {
+        let model = |name: &str| ModelName::new("test", name).unwrap();
+        let hash = ContentHash::of(b"request");
+        let asked =
+            |seq, call, name| event(seq, 0, EventBody::ModelStarted { call, model: model(name), request_hash: hash });
+        let failed = |seq, call, fallback: Option<&str>| {
+            let error = serde_json::to_value(ModelError::Unavailable("away".to_owned())).ok();
+            let fallback = fallback.map(model);
+            let (response, cost) = (None, None);
+            let body =
+                EventBody::ModelCompleted { call, response, error, fallback, duration_ms: 1, cost, visible: false };
+            event(seq, 0, body)
+        };
+        let story = [asked(1, 1, "a"), failed(2, 1, Some("b")), asked(3, 2, "b"), failed(4, 2, None), asked(5, 3, "a")];
+        let read = |events: usize| {
+            let mut journal = Journal::of(story[..events].to_vec());
+            std::iter::from_fn(move || journal.next())
+                .map(|recorded| match recorded.call {
+                    RecordedCall::Model(model) => (
+                        model.call,
+                        model.model.model().to_owned(),
+                        model.failed,
+                        model.under_way,
+                        model.answer.is_some(),
+                    ),
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        let told = |call, name: &str, failed, under_way, answered| (call, name.to_owned(), failed, under_way, answered);
+        assert_eq!(read(1), [told(1, "a", 0, true, false)]);
+        assert_eq!(read(2), [told(1, "a", 1, false, false)], "the next one is to be asked");
+        assert_eq!(read(3), [told(2, "b", 1, true, false)]);
+        assert_eq!(read(5), [told(2, "b", 1, false, true), told(3, "a", 0, true, false)]);
     }
 
     #[test]

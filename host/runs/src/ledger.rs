@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use vivarium_domain::{CheckedCitation, Citation, ContentHash, Document, Source, Timestamp};
 
+use crate::quotes::{self, Found};
+
 /// How much text the ledger of one run holds.
 const MAX_TOTAL_BYTES: usize = 64 << 20;
 /// One document; longer ones are cut.
@@ -111,38 +113,29 @@ impl Ledger {
         Some(text.get(start..end).unwrap_or_default().to_owned())
     }
 
-    /// Says of each citation whether its quote stands in its source, white space aside.
+    /// Says of each citation whether its quote stands in its source, white space aside, and where.
     pub(crate) fn check(&self, citations: &[Citation]) -> Vec<CheckedCitation> {
-        citations
-            .iter()
-            .take(MAX_CITATIONS)
-            .map(|citation| CheckedCitation {
-                source_id: citation.source_id.clone(),
-                quote: citation.quote.clone(),
-                verified: self.entry(&citation.source_id).is_some_and(|entry| entry.holds(&citation.quote)),
-            })
-            .collect()
+        citations.iter().take(MAX_CITATIONS).map(|citation| self.check_one(citation)).collect()
+    }
+
+    fn check_one(&self, Citation { source_id, quote }: &Citation) -> CheckedCitation {
+        let found = self.entry(source_id).and_then(|entry| entry.find(quote));
+        CheckedCitation {
+            source_id: source_id.clone(),
+            quote: quote.clone(),
+            verified: found.is_some(),
+            start: found.map(|found| found.start),
+            end: found.map(|found| found.end),
+            occurrences: found.map(|found| found.occurrences).filter(|count| *count > 1),
+            claim: None,
+        }
     }
 }
 
 impl Entry {
-    fn holds(&self, quote: &str) -> bool {
-        let quote = fold(quote);
-        // An empty quote stands everywhere and proves nothing.
-        !quote.is_empty() && self.folded.get_or_init(|| fold(&self.text)).contains(&quote)
+    fn find(&self, quote: &str) -> Option<Found> {
+        quotes::find(&self.text, self.folded.get_or_init(|| quotes::fold(&self.text)), quote)
     }
-}
-
-/// The words of a text, one space between them.
-fn fold(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !folded.is_empty() {
-            folded.push(' ');
-        }
-        folded.push_str(word);
-    }
-    folded
 }
 
 fn cut(text: &mut String, max_bytes: usize) {

@@ -8,15 +8,16 @@ use futures::future::{BoxFuture, ready};
 use serde_json::{Value, json};
 use vivarium_domain::{
     Citation, GenerateRequest, GenerateResponse, HostCall, Message, ModelError, ModelInfo, Source, ToolCall,
-    ToolDefinition,
+    ToolDefinition, WorkspaceChanges,
 };
-use vivarium_sandbox::{HostStop, ModeHost, ToolResult};
+use vivarium_sandbox::{Answers, HostStop, ModeHost, ToolResult};
 
 use crate::calls::{MAX_ARGUMENT_BYTES, result};
 use crate::fits::{self, CallIds};
 use crate::host::lock;
 use crate::journal::{Journal, RecordedCall, RecordedTool, host_call};
 use crate::ledger::Ledger;
+use crate::questions::unseen;
 use crate::replay::{Asked, Difference, Replayed};
 
 /// A recorded run.
@@ -149,10 +150,21 @@ impl Offline {
     }
 
     fn ask(&self, request: GenerateRequest) -> Fits<Result<GenerateResponse, ModelError>> {
+        let answer = self.put(request)?;
+        self.recorded(answer)
+    }
+
+    /// Puts a question. None: it was asked, and the recording has no answer.
+    fn put(&self, request: GenerateRequest) -> Fits<Option<Result<GenerateResponse, ModelError>>> {
         let (request, _, hash) =
             fits::asked(request, self.max_output_tokens).map_err(|error| HostStop(error.to_string()))?;
-        let answer = self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))?;
-        self.recorded(answer)
+        let recorded = self.answer(Asked::new("model.generate", json!({"request": request})), fits::model(hash))?;
+        Ok(recorded.answer)
+    }
+
+    fn ask_all(&self, requests: Vec<GenerateRequest>) -> Fits<Answers> {
+        let put: Vec<_> = requests.into_iter().map(|request| self.put(unseen(request))).collect::<Result<_, _>>()?;
+        put.into_iter().map(|answer| self.recorded(answer)).collect()
     }
 
     /// Answers the host's own question for an answer that satisfies the schema. Whether the model was told of the schema
@@ -200,6 +212,10 @@ impl ModeHost for Offline {
         ready(self.ask(request)).boxed()
     }
 
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Fits<Answers>> {
+        ready(self.ask_all(requests)).boxed()
+    }
+
     fn tools(&self) -> Fits<Vec<ToolDefinition>> {
         self.small("tools.list", json!({}), fits::same(fits::listed_tools(&self.tools)))
     }
@@ -214,6 +230,11 @@ impl ModeHost for Offline {
         let taken = self.small("session.append", json!({"messages": messages}), fits)?;
         lock(&self.story).appended = there.saturating_add(taken);
         Ok(())
+    }
+
+    fn summarize(&self, messages: u32, summary: String) -> Fits<()> {
+        let with = json!({"messages": messages, "summary": summary});
+        self.small("session.summarize", with, fits::was_summarized(messages))
     }
 
     fn sources(&self) -> Fits<Vec<Source>> {
@@ -232,6 +253,10 @@ impl ModeHost for Offline {
 
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Fits<()>> {
         ready(self.answer(Asked::step(&message), fits::step(&message))).boxed()
+    }
+
+    fn changes(self: Arc<Self>, max_bytes: usize) -> BoxFuture<'static, Fits<Option<Box<WorkspaceChanges>>>> {
+        ready(self.small("workspace.changes", json!({"maxBytes": max_bytes}), fits::changes)).boxed()
     }
 
     fn wall_clock(&self) -> u64 {

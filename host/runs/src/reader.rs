@@ -304,16 +304,18 @@ fn seen_if(seen: bool, item: Item) -> Item {
 
 /// The last event of a run whose log is gone, made of its record. None: it has not ended.
 fn last_word(run: &Run) -> Option<LoggedEvent> {
-    let usage = run.usage;
+    let (usage, cost) = (run.usage, run.cost);
     let body = match run.status {
-        RunStatus::Completed => EventBody::RunCompleted { outcome: run.outcome.clone().unwrap_or_default(), usage },
+        RunStatus::Completed => {
+            EventBody::RunCompleted { outcome: run.outcome.clone().unwrap_or_default(), usage, cost }
+        }
         RunStatus::Failed => {
             let unknown =
                 || RunFailure::new(vivarium_domain::FailureCode::Internal, "the run failed; why is not known any more");
-            EventBody::RunFailed { failure: run.failure.clone().unwrap_or_else(unknown), usage }
+            EventBody::RunFailed { failure: run.failure.clone().unwrap_or_else(unknown), usage, cost }
         }
         RunStatus::Cancelled => {
-            EventBody::RunCancelled { reason: "why is not known any more: its log is gone".to_owned(), usage }
+            EventBody::RunCancelled { reason: "why is not known any more: its log is gone".to_owned(), usage, cost }
         }
         RunStatus::Queued | RunStatus::Running | RunStatus::Waiting => return None,
     };

@@ -139,10 +139,12 @@ impl Recorder {
         }
         let first = store.events(&tenant, run.id, 0, 1).await?.into_iter().next().ok_or(RecordingError::NotStarted)?;
         let Event { at, body, .. } = read_event(run.id, &first)?;
-        let EventBody::RunStarted { history_hash, tools, .. } = body else { return Err(RecordingError::NotStarted) };
+        let EventBody::RunStarted { history_hash, tools, summary, .. } = body else {
+            return Err(RecordingError::NotStarted);
+        };
         let (Some(history_hash), Some(tools)) = (history_hash, tools) else { return Err(RecordingError::Earlier) };
-        let stored = history::as_it_was(&*store, &tenant, &run, at).await?;
-        let history = history::told(&*store, &tenant, &run, stored).await?;
+        let stored = history::as_it_was(&*store, &tenant, &run, at, summary).await?;
+        let history = history::told(&*store, &tenant, &run, stored).await?.messages;
         if history::hash(&history) != history_hash {
             return Err(RecordingError::HistoryGone);
         }

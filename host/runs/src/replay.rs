@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use vivarium_domain::{EventBody, FailureCode, Outcome, RunFailure};
 use vivarium_sandbox::{Limits, ModeReport, Plugin, TracingLog};
 
+use crate::citations::settle;
 use crate::execute::{answered, mode_call};
 use crate::history;
 use crate::journal::{Journal, RecordedCall, RecordedStart, host_call};
@@ -100,11 +101,12 @@ impl Asked {
                         let cited = checked.iter().map(|one| json!({"sourceId": one.source_id, "quote": one.quote}));
                         json!({"citations": cited.collect::<Value>()})
                     }
-                    Call::SessionAppend(count) => json!({"messageCount": count}),
+                    Call::SessionAppend(count) | Call::SessionSummarize(count) => json!({"messageCount": count}),
                     Call::Random(hex) => json!({"bytes": hex.len() / 2}),
                     Call::ModelDescribe(_)
                     | Call::ToolsList(_)
                     | Call::SourcesList(_)
+                    | Call::WorkspaceChanges(_)
                     | Call::WallClock(_)
                     | Call::MonotonicClock(_) => json!({}),
                 };
@@ -182,7 +184,7 @@ impl Recording {
                 Err(Unsettled::Stopped(_)) => return None,
             },
         };
-        let citations = host.ledger.check(&answer.citations);
+        let citations = settle(&host.ledger, &mut answer);
         Some(Ok(Outcome { answer: answer.answer, output, citations }))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vivarium_domain::{
     Agent, AgentId, AgentRef, AgentTool, AttachmentKind, BusyPolicy, ContentHash, DocumentId, KeyId, Message,
-    ModelName, OutputFormat, ParentRun, RunId, SessionId, SpentBudget, WebhookForm,
+    ModelName, ModelOptions, OutputFormat, ParentRun, RunId, SessionId, SpentBudget, WebhookForm,
 };
 use vivarium_store::StoreError;
 
@@ -45,6 +45,12 @@ pub struct RunRequest {
     pub instructions: Option<String>,
     /// Who answers; none: the host's default model.
     pub model: Option<ModelName>,
+    /// Who is asked instead, in this order, when that one can not answer. One that is named before is passed over.
+    pub fallback_models: Vec<ModelName>,
+    /// How long a model may take, in seconds.
+    pub model_timeout_seconds: Option<u32>,
+    /// How a model is to answer.
+    pub model_options: ModelOptions,
     /// The tools that it may use; none: all that the tenant has.
     pub tools: Option<Vec<AgentTool>>,
     /// The conversation to continue, or the id of a new one; none: a new one with an id of our choice.
@@ -63,6 +69,8 @@ pub struct RunRequest {
     pub attachments: Vec<Attachment>,
     /// Documents that its corpus tools search, besides the host's own.
     pub contexts: Vec<DocumentId>,
+    /// Corpora that its corpus tools search whole.
+    pub corpora: Vec<String>,
     /// Agents that it may start, each as a tool.
     pub agents: Vec<AgentId>,
     /// The run that starts it.
@@ -100,6 +108,9 @@ impl RunRequest {
             agent: None,
             instructions: None,
             model: None,
+            fallback_models: Vec::new(),
+            model_timeout_seconds: None,
+            model_options: ModelOptions::default(),
             tools: None,
             session_id: None,
             session_title: None,
@@ -109,6 +120,7 @@ impl RunRequest {
             earlier: Vec::new(),
             attachments: Vec::new(),
             contexts: Vec::new(),
+            corpora: Vec::new(),
             agents: Vec::new(),
             parent: None,
             max_cycles: None,
@@ -132,10 +144,14 @@ impl RunRequest {
             agent: Some(agent.into()),
             instructions: Some(config.prompt.clone()).filter(|prompt| !prompt.is_empty()),
             model: config.model.clone(),
+            fallback_models: config.fallback_models.clone(),
+            model_timeout_seconds: config.model_timeout_seconds,
+            model_options: config.model_options.clone(),
             tools: config.tools.clone(),
             session_ttl_seconds: config.session_ttl_seconds,
             history_turns: config.history_turns,
             contexts: config.contexts.clone(),
+            corpora: config.corpora.clone(),
             agents: config.agents.clone(),
             max_cycles: config.max_cycles,
             max_output_tokens: config.max_output_tokens,

@@ -214,12 +214,13 @@ impl Shared {
         &self,
         tenant: &TenantId,
         contexts: &[vivarium_domain::DocumentId],
+        corpora: &[String],
         catalog: Arc<Catalog>,
     ) -> Arc<Catalog> {
-        if contexts.is_empty() {
+        if contexts.is_empty() && corpora.is_empty() {
             return catalog;
         }
-        Arc::new(catalog.searching(&self.contexts.view(tenant, contexts)))
+        Arc::new(catalog.searching(&self.contexts.view(tenant, contexts, corpora)))
     }
 }
 
@@ -346,7 +347,8 @@ impl Runs {
     }
 
     /// A run of this session has not ended.
-    pub(crate) fn is_busy(&self, tenant: &TenantId, session: &SessionId) -> bool {
+    #[must_use]
+    pub fn is_busy(&self, tenant: &TenantId, session: &SessionId) -> bool {
         !self.0.table().of_session(tenant, session).is_empty()
     }
 

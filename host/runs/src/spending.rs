@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vivarium_domain::{
-    GenerateRequest, GenerateResponse, KeyId, Message, Money, Part, RunFailure, SpentBudget, TenantId, Timestamp,
+    GenerateRequest, KeyId, Message, ModelName, ModelUsed, Money, Part, RunFailure, SpentBudget, TenantId, Timestamp,
     Usage, UsageEntry, Used, UsedBy, utc_day,
 };
 use vivarium_models::Price;
@@ -15,6 +15,7 @@ use vivarium_sandbox::HostStop;
 use vivarium_store::{Store, StoreError, Write};
 
 use crate::accounts::{Amount, Bounded, Reservation};
+use crate::asking::Candidate;
 use crate::host::{RunHost, stopped};
 use crate::service::{Runs, Shared};
 
@@ -25,18 +26,21 @@ const IMAGE_TOKENS: u64 = 50_000;
 const PROVIDERS_OWN_TOKENS: u64 = 512;
 
 /// What model calls have used.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Spent {
     /// Tokens.
     pub(crate) usage: Usage,
     /// What they cost; nothing for those of models without a price.
     pub(crate) cost: Money,
+    /// The same by model, in the order in which they first answered.
+    pub(crate) by_model: Vec<ModelUsed>,
 }
 
 impl Spent {
-    /// What an answer has used; without one, nothing.
-    pub(crate) fn of(response: Option<&GenerateResponse>, cost: Option<Money>) -> Self {
-        Self { usage: response.map(|response| response.usage).unwrap_or_default(), cost: cost.unwrap_or_default() }
+    /// What an answer has used.
+    pub(crate) fn of(model: &ModelName, usage: Usage, cost: Option<Money>) -> Self {
+        let by_model = vec![ModelUsed { model: model.clone(), calls: 1, usage, cost }];
+        Self { usage, cost: cost.unwrap_or_default(), by_model }
     }
 }
 
@@ -44,6 +48,20 @@ impl AddAssign for Spent {
     fn add_assign(&mut self, other: Self) {
         self.usage += other.usage;
         self.cost += other.cost;
+        for more in other.by_model {
+            match self.by_model.iter_mut().find(|one| one.model == more.model) {
+                Some(one) => {
+                    one.calls = one.calls.saturating_add(more.calls);
+                    one.usage += more.usage;
+                    // A price may come on a day in between.
+                    one.cost = match (one.cost, more.cost) {
+                        (Some(cost), Some(more)) => Some(cost.saturating_add(more)),
+                        (cost, more) => cost.or(more),
+                    };
+                }
+                None => self.by_model.push(more),
+            }
+        }
     }
 }
 
@@ -118,7 +136,7 @@ impl Refused {
 }
 
 /// The sentence where a budget of money meets a model without a price.
-pub(crate) fn no_price(model: &vivarium_domain::ModelName) -> String {
+pub(crate) fn no_price(model: &ModelName) -> String {
     format!(
         "the model {model} has no price, and a budget of money applies: nobody could say when that is spent. The operator can give it one"
     )
@@ -138,13 +156,13 @@ impl Shared {
         entry: &ToolEntry,
     ) -> Result<Result<Call, Box<SpentBudget>>, StoreError> {
         let bounded = self.accounts.bounded(tenant, by).await?;
-        let tool_ms = u64::try_from(entry.plugin.tool_limits.wall.as_millis()).unwrap_or(u64::MAX);
+        let tool_ms = u64::try_from(entry.wall().as_millis()).unwrap_or(u64::MAX);
         let wanted = Amount { tool_ms, ..Amount::default() };
         let reserved = self.accounts.reserve(tenant, &bounded, wanted).await?;
         Ok(reserved.map(|reservation| Call {
             shared: Arc::clone(self),
             tenant: tenant.clone(),
-            by: by.plugin(entry.plugin.name()),
+            by: by.plugin(entry.provider_name()),
             reservation: Some(reservation),
             at_most: None,
             started: Instant::now(),
@@ -167,33 +185,35 @@ impl RunHost {
     /// else by what the operator says; the provider is told so.
     pub(crate) async fn reserve_model(
         &self,
+        candidate: &Candidate,
         request: &mut GenerateRequest,
         bytes: usize,
     ) -> Result<Result<Call, Refused>, HostStop> {
         let accounts = &self.shared.accounts;
         let bounded = accounts.bounded(&self.tenant, &self.used_by).await.map_err(|error| stopped(&error))?;
-        let price = self.price();
+        let price = self.price(&candidate.model);
         if price.is_none() && self.shared.needs_price(&bounded) {
-            return Ok(Err(Refused::NoPrice(no_price(&self.model))));
+            return Ok(Err(Refused::NoPrice(no_price(&candidate.model))));
         }
         if bounded.iter().any(|(_, budget)| budget.bounds_models()) {
             request.max_output_tokens.get_or_insert(self.shared.config.budgeted_output_tokens);
         }
-        let used = self.at_most(request, bytes, price);
+        let used = self.at_most(candidate, request, bytes, price);
         let reserved = accounts.reserve(&self.tenant, &bounded, used.into()).await.map_err(|error| stopped(&error))?;
         Ok(reserved.map_err(Refused::Spent).map(|reservation| Call {
             shared: Arc::clone(&self.shared),
             tenant: self.tenant.clone(),
-            by: self.used_by.model(&self.model),
+            by: self.used_by.model(&candidate.model),
             reservation: Some(reservation),
             at_most: Some(used),
             started: Instant::now(),
         }))
     }
 
-    fn at_most(&self, request: &GenerateRequest, bytes: usize, price: Option<Price>) -> Used {
+    fn at_most(&self, candidate: &Candidate, request: &GenerateRequest, bytes: usize, price: Option<Price>) -> Used {
         let asked = request.max_output_tokens.unwrap_or(self.shared.config.budgeted_output_tokens);
-        let output_tokens = self.provider.most_output_tokens(self.model.model(), asked).into();
+        let output_tokens =
+            candidate.provider.most_output_tokens(candidate.model.model(), asked, self.asking.options()).into();
         let input_tokens = input_bound(request, bytes);
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
         Used::model_call(usage, price.map(|price| price.at_most(input_tokens, output_tokens)))

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jsonschema::Validator;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use vivarium_domain::{GenerateRequest, GenerateResponse, Message, ModelError};
 use vivarium_sandbox::{HostStop, ModeAnswer};
@@ -47,7 +48,7 @@ impl OutputSchema {
         by_schema: bool,
         ask: impl AsyncFnOnce(GenerateRequest) -> Result<Result<GenerateResponse, ModelError>, HostStop>,
     ) -> Result<Value, Unsettled> {
-        let json = answer.answer_json.as_deref().unwrap_or(&answer.answer);
+        let json = within(answer.answer_json.as_deref().unwrap_or(&answer.answer));
         let wrong = match self.check(json) {
             Ok(value) => return Ok(value),
             Err(wrong) => wrong,
@@ -106,12 +107,83 @@ fn place(error: &jsonschema::ValidationError<'_>) -> String {
     if pointer.is_empty() { "the top".to_owned() } else { pointer }
 }
 
-/// The JSON within a model's words: models like to put it into a fence, or a sentence before it.
+/// At how many places in a model's words JSON is looked for.
+const MOST_BEGINNINGS: usize = 64;
+
+/// The JSON within a model's words: models like to put it into a fence, or a sentence before or behind it. Of several documents the
+/// longest; the words themselves where there is none.
 fn within(text: &str) -> &str {
     let text = text.trim();
-    if serde_json::from_str::<Value>(text).is_ok() {
+    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         return text;
     }
-    let bounds = text.find(['{', '[']).zip(text.rfind(['}', ']']));
-    bounds.and_then(|(start, end)| text.get(start..=end)).unwrap_or(text)
+    let (mut longest, mut from) = ("", 0);
+    for _ in 0..MOST_BEGINNINGS {
+        let Some(rest) = text.get(from..) else { break };
+        let Some(begin) = rest.find(['{', '[']) else { break };
+        let rest = rest.get(begin..).unwrap_or_default();
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        let length = match documents.next() {
+            Some(Ok(_)) => documents.byte_offset(),
+            _ => 0,
+        };
+        if length > longest.len() {
+            longest = rest.get(..length).unwrap_or_default();
+        }
+        from += begin + length.max(1);
+    }
+    if longest.is_empty() { text } else { longest }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_found_whatever_stands_around_it() {
+        for (words, found) in [
+            (" {\"a\": [1]} ", "{\"a\": [1]}"),
+            ("Here it is:\n```json\n{\"a\": 1}\n```\nAnything else {of this kind}?", "{\"a\": 1}"),
+            ("Of [1] and {\"a\": {\"b\": \"}\"}}.", "{\"a\": {\"b\": \"}\"}}"),
+            ("```\n[1, 2]\n```", "[1, 2]"),
+            ("42", "42"),
+            ("\"yes\"", "\"yes\""),
+            ("I can not.", "I can not."),
+            ("{\"a\": ", "{\"a\":"),
+        ] {
+            assert_eq!(within(words), found);
+        }
+    }
+
+    #[test]
+    fn what_a_schema_says_is_what_an_answer_must_be() {
+        let tree = json!({"$defs": {"node": {"type": "object", "properties": {
+            "kind": {"enum": ["leaf", "branch"]}, "of": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+            "required": ["kind"], "additionalProperties": false}}, "$ref": "#/$defs/node"});
+        let union = json!({"oneOf": [{"const": null}, {"type": "integer", "minimum": 1}]});
+        for (schema, right, wrong) in [
+            (
+                &tree,
+                r#"{"kind": "branch", "of": [{"kind": "leaf"}]}"#,
+                r#"{"kind": "branch", "of": [{"kind": "twig"}]}"#,
+            ),
+            (&union, "null", "0"),
+        ] {
+            let schema = OutputSchema::new(schema).unwrap();
+            assert!(schema.check(right).is_ok());
+            assert!(schema.check(wrong).unwrap_err().starts_with("it does not satisfy the schema at "));
+        }
+        assert!(OutputSchema::new(&json!({"$ref": "https://elsewhere.example/schema"})).is_err(), "nothing is fetched");
+        assert!(OutputSchema::new(&json!({"type": "nothing"})).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_panic_and_what_is_found_is_a_part_of_them(words in "[\\[{}\\]\": a1,é]{0,60}") {
+            prop_assert!(words.contains(within(&words)));
+        }
+    }
 }

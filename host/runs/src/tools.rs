@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use vivarium_domain::{KeyId, SessionId, SpentBudget, TenantId, ToolManifest, ToolOutcome, ToolUsage, Used, UsedBy};
-use vivarium_registry::{Registry, RegistryError, ToolEntry};
+use vivarium_registry::{Registry, RegistryError, ToolEntry, ToolProvider};
 use vivarium_sandbox::{Denial, LogLevel, LogSink, ToolCallContext, ToolReport, Workspace};
 use vivarium_store::StoreError;
 
@@ -49,7 +49,12 @@ impl Toolbox {
             Ok(workspace) => workspace,
             Err(error) => return Ok(failed(error.to_string())),
         };
-        let plugin = &entry.plugin;
+        let plugin = match &entry.provider {
+            ToolProvider::Plugin(plugin) => plugin,
+            ToolProvider::Mcp(server) => {
+                return Ok(server.call(&entry.manifest, arguments_json, &context.idempotency_key).await);
+            }
+        };
         context.payer = payer;
         context.warm = Some(Arc::clone(&plugin.warm));
         let grant = Arc::clone(&plugin.grant);
@@ -63,10 +68,8 @@ impl Toolbox {
         entry: &ToolEntry,
         session: &SessionId,
     ) -> Result<Option<Arc<Workspace>>, RegistryError> {
-        if entry.plugin.grant.files.is_none() {
-            return Ok(None);
-        }
-        self.registry.workspace(tenant, session, entry.plugin.file_quota).await.map(Some)
+        let Some(quota) = entry.file_quota() else { return Ok(None) };
+        self.registry.workspace(tenant, session, quota).await.map(Some)
     }
 }
 
@@ -134,7 +137,7 @@ impl From<NoPlace> for TrialError {
 pub struct ToolInfo {
     /// What it says of itself.
     pub manifest: Arc<ToolManifest>,
-    /// The plugin that provides it.
+    /// The plugin that provides it; `mcp/` and a name: the remote server.
     pub plugin: vivarium_domain::PluginName,
     /// Whether a person is asked before a run calls it.
     pub approval: vivarium_domain::Approval,
@@ -142,7 +145,7 @@ pub struct ToolInfo {
 
 impl From<&ToolEntry> for ToolInfo {
     fn from(entry: &ToolEntry) -> Self {
-        Self { manifest: Arc::clone(&entry.manifest), plugin: entry.plugin.name().clone(), approval: entry.approval }
+        Self { manifest: Arc::clone(&entry.manifest), plugin: entry.provider_name().clone(), approval: entry.approval }
     }
 }
 
@@ -206,10 +209,10 @@ impl Shared {
             log: Arc::clone(&log) as Arc<dyn LogSink>,
         };
         let _removed_with_the_call =
-            (scratch && entry.plugin.grant.files.is_some()).then(|| registry.scratch(tenant, &session));
+            (scratch && entry.file_quota().is_some()).then(|| registry.scratch(tenant, &session));
         let by = UsedBy { key: Some(key), ..UsedBy::default() };
         let under_way = self.reserve_tool(tenant, &by, entry).await?.map_err(TrialError::Budget)?;
-        let plugin = Some(entry.plugin.name().as_str());
+        let plugin = Some(entry.provider_name().as_str());
         let shape = sight::ToolCall { name: Some(entry.manifest.name.as_str()), call: &trial, plugin };
         let span = shape.begin(&Span::current());
         Content::set(&span, attribute::TOOL_ARGUMENTS, || arguments_json.to_owned());

@@ -22,7 +22,7 @@ use crate::capability::http::used;
 use crate::capability::mode::ModeHost;
 use crate::capability::{Grant, LogSink};
 use crate::error::{CallFailure, Stop};
-use crate::guest::{Guest, Role, Setting};
+use crate::guest::{Calling, Guest, Role, Setting};
 use crate::limits::{CpuMeter, Limits};
 use crate::plugin::Plugin;
 use crate::schedule::Payer;
@@ -227,6 +227,8 @@ impl Plugin {
     ) -> (Result<T, CallFailure>, ToolUsage, Option<Seat>) {
         let limits = Arc::clone(&seat.store.data().limits);
         let meters = Meters::of(seat.store.data());
+        let programs = self.programs.clone();
+        seat.store.data_mut().calling = Some(Calling { programs, cpu: Arc::clone(&meters.cpu), payer: payer.clone() });
         let mut counted = Counted { role: seat.store.data().role.word(), outcome: "cancelled", meters: &meters };
         let (cpu, cpu_limit) = (Arc::clone(&meters.cpu), limits.cpu);
         seat.store.epoch_deadline_callback(move |_| {
@@ -315,7 +317,7 @@ impl Meters {
 }
 
 /// What kind of failure a trap is.
-fn failure(error: &wasmtime::Error, guest: &Guest) -> CallFailure {
+pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest) -> CallFailure {
     if let Some(Stop(failure)) = error.downcast_ref::<Stop>() {
         return failure.clone();
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::ContentHash;
@@ -13,8 +13,38 @@ use vivarium_sight::metric;
 use wasmtime::component::Component;
 
 use crate::LoadError;
+use crate::adapt::as_component;
 use crate::compiler::{Compiler, CompilerProcess};
 use crate::engine::PooledEngine;
+
+/// What is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A plugin: a component.
+    Plugin,
+    /// A program that the operator has installed: a command of either kind.
+    Program,
+    /// A program of a workspace. Nobody removes it from the cache, so only those that were used last stay there.
+    File {
+        /// The processor time that compiling it may take.
+        compile_time: Duration,
+    },
+}
+
+impl Form {
+    /// What the names of its files begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Plugin => "",
+            Self::Program => "program-",
+            Self::File { .. } => "file-",
+        }
+    }
+}
+
+/// How many programs of workspaces stay in the cache, and how many bytes.
+const MAX_FILES: usize = 64;
+const MAX_FILES_BYTES: u64 = 512 << 20;
 
 /// The folder of compiled forms. Whoever can write to it can run code in the host, so it is made for its owner alone.
 #[derive(Debug, Clone)]
@@ -33,26 +63,20 @@ impl CompileCache {
         Ok(Self { folder, compiler })
     }
 
-    fn path(&self, engine: &PooledEngine, digest: ContentHash) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{:016x}.cwasm", engine.fingerprint())))
+    fn path(&self, engine: &PooledEngine, digest: ContentHash, form: Form) -> Option<PathBuf> {
+        let name = format!("{}{digest}-{:016x}.cwasm", form.prefix(), engine.fingerprint());
+        self.folder.as_ref().map(|folder| folder.join(name))
     }
 
     /// A compiled form is there. Whether it is whole, loading it shows.
     pub(crate) fn keeps(&self, engine: &PooledEngine, digest: ContentHash) -> bool {
-        self.path(engine, digest).is_some_and(|path| hash_path(&path).is_file())
+        self.path(engine, digest, Form::Plugin).is_some_and(|path| hash_path(&path).is_file())
     }
 
     /// Removes a compiled form. What is mapped stays mapped.
     pub(crate) fn forget(&self, engine: &PooledEngine, digest: ContentHash) {
-        let Some(path) = self.path(engine, digest) else { return };
-        for file in [hash_path(&path), path] {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %file.display(), %error, "a compiled component could not be removed");
-                }
-                _ => {}
-            }
-        }
+        let Some(path) = self.path(engine, digest, Form::Plugin) else { return };
+        remove(&path);
     }
 
     /// The component, compiled now or earlier.
@@ -61,25 +85,46 @@ impl CompileCache {
         engine: &PooledEngine,
         digest: ContentHash,
         bytes: &[u8],
+        form: Form,
     ) -> Result<Component, LoadError> {
-        let path = self.path(engine, digest);
+        let path = self.path(engine, digest, form);
         if let Some(component) = path.as_deref().and_then(|path| read(engine, path)) {
+            if let (Some(path), Form::File { .. }) = (&path, form) {
+                // Where it can not be marked as used it goes sooner.
+                let _ = fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+            }
             return Ok(component);
         }
         let began = Instant::now();
-        let compiled = self.compile(engine, path, bytes);
+        let compiled = self.compile(engine, path, bytes, form);
+        if let (Some(folder), Form::File { .. }) = (&self.folder, form) {
+            prune(folder);
+        }
         let outcome = if compiled.is_ok() { "ok" } else { "error" };
         metric::COMPILE_DURATION.took(began.elapsed(), &[("outcome", outcome)]);
         compiled
     }
 
-    fn compile(&self, engine: &PooledEngine, path: Option<PathBuf>, bytes: &[u8]) -> Result<Component, LoadError> {
+    fn compile(
+        &self,
+        engine: &PooledEngine,
+        path: Option<PathBuf>,
+        bytes: &[u8],
+        form: Form,
+    ) -> Result<Component, LoadError> {
         if let (Some(path), Compiler::Process(compiler)) = (&path, &self.compiler) {
-            compile_aside(compiler, path, bytes)?;
+            match form {
+                Form::File { compile_time } => {
+                    let cpu = compiler.cpu.min(compile_time);
+                    compile_aside(&CompilerProcess { cpu, ..compiler.clone() }, path, bytes)?;
+                }
+                Form::Plugin | Form::Program => compile_aside(compiler, path, bytes)?,
+            }
             let unreadable = || LoadError::Engine("what the compiler has made does not fit this engine".to_owned());
             return read(engine, path).ok_or_else(unreadable);
         }
-        let component = Component::from_binary(&engine.engine, bytes)
+        let bytes = as_component(bytes).map_err(LoadError::NotAComponent)?;
+        let component = Component::from_binary(&engine.engine, &bytes)
             .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
         if let Some(path) = &path {
             let written = component.serialize().map_err(std::io::Error::other).and_then(|code| write(path, &code));
@@ -89,6 +134,45 @@ impl CompileCache {
             }
         }
         Ok(component)
+    }
+}
+
+/// Removes a compiled form and its hash.
+fn remove(path: &Path) {
+    for file in [hash_path(path).as_path(), path] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %file.display(), %error, "a compiled component could not be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Removes the compiled forms of workspaces' programs that were not used for longest, down to the bounds. What is mapped stays
+/// mapped, and what is wanted again is compiled again.
+fn prune(folder: &Path) {
+    let is_of_a_file = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("file-") && name.ends_with(".cwasm")
+    };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut forms: Vec<(SystemTime, u64, PathBuf)> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_of_a_file(path))
+        .filter_map(|path| {
+            let metadata = fs::metadata(&path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), path))
+        })
+        .collect();
+    forms.sort_by_key(|form| std::cmp::Reverse(form.0));
+    let mut bytes = 0_u64;
+    for (number, (_, size, path)) in forms.iter().enumerate() {
+        bytes = bytes.saturating_add(*size);
+        if number >= MAX_FILES || bytes > MAX_FILES_BYTES {
+            remove(path);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::Engine;
 
 use crate::LoadError;
+use crate::adapt::as_component;
 use crate::engine::engine_config;
 
 /// The longest text of a compiler's that is told on.
@@ -65,6 +66,7 @@ pub fn compile_component(input: &Path, output: &Path, cpu: Duration, memory_byte
     setrlimit(Resource::As, memory).map_err(|error| failed(format!("no bound on memory: {error}")))?;
     let _as_before = rustix::process::nice(NICENESS);
     let bytes = fs::read(input).map_err(|error| failed(format!("the component can not be read: {error}")))?;
+    let bytes = as_component(&bytes).map_err(|error| (NOT_A_COMPONENT, error))?;
     let engine = Engine::new(&engine_config(None)).map_err(|error| failed(format!("{error:#}")))?;
     let code = engine.precompile_component(&bytes).map_err(|error| (NOT_A_COMPONENT, format!("{error:#}")))?;
     fs::write(output, code).map_err(|error| failed(format!("the compiled form can not be written: {error}")))

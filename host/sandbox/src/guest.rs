@@ -18,9 +18,12 @@ use crate::capability::files::{FilesShown, Workspace};
 use crate::capability::http::EgressHooks;
 use crate::capability::log::LogBudget;
 use crate::capability::mode::ModeHost;
+use crate::capability::programs::ProgramSetting;
 use crate::capability::{Grant, LogLevel, LogSink, clocks};
 use crate::error::{CallFailure, Stop};
-use crate::limits::{Limits, MemoryMeter};
+use crate::limits::{CpuMeter, Limits, MemoryMeter};
+use crate::program::Programs;
+use crate::schedule::Payer;
 
 /// The largest header section that a guest can build.
 const FIELD_SIZE_LIMIT: usize = 64 << 10;
@@ -39,6 +42,8 @@ pub(crate) enum Role {
     Tool,
     /// A tool in a test: it has what it was granted, and the same time and dice each time.
     Rehearsal(FixedWorld),
+    /// A program that a tool runs: it has what the tool gives it.
+    Program(Box<ProgramSetting>),
 }
 
 impl Role {
@@ -48,6 +53,7 @@ impl Role {
             Self::Mode(_) => "mode",
             Self::Tool => "tool",
             Self::Rehearsal(_) => "rehearsal",
+            Self::Program(_) => "program",
         }
     }
 }
@@ -61,8 +67,16 @@ pub(crate) struct Setting {
     pub(crate) sink: Arc<dyn LogSink>,
 }
 
-/// Takes what nobody should be saying: an instance that waits has no call.
-struct Nowhere;
+/// The call that a guest is at work on, for what it has run beside itself.
+#[derive(Clone)]
+pub(crate) struct Calling {
+    pub(crate) programs: Programs,
+    pub(crate) cpu: Arc<CpuMeter>,
+    pub(crate) payer: Payer,
+}
+
+/// Takes what nobody should be saying: an instance that waits has no call, and a program no log.
+pub(crate) struct Nowhere;
 
 impl LogSink for Nowhere {
     fn line(&self, _level: LogLevel, _line: &str) {}
@@ -82,6 +96,8 @@ pub(crate) struct Guest {
     pub(crate) workspace: Option<Arc<Workspace>>,
     /// What it was shown when it asked for its folders, which it does once.
     pub(crate) files_shown: Option<FilesShown>,
+    /// None where no call is under way.
+    pub(crate) calling: Option<Calling>,
     /// Shared, because it is told even when the store is gone.
     host_calls: Arc<AtomicU64>,
     table: ResourceTable,
@@ -109,6 +125,7 @@ impl Guest {
             manifest,
             workspace,
             files_shown: None,
+            calling: None,
             host_calls: Arc::default(),
             table,
             wasi: None,
@@ -142,11 +159,19 @@ impl Guest {
         (self.workspace, self.grant, self.limits) = (workspace, grant, limits);
     }
 
+    /// Makes this the guest of a program that `caller` runs: what it may use is what the caller has left.
+    pub(crate) fn is_part_of(&mut self, caller: &Self) {
+        self.memory = caller.memory.of_a_program();
+        self.host_calls = Arc::clone(&caller.host_calls);
+        self.denials = caller.denials.clone();
+    }
+
     /// Ends a call so that the instance can wait for the next; says whether the guest has let go of what it held.
     pub(crate) fn rest(&mut self) -> bool {
         if self.memory.refused || !self.has_let_go() {
             return false;
         }
+        self.calling = None;
         let limits = Arc::clone(&self.limits);
         self.set(Setting { grant: Arc::default(), workspace: None, limits, sink: Arc::new(Nowhere) });
         true
@@ -202,7 +227,7 @@ impl Guest {
         self.count_host_call()?;
         match &self.role {
             Role::Mode(host) => Ok(Arc::clone(host)),
-            Role::Tool | Role::Rehearsal(_) => {
+            Role::Tool | Role::Rehearsal(_) | Role::Program(_) => {
                 let message = format!("{interface} answers modes only, and this is a call of a tool");
                 Err(Stop(CallFailure::Trapped(message)).into())
             }
@@ -218,6 +243,7 @@ impl WasiView for Guest {
             match role {
                 Role::Mode(host) => clocks::from_the_journal(&mut builder, host),
                 Role::Rehearsal(world) => clocks::always_the_same(&mut builder, *world),
+                Role::Program(setting) => setting.fill(&mut builder),
                 Role::Tool => {}
             }
             builder.build()

@@ -118,6 +118,11 @@ impl MemoryMeter {
         fits
     }
 
+    /// For a program that this guest runs: the sums begin where this guest's stand, which does nothing meanwhile.
+    pub(crate) fn of_a_program(&self) -> Self {
+        Self { peak: Arc::clone(&self.peak), refused: false, ..*self }
+    }
+
     /// Where the largest sum of memories stands.
     pub(crate) fn peak(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.peak)

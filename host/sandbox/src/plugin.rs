@@ -15,11 +15,12 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use crate::LoadError;
 use crate::bindings::exports::vivarium::plugin::{mode, tool};
 use crate::capability;
-use crate::compile::CompileCache;
+use crate::compile::{CompileCache, Form};
 use crate::compiler::Compiler;
 use crate::engine::{EngineConfig, PooledEngine};
 use crate::guest::Guest;
 use crate::manifest::read_manifest;
+use crate::program::{InstalledProgram, Programs};
 use crate::schedule::Scheduler;
 use crate::schema::{self, ToolSchemas};
 use crate::warm::idle_room;
@@ -36,6 +37,8 @@ pub struct SandboxConfig {
     pub max_instances: Option<u32>,
     /// Who compiles what is not in the cache. Without a cache, this process.
     pub compiler: Compiler,
+    /// The programs that tools may run, besides those of workspaces.
+    pub programs: Vec<InstalledProgram>,
 }
 
 /// The engine with every capability linked: loads plugins. Cheap to clone.
@@ -46,6 +49,7 @@ pub struct Sandbox {
     cache: CompileCache,
     idle_room: Arc<Semaphore>,
     scheduler: Scheduler,
+    programs: Programs,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -66,13 +70,9 @@ impl Sandbox {
         capability::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         tracing::debug!(max_instances = engine.max_instances, elapsed = ?began.elapsed(), "the sandbox's engine is up");
         let idle_room = idle_room(engine.max_instances);
-        Ok(Self {
-            engine,
-            linker: Arc::new(linker),
-            cache: CompileCache::new(config.cache, config.compiler)?,
-            idle_room,
-            scheduler: Scheduler::new()?,
-        })
+        let cache = CompileCache::new(config.cache, config.compiler)?;
+        let programs = Programs::new(&engine, &cache, config.programs)?;
+        Ok(Self { engine, linker: Arc::new(linker), cache, idle_room, scheduler: Scheduler::new()?, programs })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -108,7 +108,7 @@ impl Sandbox {
         let manifest = read_manifest(bytes)?;
         let schemas = schema::compile(&manifest)?;
         let digest = ContentHash::of(bytes);
-        let component = self.cache.load(&self.engine, digest, bytes)?;
+        let component = self.cache.load(&self.engine, digest, bytes, Form::Plugin)?;
         check_imports(&component, &manifest)?;
         let pre = self
             .linker
@@ -133,6 +133,7 @@ impl Sandbox {
             identity: Arc::default(),
             idle_room: Arc::clone(&self.idle_room),
             scheduler: self.scheduler.clone(),
+            programs: self.programs.clone(),
         })
     }
 }
@@ -149,6 +150,7 @@ pub struct Plugin {
     pub(crate) identity: Arc<()>,
     pub(crate) idle_room: Arc<Semaphore>,
     pub(crate) scheduler: Scheduler,
+    pub(crate) programs: Programs,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -182,23 +184,12 @@ impl Plugin {
         let Some(schemas) = self.schemas.get(tool) else {
             return Err(format!("{} has no tool {tool}", self.manifest.name));
         };
-        let arguments: serde_json::Value = serde_json::from_str(arguments_json)
-            .map_err(|error| format!("invalid arguments: they are no JSON object: {error}"))?;
-        let problems = schemas.input.problems(&arguments);
-        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {problems}")) }
+        schemas.check_arguments(arguments_json)
     }
 
     /// Checks what a tool gives back, where its manifest says what that looks like.
     pub(crate) fn check_output(&self, tool: &str, content: &str) -> Result<(), String> {
-        let Some(schema) = self.schemas.get(tool).and_then(|schemas| schemas.output.as_ref()) else { return Ok(()) };
-        let output: serde_json::Value = serde_json::from_str(content)
-            .map_err(|error| format!("the tool's output is no JSON, and its manifest says that it is: {error}"))?;
-        let problems = schema.problems(&output);
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("the tool's output is not what its schema says: {problems}"))
-        }
+        self.schemas.get(tool).map_or(Ok(()), |schemas| schemas.check_output(content))
     }
 }
 
@@ -222,6 +213,7 @@ fn check_imports(component: &Component, manifest: &Manifest) -> Result<(), LoadE
             "vivarium:plugin/model" => Some(("model", requests.model)),
             "vivarium:plugin/corpus" => Some(("corpus", requests.corpus)),
             "vivarium:plugin/state" => Some(("state", requests.state)),
+            "vivarium:plugin/programs" => Some(("programs", requests.programs)),
             "vivarium:plugin/secrets" => Some(("secrets", !requests.secrets.is_empty())),
             "vivarium:plugin/settings" => Some(("settings", !requests.settings.is_empty())),
             "wasi:http/outgoing-handler" => Some(("hosts", !requests.hosts.is_empty())),

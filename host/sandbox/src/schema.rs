@@ -38,38 +38,78 @@ const MAX_PROBLEMS: usize = 5;
 const MAX_PROBLEM_BYTES: usize = 300;
 
 /// One schema, ready to check against.
-pub(crate) struct Schema {
+struct Schema {
     validator: Validator,
     /// Subschemas and the values that they list, with references written out.
     expanded: u64,
     patterns: usize,
 }
 
-/// The schemas of one tool.
-pub(crate) struct ToolSchemas {
-    pub(crate) input: Schema,
-    pub(crate) output: Option<Schema>,
+/// The schemas of one tool, ready to check against.
+pub struct ToolSchemas {
+    input: Schema,
+    output: Option<Schema>,
+}
+
+impl std::fmt::Debug for ToolSchemas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ToolSchemas").field("output", &self.output.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl ToolSchemas {
+    /// Makes the schemas of one tool ready, whoever provides it.
+    ///
+    /// # Errors
+    /// [`LoadError::Schema`]: one of them can not be checked against in bounded time, or is none.
+    pub fn of(tool: &ToolManifest) -> Result<Self, LoadError> {
+        Self::with(tool, &mut MAX_PATTERNS.clone())
+    }
+
+    fn with(tool: &ToolManifest, patterns: &mut usize) -> Result<Self, LoadError> {
+        if tool.input_schema.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(invalid(tool, "input", "its type must be \"object\"".to_owned()));
+        }
+        let input = Schema::new(&tool.input_schema, patterns);
+        let output = tool.output_schema.as_ref().map(|schema| Schema::new(schema, patterns)).transpose();
+        Ok(Self {
+            input: input.map_err(|reason| invalid(tool, "input", reason))?,
+            output: output.map_err(|reason| invalid(tool, "output", reason))?,
+        })
+    }
+
+    /// Checks a call's arguments, so that a tool sees only what its schema allows.
+    ///
+    /// # Errors
+    /// What is wrong with them, for the model.
+    pub fn check_arguments(&self, arguments_json: &str) -> Result<(), String> {
+        let arguments: Value = serde_json::from_str(arguments_json)
+            .map_err(|error| format!("invalid arguments: they are no JSON object: {error}"))?;
+        let problems = self.input.problems(&arguments);
+        if problems.is_empty() { Ok(()) } else { Err(format!("invalid arguments: {problems}")) }
+    }
+
+    /// Checks what a tool gives back, where it says what that looks like.
+    ///
+    /// # Errors
+    /// How it differs from what the tool says, for the model.
+    pub fn check_output(&self, content: &str) -> Result<(), String> {
+        let Some(schema) = &self.output else { return Ok(()) };
+        let output: Value = serde_json::from_str(content)
+            .map_err(|error| format!("the tool's output is no JSON, and it says that it is: {error}"))?;
+        let problems = schema.problems(&output);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("the tool's output is not what its schema says: {problems}"))
+        }
+    }
 }
 
 /// Makes the schemas of all tools of a plugin ready.
 pub(crate) fn compile(manifest: &Manifest) -> Result<HashMap<String, ToolSchemas>, LoadError> {
     let mut patterns = MAX_PATTERNS;
-    manifest
-        .tools
-        .iter()
-        .map(|tool| {
-            if tool.input_schema.get("type").and_then(Value::as_str) != Some("object") {
-                return Err(invalid(tool, "input", "its type must be \"object\"".to_owned()));
-            }
-            let input = Schema::new(&tool.input_schema, &mut patterns);
-            let output = tool.output_schema.as_ref().map(|schema| Schema::new(schema, &mut patterns)).transpose();
-            let schemas = ToolSchemas {
-                input: input.map_err(|reason| invalid(tool, "input", reason))?,
-                output: output.map_err(|reason| invalid(tool, "output", reason))?,
-            };
-            Ok((tool.name.to_string(), schemas))
-        })
-        .collect()
+    manifest.tools.iter().map(|tool| Ok((tool.name.to_string(), ToolSchemas::with(tool, &mut patterns)?))).collect()
 }
 
 fn invalid(tool: &ToolManifest, which: &'static str, reason: String) -> LoadError {
@@ -98,7 +138,7 @@ impl Schema {
     }
 
     /// What is wrong with `value`; an empty text if nothing is.
-    pub(crate) fn problems(&self, value: &Value) -> String {
+    fn problems(&self, value: &Value) -> String {
         let cost = parts(value).saturating_mul(self.expanded);
         if cost > MAX_CHECK_COST {
             return "it has too many parts to be checked against the schema".to_owned();

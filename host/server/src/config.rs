@@ -88,6 +88,8 @@ pub struct PluginConfig {
     pub corpus: bool,
     /// It may keep data between calls.
     pub state: bool,
+    /// It may run programs in the sandbox.
+    pub programs: bool,
     /// What it may do with the files of a session.
     pub files: Option<FileAccess>,
     /// Settings that it reads.
@@ -109,12 +111,22 @@ pub struct Config {
     pub data: PathBuf,
     /// A folder of documents to search.
     pub corpus: Option<PathBuf>,
+    /// How often that folder is looked through for what has changed, in seconds; 0: at the start alone.
+    pub corpus_refresh_seconds: u32,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
     /// The weights of the embedded language model, a file; none: there is only the extractive answerer.
     pub embedded_weights: Option<PathBuf>,
+    /// How long a model may take for an answer in all, in seconds, where neither a run nor its agent says.
+    pub model_timeout_seconds: u64,
+    /// How long it may take to begin to answer, in seconds.
+    pub model_first_token_seconds: u64,
+    /// How long it may be silent in the middle of an answer, in seconds.
+    pub model_idle_seconds: u64,
     /// A folder of further plugins: every `*.wasm` in it is loaded.
     pub plugins_dir: Option<PathBuf>,
+    /// A folder of programs that tools may run: each of its folders with a `program.toml` is one.
+    pub programs_dir: Option<PathBuf>,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// How long a client may take to send a request's head, and its body, in seconds.
@@ -149,6 +161,10 @@ pub struct Config {
     pub max_plugins: usize,
     /// The most bytes of all versions of all plugins of a tenant together.
     pub max_plugin_bytes: u64,
+    /// The most snapshots of one session's files that clients have asked for.
+    pub max_snapshots: usize,
+    /// The most bytes of all snapshots of one session's files together; equal files count once.
+    pub max_snapshot_bytes: u64,
     /// The most processor time that compiling a component takes, in seconds.
     pub compile_seconds: u64,
     /// Where the key of the tenants' secrets is; none: `secrets.key` in the data folder.
@@ -214,9 +230,14 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("vivarium-data"),
             corpus: None,
+            corpus_refresh_seconds: 5,
             model: None,
             embedded_weights: None,
+            model_timeout_seconds: 600,
+            model_first_token_seconds: 180,
+            model_idle_seconds: 60,
             plugins_dir: None,
+            programs_dir: None,
             max_body_bytes: 1 << 20,
             request_timeout_seconds: 30,
             // Ten thousand streams, and room for those who ask and probe besides.
@@ -235,6 +256,8 @@ impl Default for Config {
             max_component_bytes: 48 << 20,
             max_plugins: 100,
             max_plugin_bytes: 512 << 20,
+            max_snapshots: 50,
+            max_snapshot_bytes: 256 << 20,
             compile_seconds: 120,
             compiler: vivarium_sandbox::Compiler::InProcess,
             secrets_key_file: None,
@@ -346,13 +369,18 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 47] = [
+    pub const KEYS: [&str; 54] = [
         "listen",
         "data",
         "corpus",
+        "corpus_refresh_seconds",
         "model",
         "embedded_weights",
+        "model_timeout_seconds",
+        "model_first_token_seconds",
+        "model_idle_seconds",
         "plugins_dir",
+        "programs_dir",
         "max_body_bytes",
         "request_timeout_seconds",
         "max_connections",
@@ -370,6 +398,8 @@ impl Config {
         "max_component_bytes",
         "max_plugins",
         "max_plugin_bytes",
+        "max_snapshots",
+        "max_snapshot_bytes",
         "compile_seconds",
         "secrets_key_file",
         "session_ttl_days",
@@ -440,9 +470,15 @@ impl Config {
             listen: reader.take("listen", default.listen),
             data: reader.take("data", default.data),
             corpus: reader.take("corpus", default.corpus),
+            corpus_refresh_seconds: reader.take("corpus_refresh_seconds", default.corpus_refresh_seconds),
             model: reader.take("model", default.model),
             embedded_weights: reader.take("embedded_weights", default.embedded_weights),
+            model_timeout_seconds: reader.take_positive("model_timeout_seconds", default.model_timeout_seconds),
+            model_first_token_seconds: reader
+                .take_positive("model_first_token_seconds", default.model_first_token_seconds),
+            model_idle_seconds: reader.take_positive("model_idle_seconds", default.model_idle_seconds),
             plugins_dir: reader.take("plugins_dir", default.plugins_dir),
+            programs_dir: reader.take("programs_dir", default.programs_dir),
             max_body_bytes: reader.take_positive("max_body_bytes", default.max_body_bytes),
             request_timeout_seconds: reader.take_positive("request_timeout_seconds", default.request_timeout_seconds),
             max_connections: reader.take_positive("max_connections", default.max_connections),
@@ -461,6 +497,8 @@ impl Config {
             max_component_bytes: reader.take_positive("max_component_bytes", default.max_component_bytes),
             max_plugins: reader.take("max_plugins", default.max_plugins),
             max_plugin_bytes: reader.take("max_plugin_bytes", default.max_plugin_bytes),
+            max_snapshots: reader.take("max_snapshots", default.max_snapshots),
+            max_snapshot_bytes: reader.take("max_snapshot_bytes", default.max_snapshot_bytes),
             compile_seconds: reader.take_positive("compile_seconds", default.compile_seconds),
             compiler: default.compiler,
             secrets_key_file: reader.take("secrets_key_file", default.secrets_key_file),
@@ -493,6 +531,9 @@ impl Config {
         };
         if let Some(corpus) = config.corpus.as_ref().filter(|corpus| !corpus.is_dir()) {
             reader.errors.push(format!("corpus must be a folder, and {} is none", corpus.display()));
+        }
+        if let Some(programs) = config.programs_dir.as_ref().filter(|programs| !programs.is_dir()) {
+            reader.errors.push(format!("programs_dir must be a folder, and {} is none", programs.display()));
         }
         if let Err(wrong) = config.tls() {
             reader.errors.push(wrong);
@@ -654,6 +695,8 @@ mod tests {
         max_component_bytes = 50331648
         max_plugins = 100
         max_plugin_bytes = 536870912
+        max_snapshots = 50
+        max_snapshot_bytes = 268435456
         compile_seconds = 120
         dangerously_allow_private_addresses = []
         idempotency_ttl_seconds = 86400

@@ -1,12 +1,16 @@
 //! The corpus as plugins see it: an index that may still be in the making when the first question comes. Indexing goes on
-//! beside serving; a search meanwhile is answered with how far it is, and `/readyz` waits for its end.
+//! beside serving; a search meanwhile is answered with how far it is, and `/readyz` waits for its end. From then on the folder is
+//! followed: what is written, changed and removed in it is found without a start.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use vivarium_corpus::{Corpus, OpenOptions, Progress, Report};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use vivarium_attachments::Attachments;
+use vivarium_corpus::{ConvertError, Converter, Corpus, Format, OpenOptions, Progress, Report};
 use vivarium_domain::{ContentHash, Document};
 use vivarium_sandbox::{CorpusError, CorpusHit, CorpusView};
 
@@ -33,11 +37,15 @@ impl LazyCorpus {
     pub(crate) fn open(
         folder: &Path,
         data: &Path,
+        attachments: Attachments,
         mut progress: CorpusProgress,
     ) -> (Arc<Self>, tokio::sync::oneshot::Receiver<()>) {
         let state = RwLock::new(State::Opening("it is being opened".to_owned()));
         let corpus = Arc::new(Self { ready: OnceLock::new(), state });
-        let options = OpenOptions::new(folder, index_dir(folder, data));
+        let mut options = OpenOptions::new(folder, index_dir(folder, data));
+        if attachments.reads_documents() {
+            options.converter = Some(Arc::new(Sandboxed { attachments, runtime: Handle::current() }));
+        }
         let (done, heard) = tokio::sync::oneshot::channel();
         let shared = Arc::clone(&corpus);
         tokio::task::spawn_blocking(move || {
@@ -88,6 +96,48 @@ impl LazyCorpus {
     fn now(&self) -> Result<Corpus, CorpusError> {
         let not_ready = || CorpusError::Unavailable(self.trouble().unwrap_or_default());
         self.ready.get().cloned().ok_or_else(not_ready)
+    }
+}
+
+/// Looks through the folder again and again, until the host stops. A look costs a walk over the folder; however large that is,
+/// it takes a twentieth of the time at most.
+pub(crate) async fn follow(corpus: Arc<LazyCorpus>, every: Duration, shutdown: CancellationToken) {
+    let mut pause = every;
+    while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        let Some(corpus) = corpus.ready.get().cloned() else { continue };
+        let begun = Instant::now();
+        match off_thread(move || corpus.refresh(&mut |_| {})).await {
+            Ok(report) if report.indexed() + report.removed > 0 => tracing::info!("corpus: {}", summary(&report)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the corpus's folder could not be looked through again"),
+        }
+        pause = every.max(begun.elapsed() * 20);
+    }
+}
+
+/// Reads files of printers' and office programs' formats in the sandbox.
+#[derive(Debug)]
+struct Sandboxed {
+    attachments: Attachments,
+    runtime: Handle,
+}
+
+impl Converter for Sandboxed {
+    fn convert(&self, format: Format, bytes: &[u8], max_text_bytes: usize) -> Result<String, ConvertError> {
+        let media_type = match format {
+            Format::Pdf => "application/pdf",
+            Format::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Format::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        };
+        // Called on a thread of the index's own, which may wait.
+        let read = self.runtime.block_on(self.attachments.read_for_operator(media_type, bytes, max_text_bytes));
+        read.map_err(|problem| {
+            if problem.is_the_hosts_fault() {
+                return ConvertError::NotNow;
+            }
+            tracing::debug!(%problem, "a file of the corpus can not be read");
+            ConvertError::Unreadable
+        })
     }
 }
 

@@ -18,18 +18,21 @@ use vivarium_runs::{RecoveryReport, Runs, RunsConfig};
 use vivarium_sandbox::{CorpusView, LoadError, Sandbox, SandboxConfig};
 use vivarium_sight::metric::{self, NO_LABELS};
 use vivarium_store::{SledStore, Store, StoreError};
+use vivarium_workspaces::WorkspacesConfig;
 
 use crate::archive::ArchiveError;
 use crate::backup::backups;
 use crate::components::{self, OurModes};
 use crate::config::{Config, UnpricedModels};
 use crate::contexts::StoredContexts;
-use crate::corpus::{CorpusProgress, LazyCorpus};
+use crate::corpus::{CorpusProgress, LazyCorpus, follow};
 use crate::deliveries::Deliveries;
 use crate::health::{DiskRoom, Health};
 use crate::keys::{FirstKey, first_key};
+use crate::library::Library;
 use crate::plugins::{self, Shared};
-use crate::sweep::{retention, sweep};
+use crate::programs::programs;
+use crate::sweep::{prune, retention, sweep};
 use crate::tenants::finish_deletions;
 
 /// The most versions of one plugin that are kept.
@@ -57,6 +60,14 @@ pub enum StartError {
     Plugin {
         /// The plugin, or its file.
         name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program of the operator's is not described right.
+    #[error("the program in {folder}: {reason}")]
+    Program {
+        /// Its folder.
+        folder: String,
         /// What is wrong.
         reason: String,
     },
@@ -123,19 +134,25 @@ impl Host {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: &Config, progress: CorpusProgress) -> Result<Self, StartError> {
-        let (corpus, corpus_opened) = match &config.corpus {
-            Some(folder) => {
-                let (corpus, opened) = LazyCorpus::open(folder, &config.data, progress);
-                (Some(corpus), Some(opened))
-            }
-            None => (None, None),
-        };
         let (store, plugins, models) = tokio::join!(open_store(&config.data), load_plugins(config), models(config));
         let (store, models) = (store?, Arc::new(models?));
         let (sandbox, shared) = plugins?;
         metric::INSTANCES_MAX.set(sandbox.max_instances() as usize, NO_LABELS);
         let egress = Arc::new(Egress::new());
+        let exceptions = exceptions(config)?;
+        let attachments = Attachments::new(Arc::clone(&egress), exceptions.clone(), shared.documents);
         let (draining, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let (corpus, corpus_opened) = match &config.corpus {
+            Some(folder) => {
+                let (corpus, opened) = LazyCorpus::open(folder, &config.data, attachments.clone(), progress);
+                if config.corpus_refresh_seconds > 0 {
+                    let every = Duration::from_secs(u64::from(config.corpus_refresh_seconds));
+                    tokio::spawn(follow(Arc::clone(&corpus), every, shutdown.clone()));
+                }
+                (Some(corpus), Some(opened))
+            }
+            None => (None, None),
+        };
         let disk = DiskRoom { folder: config.data.clone(), least: config.min_free_disk_bytes };
         let health = Health {
             store: Arc::clone(&store),
@@ -153,8 +170,10 @@ impl Host {
         };
         let registry = Registry::new(rooms, registry_config(config), shared.plugins, shared.gifts)?;
         finish_deletions(&*store, &registry).await?;
-        let contexts =
-            StoredContexts::new(Arc::clone(&store), corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>));
+        let library = Library::new(Arc::clone(&store), &config.data);
+        library.prune().await?;
+        let hosts = corpus.clone().map(|corpus| corpus as Arc<dyn CorpusView>);
+        let contexts = StoredContexts::new(Arc::clone(&store), library.clone(), hosts);
         let (contexts, runs_config) = (Arc::new(contexts), runs_config(config));
         let runs = Runs::new(Arc::clone(&store), Arc::clone(&models), registry.clone(), contexts, runs_config);
         keep_components(components_folder(config), shared.modes, &*store).await?;
@@ -162,7 +181,6 @@ impl Host {
         let first_key = first_key(&store, config.admin_key.as_ref()).await?;
         runs.set_disk_full(disk.shortage().is_some());
         tokio::spawn(disk.watch(runs.clone(), shutdown.clone()));
-        let exceptions = exceptions(config)?;
         let deliveries = Deliveries::new(
             config,
             Arc::clone(&store),
@@ -173,10 +191,12 @@ impl Host {
         );
         let agents = Agents::new(Arc::clone(&store), Arc::clone(&models), registry.clone());
         tokio::spawn(sweep(runs.clone(), Arc::clone(&store), retention(config), config.usage_days, shutdown.clone()));
+        tokio::spawn(prune(library.clone(), shutdown.clone()));
         let api = ApiState::new(ApiConfig {
             runs: runs.clone(),
             agents,
-            attachments: Attachments::new(egress, exceptions, shared.documents),
+            attachments,
+            corpora: Arc::new(library),
             registry: registry.clone(),
             store: Arc::clone(&store),
             backups: backups(config, &store),
@@ -331,7 +351,11 @@ fn of_tiers<T>(config: &Config, limit: impl Fn(RateLimit) -> Option<T>) -> BTree
 
 fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig {
-        workspaces: workspaces(config),
+        workspaces: WorkspacesConfig {
+            folder: workspaces(config),
+            max_snapshots: config.max_snapshots,
+            max_snapshot_bytes: config.max_snapshot_bytes,
+        },
         components: components_folder(config),
         max_component_bytes: config.max_component_bytes,
         max_plugins: config.max_plugins,
@@ -417,7 +441,9 @@ async fn load_plugins(config: &Config) -> Result<(Sandbox, Shared), StartError> 
         if cache.as_ref().is_some_and(|cache| !cache.exists()) {
             tracing::info!("compiling the plugins; that is done once and takes some seconds");
         }
-        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None, compiler: config.compiler.clone() })?;
+        let programs = programs(config.programs_dir.as_deref())?;
+        let compiler = config.compiler.clone();
+        let sandbox = Sandbox::new(SandboxConfig { cache, max_instances: None, compiler, programs })?;
         let shared = plugins::load(&sandbox, &config)?;
         Ok((sandbox, shared))
     })
@@ -435,6 +461,11 @@ async fn models(config: &Config) -> Result<Models, StartError> {
     }
     models.embedded_weights.clone_from(&config.embedded_weights);
     models.prices = config.prices.clone();
+    for provider in &mut models.providers {
+        provider.timeouts.first_byte = Duration::from_secs(config.model_first_token_seconds);
+        provider.timeouts.idle = Duration::from_secs(config.model_idle_seconds);
+        provider.timeouts.total = Duration::from_secs(config.model_timeout_seconds);
+    }
     let models = Models::new(models).await?;
     let model = models.default_model();
     if models.price(model, utc_day(Timestamp::now())).is_none() {

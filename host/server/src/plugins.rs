@@ -20,6 +20,14 @@ use crate::host::StartError;
 /// File name and bytes of each component in `plugins/dist` when this binary was built.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
 
+/// What the files' names begin with that hold programs, and no plugins.
+const PROGRAM: &str = "program-";
+
+/// Names and code of the programs that came with this binary.
+pub(crate) fn embedded_programs() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    EMBEDDED.iter().filter_map(|(name, bytes)| Some((name.strip_prefix(PROGRAM)?, *bytes)))
+}
+
 /// The plugin that reads documents for the host itself: no tenant sees it.
 const DOCUMENTS: &str = "vivarium/documents";
 
@@ -89,7 +97,7 @@ pub(crate) fn load(sandbox: &Sandbox, config: &Config) -> Result<Shared, StartEr
 }
 
 fn components(folder: Option<&Path>) -> Result<Vec<Component>, StartError> {
-    let embedded = EMBEDDED.iter().map(|(name, bytes)| Component {
+    let embedded = EMBEDDED.iter().filter(|(name, _)| !name.starts_with(PROGRAM)).map(|(name, bytes)| Component {
         name: (*name).to_owned(),
         bytes: Cow::Borrowed(*bytes),
         ours: true,
@@ -149,6 +157,7 @@ fn gift(given: &PluginConfig) -> Result<OperatorGift, String> {
         files: given.files,
         corpus: given.corpus,
         state: given.state,
+        programs: given.programs,
         limits: given.limits.0,
         approvals: given.approvals.clone(),
         dangerously_allow_private_addresses: given.dangerously_allow_private_addresses.clone(),
@@ -192,10 +201,11 @@ fn give_what_it_asks(manifest: &Manifest, grant: &mut PluginGrant, hosts_are_set
     grant.files = grant.files.or(requests.files);
     grant.corpus |= requests.corpus;
     grant.state |= requests.state;
+    grant.programs |= requests.programs;
 }
 
 /// Our own tools over a search engine that nobody has set: no model should be offered what can only fail. Tools over
-/// documents stay: a run may bring some.
+/// documents stay: a run may bring some. Settings alone are choices, which may be left as they are.
 fn has_nothing_to_work_with(manifest: &Manifest, grant: &PluginGrant) -> bool {
-    !manifest.requests.settings.is_empty() && grant.settings.is_empty()
+    !manifest.requests.secrets.is_empty() && grant.settings.is_empty()
 }

@@ -11,6 +11,7 @@ use vivarium_runs::{Removed, Retention, Runs};
 use vivarium_store::{Store, StoreError};
 
 use crate::config::Config;
+use crate::library::Library;
 
 /// How often is looked for sessions, runs and answers whose time is over.
 const EVERY: Duration = Duration::from_secs(60);
@@ -62,6 +63,15 @@ pub(crate) async fn sweep(
         }
         if let Err(error) = forget_usage(&*store, usage_days).await {
             tracing::warn!(%error, "what was used long ago could not be forgotten");
+        }
+    }
+}
+
+/// Removes the indexes of tenants that are gone, regularly, until the host stops.
+pub(crate) async fn prune(library: Library, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        if let Err(error) = library.prune().await {
+            tracing::warn!(%error, "the indexes of tenants that are gone could not be looked for");
         }
     }
 }

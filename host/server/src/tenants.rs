@@ -6,6 +6,7 @@ use vivarium_store::Store;
 
 use crate::config::Config;
 use crate::host::{StartError, without_server};
+use crate::library;
 
 /// Deletes a tenant of a data folder that no server has open, with all that is its own. False: there is none.
 ///
@@ -16,6 +17,7 @@ pub async fn delete_tenant(config: &Config, tenant: &TenantId) -> Result<bool, S
     if !store.close_tenant(tenant, &AuditBy::CLI).await? {
         return Ok(false);
     }
+    library::remove(&config.data, tenant);
     delete_closed(&*store, &registry, tenant).await?;
     Ok(true)
 }

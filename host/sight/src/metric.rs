@@ -171,7 +171,7 @@ metrics! {
     /// Seconds of a tool call, its wait for a place included and a person's decision not, by tool.
     TOOL_DURATION: Histogram = "vivarium_tool_call_duration_seconds", WAITED_FOR;
 
-    /// Calls of guests, by role (mode, tool) and outcome (ok, or why the sandbox stopped it).
+    /// Calls of guests, by role (mode, tool, program) and outcome (ok, or why the sandbox stopped it).
     GUEST_CALLS: Counter = "vivarium_guest_calls_total";
     /// Processor seconds of a guest's call, by role; the sum is what guests have used.
     GUEST_CPU: Histogram = "vivarium_guest_cpu_seconds", FAST;

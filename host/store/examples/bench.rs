@@ -101,6 +101,7 @@ fn batches_of_a_run(caller: u64) -> [Batch; 3] {
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 0,
         log_removed_at: None,
         trace: None,

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vivarium_domain::{
     Agent, AgentId, ApiKey, AuditNote, ContentHash, CorpusDocument, Delivery, DeliveryStatus, DocumentId,
-    KeptAttachment, Run, RunId, Session, SessionId, SessionMessage, TeamId, TenantId, Timestamp, UsageEntry,
+    KeptAttachment, Run, RunId, Session, SessionId, SessionMessage, SessionSummary, TeamId, TenantId, Timestamp,
+    UsageEntry,
 };
 
 use crate::audit::{self, Noted};
@@ -114,6 +115,8 @@ pub(crate) enum SessionChange {
     Change { title: Option<Option<String>>, at: Timestamp },
     /// Messages, which get their numbers from the session's record.
     Append { first_at: Timestamp, last_at: Timestamp, messages: Vec<Bytes> },
+    /// Something stands for its oldest messages.
+    Summarize(Box<SessionSummary>),
     /// It goes out of all lists, and what it holds is about to be removed.
     Close,
 }
@@ -260,6 +263,9 @@ fn prepare_write(tenant: &TenantId, write: Write, steps: &mut Vec<Step>) -> Resu
             steps.extend(messages.iter().filter_map(|one| prepare_attachments(tenant, one.run_id, &one.attachments)));
             steps.extend(prepare_messages(&messages)?.map(|change| of_session(session, change)));
         }
+        Write::SummarizeSession { session, summary } => {
+            steps.push(of_session(session, SessionChange::Summarize(summary)));
+        }
         Write::PutIdempotency { key, record } => idempotency::prepare(tenant, &key, &record, steps)?,
         Write::PutTenant(value) => {
             let key = Key::of(&value.id).into_bytes();
@@ -385,6 +391,10 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
             record::put(ops, Table::Secrets, key.secret(&secret.name).into_bytes(), &json(&secret)?);
         }
         Write::DeleteSecret(name) => ops.push(Op::delete(Table::Secrets, key.secret(&name).into_bytes())),
+        Write::PutMcpServer(server) => {
+            record::put(ops, Table::McpServers, key.mcp_server(&server.name).into_bytes(), &json(&server)?);
+        }
+        Write::DeleteMcpServer(name) => ops.push(Op::delete(Table::McpServers, key.mcp_server(&name).into_bytes())),
         Write::PutState { plugin, key: name, value } => {
             if name.len() > MAX_STATE_KEY || value.len() > MAX_STATE_VALUE {
                 return Err(StoreError::Refused(format!(
@@ -401,6 +411,7 @@ fn prepare_plugin_write(tenant: &TenantId, write: Write, ops: &mut Vec<Op>) -> R
         Write::PutRun(_)
         | Write::AppendEvents { .. }
         | Write::AppendMessages { .. }
+        | Write::SummarizeSession { .. }
         | Write::PutIdempotency { .. }
         | Write::PutTenant(_)
         | Write::PutAgent(_)

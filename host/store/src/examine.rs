@@ -14,8 +14,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
-    Agent, ApiKey, AuditEntry, CorpusDocument, Delivery, Event, InstalledRecord, PluginGrant, Run, SealedSecret,
-    SessionMessage, Team, Tenant, TenantId, UsageEntry,
+    Agent, ApiKey, AuditEntry, CorpusDocument, Delivery, Event, InstalledRecord, McpServer, PluginGrant, Run,
+    SealedSecret, SessionMessage, Team, Tenant, TenantId, UsageEntry,
 };
 
 use crate::audit::head_from;
@@ -218,6 +218,7 @@ fn reads(table: Table, key: &Bytes, payload: &Bytes) -> Result<(), StoreError> {
         Table::Plugins => json::<InstalledRecord>(table, key, payload),
         Table::Grants => json::<PluginGrant>(table, key, payload),
         Table::Secrets => json::<SealedSecret>(table, key, payload),
+        Table::McpServers => json::<McpServer>(table, key, payload),
         Table::Agents | Table::AgentVersions => json::<Agent>(table, key, payload),
         Table::AgentNames => agent_id(key, payload).map(|_| ()),
         Table::Teams => json::<Team>(table, key, payload),

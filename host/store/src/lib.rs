@@ -76,8 +76,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use vivarium_domain::{
     Agent, AgentId, ApiKey, AuditBy, AuditEntry, AuditHead, AuditNote, ContentHash, CorpusDocument, Date, Delivery,
-    DocumentId, InstalledRecord, PluginGrant, PluginName, Run, RunId, RunStatus, SealedSecret, SecretName, Session,
-    SessionId, SessionMessage, Subject, Team, TeamId, Tenant, TenantId, Timestamp, UsageEntry, Used,
+    DocumentId, InstalledRecord, McpServer, McpServerName, PluginGrant, PluginName, Run, RunId, RunStatus,
+    SealedSecret, SecretName, Session, SessionId, SessionMessage, SessionSummary, Subject, Team, TeamId, Tenant,
+    TenantId, Timestamp, UsageEntry, Used,
 };
 
 /// Why the store did not do what was asked.
@@ -199,6 +200,14 @@ pub enum Write {
         /// The messages.
         messages: Vec<SessionMessage>,
     },
+    /// Keeps what stands for the oldest messages of a session, in place of what stood for them before, if the session is there
+    /// and holds as many messages.
+    SummarizeSession {
+        /// The session.
+        session: SessionId,
+        /// What stands for them.
+        summary: Box<SessionSummary>,
+    },
     /// Remembers an idempotency key, in place of what it stood for.
     PutIdempotency {
         /// The key, as the client sent it.
@@ -250,6 +259,10 @@ pub enum Write {
     PutSecret(SealedSecret),
     /// Removes a secret.
     DeleteSecret(SecretName),
+    /// Creates or replaces a remote server of tools.
+    PutMcpServer(Box<McpServer>),
+    /// Removes a remote server of tools.
+    DeleteMcpServer(McpServerName),
     /// Sets a value of a plugin's state. At most [`MAX_STATE_VALUE`] bytes.
     PutState {
         /// The plugin.
@@ -627,6 +640,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The tenant's secrets, by name.
     fn secrets(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<SealedSecret>, StoreError>>;
+
+    /// The tenant's remote servers of tools, by name.
+    fn mcp_servers(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<McpServer>, StoreError>>;
 
     /// A value of a plugin's state.
     fn state(

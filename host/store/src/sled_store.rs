@@ -12,8 +12,8 @@ use futures::future::{BoxFuture, ready};
 use serde::de::DeserializeOwned;
 use vivarium_domain::{
     Agent, AgentId, ApiKey, AuditBy, AuditEntry, AuditHead, ContentHash, CorpusDocument, Date, Delivery, DocumentId,
-    InstalledRecord, PluginGrant, PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage, Subject,
-    Team, Tenant, TenantId, Timestamp, UsageEntry, Used,
+    InstalledRecord, McpServer, PluginGrant, PluginName, Run, RunId, SealedSecret, Session, SessionId, SessionMessage,
+    Subject, Team, Tenant, TenantId, Timestamp, UsageEntry, Used,
 };
 
 use crate::audit::read_head;
@@ -478,6 +478,10 @@ impl Store for SledStore {
 
     fn secrets(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<SealedSecret>, StoreError>> {
         self.list_all(Table::Secrets, tenant.clone()).boxed()
+    }
+
+    fn mcp_servers(&self, tenant: &TenantId) -> BoxFuture<'_, Result<Vec<McpServer>, StoreError>> {
+        self.list_all(Table::McpServers, tenant.clone()).boxed()
     }
 
     fn state(

@@ -8,8 +8,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use vivarium_domain::{
-    AgentId, ContentHash, Date, DocumentId, PluginName, RunId, RunStatus, SecretName, SessionId, TeamId, TenantId,
-    Timestamp,
+    AgentId, ContentHash, Date, DocumentId, McpServerName, PluginName, RunId, RunStatus, SecretName, SessionId, TeamId,
+    TenantId, Timestamp,
 };
 
 /// One kind of record; a tree of sled each.
@@ -103,11 +103,13 @@ pub(crate) enum Table {
     Audit,
     /// tenant → number and hash of the last entry of its chain.
     AuditHeads,
+    /// tenant, name → a remote server of tools.
+    McpServers,
 }
 
 impl Table {
     /// All of them, in the order of their numbers in the journal: only ever append.
-    pub(crate) const ALL: [Self; 44] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::Runs,
         Self::SessionRuns,
         Self::Unfinished,
@@ -152,6 +154,7 @@ impl Table {
         Self::Usage,
         Self::Audit,
         Self::AuditHeads,
+        Self::McpServers,
     ];
 
     /// The tree's name, on disk and in errors.
@@ -201,6 +204,7 @@ impl Table {
             Self::Usage => "usage",
             Self::Audit => "audit",
             Self::AuditHeads => "audit_heads",
+            Self::McpServers => "mcp_servers",
         }
     }
 
@@ -391,6 +395,12 @@ impl Key {
     /// A plugin's name has at most 129 bytes.
     pub(crate) fn plugin(mut self, plugin: &PluginName) -> Self {
         push_text(&mut self.0, plugin.as_str());
+        self
+    }
+
+    /// A remote server's name has at most 32 bytes.
+    pub(crate) fn mcp_server(mut self, name: &McpServerName) -> Self {
+        push_text(&mut self.0, name.as_str());
         self
     }
 

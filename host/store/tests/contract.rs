@@ -821,6 +821,8 @@ fn document(corpus: &str, content: ContentHash) -> CorpusDocument {
         media_type: "text/markdown".to_owned(),
         length_bytes: 1,
         content,
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: at(0),
     }

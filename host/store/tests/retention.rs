@@ -298,6 +298,8 @@ async fn settle_in(store: &SledStore, owner: &TenantId) -> Run {
         media_type: "text/plain".to_owned(),
         length_bytes: 6,
         content: store.put_blob(owner, text.clone()).await.unwrap(),
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: at(0),
     };
@@ -426,13 +428,13 @@ fn steps(run: RunId) -> Write {
 }
 
 fn end(run: &Run) -> Write {
-    let usage = run.usage;
+    let (usage, cost) = (run.usage, run.cost);
     let body = match run.status {
-        RunStatus::Completed => EventBody::RunCompleted { outcome: Outcome::default(), usage },
-        RunStatus::Cancelled => EventBody::RunCancelled { reason: "a client asked for it".to_owned(), usage },
+        RunStatus::Completed => EventBody::RunCompleted { outcome: Outcome::default(), usage, cost },
+        RunStatus::Cancelled => EventBody::RunCancelled { reason: "a client asked for it".to_owned(), usage, cost },
         _ => {
             let failure = RunFailure::new(FailureCode::ModeFailed, "it failed".to_owned());
-            EventBody::RunFailed { failure, usage }
+            EventBody::RunFailed { failure, usage, cost }
         }
     };
     Write::AppendEvents { run: run.id, first_seq: 4, events: vec![told(4, body)] }

@@ -90,6 +90,8 @@ async fn write(store: &SledStore, owner: &str, name: &str, count: usize, owned: 
         media_type: "text/plain".to_owned(),
         length_bytes: 0,
         content: ContentHash::of(owner.as_bytes()),
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: at(0),
     };

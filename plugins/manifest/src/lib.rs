@@ -1,6 +1,7 @@
 //! Writes a plugin's manifest while the plugin is built, from its `build.rs`: native code that may use whatever it likes,
 //! so that the component carries a finished text and nothing of the plugin has to run to learn what it is.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -21,6 +22,8 @@ pub struct Plugin {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool>,
     requests: Requests,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -54,9 +57,13 @@ struct Requests {
     secrets: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<String>,
     corpus: bool,
     state: bool,
     model: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    programs: bool,
 }
 
 impl Tool {
@@ -101,6 +108,7 @@ impl Plugin {
             modes: Vec::new(),
             tools: Vec::new(),
             requests: Requests::default(),
+            limits: BTreeMap::new(),
         }
     }
 
@@ -174,10 +182,31 @@ impl Plugin {
         self
     }
 
+    /// Asks for the files of the session: `read` or `write`.
+    #[must_use]
+    pub fn files(mut self, access: &str) -> Self {
+        self.requests.files = Some(access.to_owned());
+        self
+    }
+
     /// Asks for a key-value space.
     #[must_use]
     pub fn state(mut self) -> Self {
         self.requests.state = true;
+        self
+    }
+
+    /// What it needs of each limit, by the name that a manifest has for it, where the host's default is not enough.
+    #[must_use]
+    pub fn limits(mut self, limits: &[(&str, u64)]) -> Self {
+        self.limits.extend(limits.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        self
+    }
+
+    /// Asks to run programs in the sandbox.
+    #[must_use]
+    pub fn programs(mut self) -> Self {
+        self.requests.programs = true;
         self
     }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use vivarium_sdk::excerpt::content_words;
-use vivarium_sdk::mode::{Citation, Host};
+use vivarium_sdk::mode::{Citation, Host, Source};
+
+use crate::location::is_web;
 
 /// How much of a source is looked through for a quote.
 const MAX_SOURCE_BYTES: u32 = 1024 * 1024;
@@ -17,15 +19,21 @@ const MIN_SHARED_PART: f32 = 0.4;
 /// What stands in quotation marks is a quote from this many words on; less is a term.
 const MIN_QUOTED_WORDS: usize = 3;
 
-/// A mark in a text: where it stands, and the ids in it. `[s1]`, `[s1, s2]` and `[s1; s2]` are marks.
+/// What the host puts behind the ids that no verified quote stands for.
+const NOT_VERIFIED: &str = "not verified";
+/// The longest title in a list of sources.
+const MAX_TITLE_CHARACTERS: usize = 160;
+
+/// A mark in a text: where it stands, and the ids in it. `[s1]`, `[s1, s2]`, `[s1; s2]` and `[s1, not verified]` are marks.
 fn marks(text: &str) -> Vec<(std::ops::Range<usize>, Vec<&str>)> {
     let mut found = Vec::new();
     for (start, _) in text.match_indices('[') {
         let Some(inner) = text.get(start + 1..).and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner) else {
             break;
         };
-        let ids: Vec<&str> = inner.split([',', ';']).map(str::trim).collect();
-        if ids.iter().all(|id| is_id(id)) {
+        let parts = || inner.split([',', ';']).map(str::trim);
+        let ids: Vec<&str> = parts().filter(|part| is_id(part)).collect();
+        if !ids.is_empty() && parts().all(|part| is_id(part) || part == NOT_VERIFIED) {
             found.push((start..start + inner.len() + 2, ids));
         }
     }
@@ -52,34 +60,54 @@ pub fn cited_ids(text: &str) -> Vec<String> {
 /// The text without any marks.
 #[must_use]
 pub fn without_marks(text: &str) -> String {
-    keep_marks(text, |_| false)
-}
-
-/// The text without the marks of sources that there are not: a model makes some up.
-#[must_use]
-pub fn with_known_marks(text: &str, known: &BTreeSet<String>) -> String {
-    keep_marks(text, |id| known.contains(id))
-}
-
-fn keep_marks(text: &str, keep: impl Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
-    for (range, ids) in marks(text) {
+    for (range, _) in marks(text) {
         let before = text.get(copied..range.start).unwrap_or_default();
-        let kept: Vec<&str> = ids.iter().copied().filter(|id| keep(id)).collect();
-        if kept.is_empty() {
-            out.push_str(before.strip_suffix(' ').unwrap_or(before));
-        } else if kept.len() == ids.len() {
-            out.push_str(before);
-            out.push_str(text.get(range.clone()).unwrap_or_default());
-        } else {
-            out.push_str(before);
-            out.push_str(&format!("[{}]", kept.join(", ")));
-        }
+        out.push_str(before.strip_suffix(' ').unwrap_or(before));
         copied = range.end;
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     out
+}
+
+/// The list that an answer ends with: each source that it rests on, by its mark, with its title and where it is. Nothing where it rests
+/// on none.
+#[must_use]
+pub fn list_of_sources<'a>(sources: impl Iterator<Item = &'a Source>, citations: &[Citation]) -> String {
+    let mut cited: Vec<&Source> =
+        sources.filter(|source| citations.iter().any(|citation| citation.source_id == source.id)).collect();
+    let number = |source: &&Source| source.id.trim_start_matches('s').parse::<u32>().unwrap_or(u32::MAX);
+    cited.sort_by_key(number);
+    cited.dedup_by_key(|source| &source.id);
+    let mut list = String::new();
+    for (number, source) in (1..).zip(cited) {
+        let title: String = plain(&source.title).chars().take(MAX_TITLE_CHARACTERS).collect();
+        let colon = if title.is_empty() { "" } else { ": " };
+        list.push_str(&format!("\n{number}. [{}] {title}{colon}{}", source.id, place(&source.location)));
+    }
+    if list.is_empty() { list } else { format!("\n\n**Sources**\n{list}") }
+}
+
+/// A text that somebody else wrote, in one line and without what would be read as Markdown or as a mark.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let plain = |c: char| match c {
+        '[' | '<' => '(',
+        ']' | '>' => ')',
+        '`' | '*' | '\\' => '\'',
+        c => c,
+    };
+    words.join(" ").chars().map(plain).collect()
+}
+
+/// An address as a link, a path as it is.
+fn place(location: &str) -> String {
+    let is_address =
+        is_web(location) && !location.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '[' | ']'));
+    if is_address { format!("<{location}>") } else { format!("`{}`", plain(location)) }
 }
 
 /// The quotes behind an answer that a model has written: what it quotes itself next to a mark, else the sentence of the cited
@@ -279,9 +307,30 @@ mod tests {
     }
 
     #[test]
-    fn marks_of_sources_that_are_not_there_are_taken_out() {
-        let known = BTreeSet::from(["s1".to_owned()]);
-        assert_eq!(with_known_marks("A [s1]. B [s9]. C [s1, s9].", &known), "A [s1]. B. C [s1].");
+    fn all_marks_are_taken_out_the_hosts_own_too() {
+        assert_eq!(without_marks("A [s1]. B [s9, not verified]. C [0] [s1, s9]."), "A. B. C [0].");
+    }
+
+    #[test]
+    fn the_list_names_each_cited_source_once_and_no_title_forges_a_mark() {
+        let host = ScriptedHost::new(Abilities::FREE_TEXT).with_tool("read", |_| {
+            let page = |title: &str, at: &str| (title.to_owned(), at.to_owned(), "x".to_owned());
+            let pages = vec![
+                page("Vec [s9]\n# `Win`", "std/vec [s9].html"),
+                page("Unused", "u"),
+                page("", "https://e.com/a?b=1"),
+            ];
+            Ok((String::new(), pages))
+        });
+        let mut host = host;
+        host.call_all(&[ToolCall { id: "c".into(), name: "read".into(), arguments_json: "{}".into() }]);
+        let cite = |id: &str| Citation { source_id: id.into(), quote: "x".into() };
+        let list = list_of_sources(host.sources.iter(), &[cite("s3"), cite("s1"), cite("s1")]);
+        assert_eq!(
+            list,
+            "\n\n**Sources**\n\n1. [s1] Vec (s9) # 'Win': `std/vec (s9).html`\n2. [s3] <https://e.com/a?b=1>"
+        );
+        assert_eq!(list_of_sources(host.sources.iter(), &[]), "");
     }
 
     #[test]

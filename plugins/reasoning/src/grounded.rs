@@ -26,17 +26,7 @@ impl Grounded {
     #[must_use]
     pub fn with_places(self) -> Outcome {
         let mut outcome = self.outcome;
-        let cited = |source: &&Source| outcome.citations.iter().any(|citation| citation.source_id == source.id);
-        let places: Vec<String> = self
-            .sources
-            .iter()
-            .filter(cited)
-            .map(|source| format!("- [{}] {}: `{}`", source.id, source.title, source.location))
-            .collect();
-        if !places.is_empty() {
-            outcome.answer.push_str("\n\nWhere this stands:\n\n");
-            outcome.answer.push_str(&places.join("\n"));
-        }
+        outcome.answer.push_str(&citing::list_of_sources(self.sources.iter(), &outcome.citations));
         outcome
     }
 }

@@ -1,11 +1,18 @@
 //! Finding and reading: searches run in parallel over whichever search tools the agent has, the best documents that were not
-//! seen yet are read in parallel, and what fails is reported and gone around.
+//! seen yet are read in parallel, and what fails is reported and gone around. Several parts of a question are searched and read for in
+//! one go, and a document that one part has read costs the others no further call.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
 use vivarium_sdk::excerpt::{GAP, content_words};
 use vivarium_sdk::mode::{CallResult, Host, Passage, Source, ToolCall, ToolDefinition};
+
+use crate::likeness::Likeness;
+use crate::location::{is_print_edition, is_web, key};
 
 /// How many passages one search gives.
 const HITS_PER_SEARCH: u32 = 12;
@@ -104,12 +111,55 @@ impl Reading {
     }
 }
 
+/// What one part of a question wants to read.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What was found for it and not read yet, best first.
+    pub found: VecDeque<Candidate>,
+    /// What it wants to know: long documents are read for that.
+    pub focus: String,
+    /// How many documents it wants now.
+    pub count: usize,
+    /// What it has read, by the ids of the sources, with the passages that it was shown.
+    shown: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Wanted {
+    /// A part that wants to know this, and to read so many documents now.
+    #[must_use]
+    pub fn new(focus: &str, count: usize) -> Self {
+        let focus = focus.chars().take(MAX_QUERY_CHARACTERS).collect();
+        Self { focus, count, ..Self::default() }
+    }
+
+    /// Puts what was found now before what was left over.
+    pub fn add(&mut self, mut found: VecDeque<Candidate>) {
+        let left = std::mem::take(&mut self.found).into_iter();
+        let known = |candidate: &Candidate| found.iter().any(|new| key(&new.location) == key(&candidate.location));
+        let left: Vec<Candidate> = left.filter(|candidate| !known(candidate)).collect();
+        found.extend(left);
+        self.found = found;
+    }
+
+    /// Whether this is news to it: another document, or other passages of one that it has read.
+    fn is_news(&mut self, candidate: &Candidate, source: &Source) -> bool {
+        let is_first = !self.shown.contains_key(&source.id);
+        let shown = self.shown.entry(source.id.clone()).or_default();
+        let before = shown.len();
+        shown.extend(candidate.passages.iter().map(|shown| shown.text.clone()));
+        is_first || shown.len() > before
+    }
+}
+
 /// The search and the reading of one run.
 #[derive(Debug, Default)]
 pub struct Retrieval {
     places: Vec<Place>,
     calls: u32,
-    seen: BTreeSet<String>,
+    /// What was read, by its location's key.
+    read: BTreeMap<String, (Reading, Likeness)>,
+    /// What can not be read, and what another document says, too.
+    left_out: BTreeSet<String>,
     queries: Vec<BTreeSet<String>>,
     /// What was searched for, and where, in order.
     pub searched: Vec<(Place, String)>,
@@ -162,38 +212,51 @@ impl Retrieval {
     }
 
     /// Searches all places for all queries that were not searched for yet, in parallel. The best documents come first, each
-    /// once, without those that were read before.
+    /// once.
     pub fn search(&mut self, host: &mut impl Host, queries: &[String]) -> VecDeque<Candidate> {
+        self.search_each(host, &[queries.to_vec()]).pop().unwrap_or_default()
+    }
+
+    /// The same for several parts of a question at once: what each has found.
+    pub fn search_each(&mut self, host: &mut impl Host, parts: &[Vec<String>]) -> Vec<VecDeque<Candidate>> {
         let mut calls = Vec::new();
         let mut asked = Vec::new();
-        for query in queries {
-            // What the tools take at most. A question may be a whole page.
-            let query: String = query.chars().take(MAX_QUERY_CHARACTERS).collect();
-            if !self.is_new(&query) {
-                continue;
-            }
-            for place in self.places.clone() {
-                host.step(&format!("Searching {} for “{query}”", place.name()));
-                let arguments = match place {
-                    Place::Corpus => serde_json::json!({ "query": query, "maxHits": HITS_PER_SEARCH }),
-                    Place::Web => serde_json::json!({ "query": query }),
-                };
-                calls.push(self.call(place.search_tool(), &arguments));
-                asked.push(place);
-                self.searched.push((place, query.clone()));
+        for (part, queries) in parts.iter().enumerate() {
+            for query in queries {
+                // What the tools take at most. A question may be a whole page.
+                let query: String = query.chars().take(MAX_QUERY_CHARACTERS).collect();
+                if !self.is_new(&query) {
+                    continue;
+                }
+                for place in self.places.clone() {
+                    host.step(&format!("Searching {} for “{query}”", place.name()));
+                    let arguments = match place {
+                        Place::Corpus => serde_json::json!({ "query": query, "maxHits": HITS_PER_SEARCH }),
+                        Place::Web => serde_json::json!({ "query": query }),
+                    };
+                    calls.push(self.call(place.search_tool(), &arguments));
+                    asked.push((part, place));
+                    self.searched.push((place, query.clone()));
+                }
             }
         }
         if calls.is_empty() {
-            return VecDeque::new();
+            return vec![VecDeque::new(); parts.len()];
         }
         let results = host.call_all(&calls);
         // A place that answers no query of a batch is down or not set up: the rest of the run does without it.
+        let is_of = |place: &Place| asked.iter().any(|(_, asked)| asked == place);
         let answers =
-            |place: &Place| asked.iter().zip(&results).any(|(asked, result)| asked == place && !result.is_error);
-        self.places.retain(|place| !asked.contains(place) || answers(place));
-        let lists =
-            asked.into_iter().zip(results).map(|(place, result)| self.candidates(host, place, result)).collect();
-        self.merge(lists)
+            |place: &Place| asked.iter().zip(&results).any(|((_, asked), result)| asked == place && !result.is_error);
+        self.places.retain(|place| !is_of(place) || answers(place));
+        let mut lists: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); parts.len()];
+        for ((part, place), result) in asked.into_iter().zip(results) {
+            let candidates = self.candidates(host, place, result);
+            if let Some(lists) = lists.get_mut(part) {
+                lists.push(candidates);
+            }
+        }
+        lists.into_iter().map(|lists| self.merge(lists)).collect()
     }
 
     /// Reads up to `count` documents in parallel. For one that can not be read, the next one is tried.
@@ -204,38 +267,121 @@ impl Retrieval {
         count: usize,
         focus: &str,
     ) -> Vec<Reading> {
-        let mut readings: Vec<Reading> = Vec::new();
-        while readings.len() < count && !candidates.is_empty() {
-            let missing = (count - readings.len()).min(candidates.len());
-            let batch: Vec<Candidate> = candidates.drain(..missing).collect();
+        let mut wanted = [Wanted { found: std::mem::take(candidates), ..Wanted::new(focus, count) }];
+        let readings = self.read_each(host, &mut wanted).pop().unwrap_or_default();
+        let [wanted] = wanted;
+        *candidates = wanted.found;
+        readings
+    }
+
+    /// The same for several parts of a question at once: what each has read. What another part has read is read for all.
+    pub fn read_each(&mut self, host: &mut impl Host, parts: &mut [Wanted]) -> Vec<Vec<Reading>> {
+        let mut readings: Vec<Vec<Reading>> = vec![Vec::new(); parts.len()];
+        loop {
+            let mut batch: Vec<(usize, Candidate)> = Vec::new();
+            for (at, (part, readings)) in parts.iter_mut().zip(&mut readings).enumerate() {
+                self.choose(at, part, readings, &mut batch);
+            }
+            if batch.is_empty() {
+                return readings;
+            }
             let calls: Vec<ToolCall> = batch
                 .iter()
-                .map(|candidate| {
-                    host.step(&format!("Reading {}", label(candidate)));
-                    self.seen.insert(key(&candidate.location));
-                    let argument = match candidate.place {
-                        Place::Corpus => "location",
-                        Place::Web => "url",
-                    };
-                    let focus: String = focus.chars().take(MAX_QUERY_CHARACTERS).collect();
-                    let arguments = serde_json::json!({ argument: candidate.location, "focus": focus });
-                    self.call(candidate.place.read_tool(), &arguments)
+                .map(|(part, candidate)| {
+                    let focus = parts.get(*part).map(|part| part.focus.as_str()).unwrap_or_default();
+                    self.call_to_read(host, candidate, focus)
                 })
                 .collect();
-            for (candidate, result) in batch.into_iter().zip(host.call_all(&calls)) {
-                match result.sources.into_iter().next() {
-                    Some(source) if !result.is_error => {
-                        self.seen.insert(key(&source.location));
-                        readings.push(Reading { candidate, source, content: result.content });
+            for ((part, candidate), result) in batch.into_iter().zip(host.call_all(&calls)) {
+                match self.keep(host, candidate, result) {
+                    Kept::Yes(reading) => {
+                        if let (Some(part), Some(readings)) = (parts.get_mut(part), readings.get_mut(part))
+                            && part.is_news(&reading.candidate, &reading.source)
+                        {
+                            readings.push(*reading);
+                        }
                     }
-                    _ => {
-                        let why = format!("Could not read {}: {}", label(&candidate), first_line(&result.content));
-                        self.problem(host, why);
+                    Kept::ElseFrom(candidate) => {
+                        if let Some(part) = parts.get_mut(part) {
+                            part.found.push_front(candidate);
+                        }
                     }
+                    Kept::No => {}
                 }
             }
         }
-        readings
+    }
+
+    /// What a part is to read next, as far as it wants more: what was read before at once, the rest into `batch`, each document
+    /// once.
+    fn choose(&self, at: usize, part: &mut Wanted, readings: &mut Vec<Reading>, batch: &mut Vec<(usize, Candidate)>) {
+        let mut on_their_way = 0;
+        let mut waiting = VecDeque::new();
+        while readings.len() + on_their_way < part.count {
+            let Some(candidate) = part.found.pop_front() else { break };
+            let location = key(&candidate.location);
+            if self.left_out.contains(&location) {
+                continue;
+            }
+            if let Some((known, _)) = self.read.get(&location) {
+                if part.is_news(&candidate, &known.source) {
+                    readings.push(Reading { candidate, ..known.clone() });
+                }
+            } else {
+                on_their_way += 1;
+                if batch.iter().any(|(_, other)| key(&other.location) == location) {
+                    // Another part reads it just now: it is there the next time.
+                    waiting.push_back(candidate);
+                } else {
+                    batch.push((at, candidate));
+                }
+            }
+        }
+        while let Some(candidate) = waiting.pop_back() {
+            part.found.push_front(candidate);
+        }
+    }
+
+    fn call_to_read(&mut self, host: &mut impl Host, candidate: &Candidate, focus: &str) -> ToolCall {
+        host.step(&format!("Reading {}", label(candidate)));
+        let argument = match candidate.place {
+            Place::Corpus => "location",
+            Place::Web => "url",
+        };
+        let arguments = serde_json::json!({ argument: candidate.location, "focus": focus });
+        self.call(candidate.place.read_tool(), &arguments)
+    }
+
+    /// What came of reading a document.
+    fn keep(&mut self, host: &mut impl Host, candidate: Candidate, result: CallResult) -> Kept {
+        let location = key(&candidate.location);
+        let Some(source) = result.sources.into_iter().next().filter(|_| !result.is_error) else {
+            let why = format!("Could not read {}: {}", label(&candidate), first_line(&result.content));
+            self.problem(host, why);
+            // A document of the corpus that has an address can be had from there.
+            if candidate.place == Place::Corpus && is_web(&candidate.location) && self.places.contains(&Place::Web) {
+                return Kept::ElseFrom(Candidate { place: Place::Web, ..candidate });
+            }
+            self.left_out.insert(location);
+            return Kept::No;
+        };
+        let likeness = Likeness::of(&result.content);
+        // What has led elsewhere is known by both of its addresses.
+        let (there, other) = (key(&source.location), |known: &Reading| known.source.location != source.location);
+        let same = self
+            .read
+            .values()
+            .find(|(known, is)| other(known) && (is_same_text(&known.source, &source) || likeness.is_of(is)));
+        if let Some((known, _)) = same {
+            host.step(&format!("{} says what “{}” says, and is left out", label(&candidate), known.source.title));
+            self.left_out.extend([location, there]);
+            return Kept::No;
+        }
+        let reading = Reading { candidate, source, content: result.content };
+        for key in [location, there] {
+            self.read.insert(key, (reading.clone(), likeness.clone()));
+        }
+        Kept::Yes(Box::new(reading))
     }
 
     /// What was searched, as the end of a sentence: `the corpus for “a” and “b”, the web for “a”`.
@@ -296,17 +442,18 @@ impl Retrieval {
         hits.chain(results).map(candidate).collect()
     }
 
-    /// One list of several: the first of each, then the second of each, … with one entry for each document.
+    /// One list of several: the first of each, then the second of each, … with one entry for each document. The print edition
+    /// of a book comes last: its chapters say the same, and a reader finds the place in them.
     fn merge(&self, mut lists: Vec<Vec<Candidate>>) -> VecDeque<Candidate> {
         let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
-        let mut merged: VecDeque<Candidate> = VecDeque::new();
+        let mut merged: Vec<Candidate> = Vec::new();
         for list in &mut lists {
             list.reverse();
         }
         for _ in 0..longest {
             for candidate in lists.iter_mut().filter_map(Vec::pop) {
                 let location = key(&candidate.location);
-                if self.seen.contains(&location) {
+                if self.left_out.contains(&location) {
                     continue;
                 }
                 match merged.iter_mut().find(|known| key(&known.location) == location) {
@@ -315,11 +462,12 @@ impl Retrieval {
                         let new: Vec<Shown> = new.collect();
                         known.passages.extend(new);
                     }
-                    None => merged.push_back(candidate),
+                    None => merged.push(candidate),
                 }
             }
         }
-        merged
+        merged.sort_by_key(|candidate| is_print_edition(&candidate.location));
+        merged.into()
     }
 
     fn problem(&mut self, host: &mut impl Host, why: String) {
@@ -339,127 +487,17 @@ fn first_line(text: &str) -> &str {
     vivarium_sdk::excerpt::beginning(text.lines().next().unwrap_or_default(), 300)
 }
 
-/// The same for all ways to write one location.
-fn key(location: &str) -> String {
-    let bare = location.split('#').next().unwrap_or_default().trim_end_matches('/');
-    match bare.split_once("://") {
-        Some((_, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.to_ascii_lowercase();
-            format!("{}/{path}", host.strip_prefix("www.").unwrap_or(&host))
-        }
-        None => bare.to_owned(),
-    }
+/// Both are there, and they are the same.
+fn is_same_text(one: &Source, other: &Source) -> bool {
+    !one.content_hash.is_empty() && one.content_hash == other.content_hash
 }
 
-#[cfg(test)]
-mod tests {
-    use vivarium_sdk::mode::Abilities;
-    use vivarium_sdk::testing::ScriptedHost;
-
-    use super::*;
-
-    fn hits(locations: &[&str]) -> String {
-        let hits: Vec<_> = locations
-            .iter()
-            .map(|at| serde_json::json!({"location": at, "title": at, "passage": format!("On {at}.")}))
-            .collect();
-        serde_json::json!({ "hits": hits }).to_string()
-    }
-
-    fn corpus() -> ScriptedHost {
-        ScriptedHost::new(Abilities::PASSAGES)
-            .with_tool("corpus_search", |arguments| match arguments["query"].as_str() {
-                Some("owners") => Ok((hits(&["a", "b"]), vec![])),
-                Some("scopes") => Ok((hits(&["b", "c", "a/"]), vec![])),
-                _ => Err("the index is broken\nand more".into()),
-            })
-            .with_tool("corpus_read", |arguments| match arguments["location"].as_str() {
-                Some("b") => Err("it is gone".into()),
-                Some(at) => Ok(("shown".into(), vec![(at.into(), at.into(), format!("On {at}."))])),
-                None => Err("no location".into()),
-            })
-    }
-
-    fn queries(queries: &[&str]) -> Vec<String> {
-        queries.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn searches_run_in_one_batch_and_each_document_is_named_once() {
-        let mut host = corpus();
-        let mut retrieval = Retrieval::new(&host.tools());
-        let found = retrieval.search(&mut host, &queries(&["owners", "scopes"]));
-        assert_eq!(host.batches.len(), 1);
-        let locations: Vec<&str> = found.iter().map(|candidate| candidate.location.as_str()).collect();
-        assert_eq!(locations, ["a", "b", "c"]);
-        assert_eq!(host.steps, ["Searching the corpus for “owners”", "Searching the corpus for “scopes”"]);
-    }
-
-    #[test]
-    fn a_query_that_was_asked_in_other_words_order_is_not_asked_again() {
-        let mut host = corpus();
-        let mut retrieval = Retrieval::new(&host.tools());
-        retrieval.search(&mut host, &queries(&["owners"]));
-        assert!(retrieval.search(&mut host, &queries(&["the Owners?", "  "])).is_empty());
-        assert_eq!(host.batches.len(), 1);
-    }
-
-    #[test]
-    fn a_document_that_can_not_be_read_is_gone_around() {
-        let mut host = corpus();
-        let mut retrieval = Retrieval::new(&host.tools());
-        let mut found = retrieval.search(&mut host, &queries(&["owners", "scopes"]));
-        let readings = retrieval.read(&mut host, &mut found, 2, "owners");
-        let read: Vec<&str> = readings.iter().map(|reading| reading.source.location.as_str()).collect();
-        assert_eq!(read, ["a", "c"]);
-        assert_eq!(retrieval.problems, ["Could not read “b”: it is gone"]);
-        assert!(host.steps.contains(&"Could not read “b”: it is gone".to_owned()));
-        assert!(
-            retrieval.search(&mut host, &queries(&["scopes owners"])).is_empty(),
-            "the broken search finds nothing"
-        );
-    }
-
-    #[test]
-    fn a_question_of_a_whole_page_is_cut_to_what_the_tools_take() {
-        let mut host = corpus();
-        let mut retrieval = Retrieval::new(&host.tools());
-        retrieval.search(&mut host, &["ä ownership ".repeat(1_000)]);
-        let arguments: serde_json::Value = serde_json::from_str(&host.batches[0][0].arguments_json).unwrap();
-        assert_eq!(arguments["query"].as_str().unwrap().chars().count(), 1_000);
-    }
-
-    #[test]
-    fn a_failed_search_is_reported_in_one_line() {
-        let mut host = corpus();
-        let mut retrieval = Retrieval::new(&host.tools());
-        assert!(retrieval.search(&mut host, &queries(&["x1", "y1"])).is_empty());
-        assert_eq!(retrieval.problems, ["Searching the corpus failed: the index is broken"]);
-    }
-
-    #[test]
-    fn a_place_that_is_down_is_not_asked_again() {
-        let mut host = corpus()
-            .with_tool("web_search", |_| Err("no engine".into()))
-            .with_tool("web_fetch", |_| Err("unused".into()));
-        let mut retrieval = Retrieval::new(&host.tools());
-        retrieval.search(&mut host, &queries(&["owners"]));
-        retrieval.search(&mut host, &queries(&["scopes"]));
-        assert_eq!(host.called(), ["corpus_search", "web_search", "corpus_search"]);
-    }
-
-    #[test]
-    fn a_place_that_can_be_searched_but_not_read_is_left_alone() {
-        let mut host = ScriptedHost::new(Abilities::PASSAGES).with_tool("web_search", |_| Ok((hits(&[]), vec![])));
-        let retrieval = Retrieval::new(&host.tools());
-        assert!(!retrieval.is_possible());
-    }
-
-    #[test]
-    fn one_page_has_one_key_however_its_url_is_written() {
-        assert_eq!(key("https://www.Example.com/a/#top"), key("http://example.com/a"));
-        assert_ne!(key("https://example.com/A"), key("https://example.com/a"));
-        assert_eq!(key("https://example.com"), key("https://example.com/"));
-    }
+/// What became of a document.
+enum Kept {
+    /// It was read.
+    Yes(Box<Reading>),
+    /// It may be had from elsewhere.
+    ElseFrom(Candidate),
+    /// It can not be read, or says nothing new.
+    No,
 }

@@ -1,9 +1,12 @@
 //! A model that uses tools: ask it, call what it asks for in parallel, show it the results, ask again. Each round of tools is
-//! one cycle; after the last one the model gets no more tools, so that it has to answer.
+//! one cycle; after the last one the model gets no more tools, so that it has to answer. A conversation that grows longer than the
+//! model can read is made shorter on the way.
 
 use vivarium_sdk::mode::{
     AssistantMessage, GenerateRequest, GenerateResponse, Host, Message, ModeError, ToolDefinition,
 };
+
+use crate::context::Context;
 
 /// How the loop ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,7 @@ pub struct Answered {
 /// When the model does not answer.
 pub fn run(
     host: &mut impl Host,
+    context: &mut Context,
     mut request: GenerateRequest,
     max_cycles: u32,
     mut announce: impl FnMut(&str) -> Option<String>,
@@ -29,7 +33,7 @@ pub fn run(
     let mut has_sources = false;
     let mut rounds = 0;
     loop {
-        let mut response = host.generate(&request)?;
+        let mut response = context.generate(host, &mut request)?;
         if response.tool_calls.is_empty() || request.tools.is_empty() {
             if response.text.trim().is_empty() {
                 return Err(ModeError::Model("the model gave an empty answer".to_owned()));

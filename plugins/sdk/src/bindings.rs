@@ -29,3 +29,35 @@ pub mod tool {
         generate_all,
     });
 }
+
+/// The files of the session, as WASI has them.
+pub mod files {
+    wit_bindgen::generate!({
+        path: "../../wit/0.1.0",
+        inline: "
+            package vivarium:sdk;
+            world files {
+                import wasi:filesystem/types@0.2.12;
+                import wasi:filesystem/preopens@0.2.12;
+            }
+        ",
+        world: "vivarium:sdk/files",
+        generate_all,
+    });
+}
+
+/// The clocks that WASI gives to every guest; no interface of ours needs a grant for them.
+pub mod clock {
+    wit_bindgen::generate!({
+        path: "../../wit/0.1.0",
+        inline: "
+            package vivarium:sdk;
+            world clock {
+                import wasi:clocks/wall-clock@0.2.12;
+                import wasi:clocks/monotonic-clock@0.2.12;
+            }
+        ",
+        world: "vivarium:sdk/clock",
+        generate_all,
+    });
+}

@@ -1,12 +1,18 @@
 //! Which characters the bytes of a page stand for: what a byte order mark says, else the header, else the page itself, else
-//! UTF-8 where the bytes are that, else what a page of the old web most likely is.
+//! UTF-8 where the bytes are that, else what its letters look like, as browsers guess.
 
 use std::borrow::Cow;
 
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
 /// The standard lets a page name its encoding in its first 1024 bytes.
 const PRESCAN_BYTES: usize = 1024;
+
+/// With fewer bytes beyond ASCII a guess is worth little.
+const MIN_BYTES_TO_GUESS: usize = 12;
+/// So much of a page is looked at for a guess.
+const GUESSED_BYTES: usize = 256 << 10;
 
 /// The text of `body`. What is no character in its encoding becomes U+FFFD.
 #[must_use]
@@ -15,9 +21,19 @@ pub fn decode<'a>(body: &'a [u8], content_type: &str) -> Cow<'a, str> {
         .map(|(encoding, _)| encoding)
         .or_else(|| label_in(content_type))
         .or_else(|| declared(body))
-        .unwrap_or_else(|| if is_utf8(body) { UTF_8 } else { WINDOWS_1252 });
+        .unwrap_or_else(|| if is_utf8(body) { UTF_8 } else { guessed(body) });
     // Takes off the byte order mark.
     encoding.decode(body).0
+}
+
+fn guessed(body: &[u8]) -> &'static Encoding {
+    let body = body.get(..GUESSED_BYTES).unwrap_or(body);
+    if body.iter().filter(|byte| !byte.is_ascii()).count() < MIN_BYTES_TO_GUESS {
+        return WINDOWS_1252;
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(body, true);
+    detector.guess(None, Utf8Detection::Deny)
 }
 
 /// Whether the bytes are UTF-8, a character that the size bound has cut aside.
@@ -82,6 +98,19 @@ mod tests {
         assert_eq!(decode("né".as_bytes(), "text/html"), "né");
         assert_eq!(decode(b"n\xe9 \x80", "text/html"), "né €");
         assert_eq!(decode(&"né".as_bytes()[..2], ""), "n\u{fffd}");
+    }
+
+    #[test]
+    fn a_page_that_says_nothing_is_guessed_by_its_letters() {
+        let russian = "Шлюзы открываются два раза в день, когда вода стоит спокойно.";
+        let (bytes, _, _) = encoding_rs::WINDOWS_1251.encode(russian);
+        assert_eq!(decode(&bytes, "text/html"), russian);
+        let japanese = "水門は一日に二回、潮が止まるときに開きます。";
+        let (bytes, _, _) = encoding_rs::EUC_JP.encode(japanese);
+        assert_eq!(decode(&bytes, "text/plain"), japanese);
+        let french = "Les portes de l'écluse s'ouvrent à marée étale, deux fois par journée, où l'été est très froid.";
+        let (bytes, _, _) = WINDOWS_1252.encode(french);
+        assert_eq!(decode(&bytes, "text/html"), french);
     }
 
     #[test]

@@ -19,7 +19,9 @@
 
 pub mod bindings;
 pub mod charset;
+pub mod clock;
 pub mod excerpt;
+pub mod files;
 pub mod http;
 pub mod log;
 pub mod mode;

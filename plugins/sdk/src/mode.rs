@@ -3,7 +3,7 @@
 mod words;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::bindings::mode as bindings;
 use bindings::vivarium::plugin as imports;
@@ -15,6 +15,7 @@ pub use imports::model::{
 };
 pub use imports::tools::CallResult;
 pub use imports::types::{Source, ToolCall, ToolDefinition};
+pub use imports::workspace::{ChangeKind, Difference, FileChange};
 pub use words::JsonError;
 
 /// All that a mode can learn or do. [`Live`] is the real host; [`ScriptedHost`](crate::testing::ScriptedHost) plays one in tests.
@@ -26,6 +27,8 @@ pub trait Host {
     /// # Errors
     /// When there is no answer; retries are done by then.
     fn generate(&mut self, request: &GenerateRequest) -> Result<GenerateResponse, ModelError>;
+    /// Asks the model several questions at once, none of them seen by the client; answers in the order of `requests`.
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>>;
     /// The tools that the agent has and this mode may use.
     fn tools(&mut self) -> Vec<ToolDefinition>;
     /// Calls tools in parallel; answers in the order of `calls`. A failed call is a result with `is_error`.
@@ -36,8 +39,12 @@ pub trait Host {
     fn check(&mut self, citations: &[Citation]) -> Vec<bool>;
     /// Shows the client one step: a short sentence in the present tense.
     fn step(&mut self, message: &str);
+    /// What this run has changed of its session's files, as the host finds it; none: it has called no tool that may.
+    fn changes(&mut self, max_bytes: u32) -> Option<Difference>;
     /// Adds messages to the session's history, between the client's input and the answer.
     fn append(&mut self, messages: &[Message]);
+    /// Keeps a summary for the oldest so many messages of the request's history: the session's next run begins with it.
+    fn summarize(&mut self, messages: u32, summary: &str);
 }
 
 /// The host that this component runs in.
@@ -50,6 +57,10 @@ impl Host for Live {
     }
     fn generate(&mut self, request: &GenerateRequest) -> Result<GenerateResponse, ModelError> {
         imports::model::generate(request)
+    }
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>> {
+        // The host takes at most 8 questions in one go.
+        requests.chunks(8).flat_map(imports::model::generate_all).collect()
     }
     fn tools(&mut self) -> Vec<ToolDefinition> {
         imports::tools::list()
@@ -67,8 +78,14 @@ impl Host for Live {
     fn step(&mut self, message: &str) {
         imports::steps::report(message);
     }
+    fn changes(&mut self, max_bytes: u32) -> Option<Difference> {
+        imports::workspace::changes(max_bytes)
+    }
     fn append(&mut self, messages: &[Message]) {
         imports::session::append(messages);
+    }
+    fn summarize(&mut self, messages: u32, summary: &str) {
+        imports::session::summarize(messages, summary);
     }
 }
 
@@ -86,6 +103,23 @@ pub fn generate_json<T: JsonSchema + DeserializeOwned>(
     serde_json::from_str(&text).map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
+/// The same for several questions at once; answers in the order of `requests`.
+pub fn generate_all_json<T: JsonSchema + DeserializeOwned>(
+    host: &mut impl Host,
+    abilities: Abilities,
+    requests: Vec<GenerateRequest>,
+) -> Vec<Result<T, JsonError>> {
+    let schema = schemars::schema_for!(T).to_value().to_string();
+    let requests: Vec<GenerateRequest> =
+        requests.into_iter().map(|request| by_schema(abilities, request, schema.clone())).collect();
+    let read = |answer: Result<GenerateResponse, ModelError>| {
+        let text = answer?.text;
+        let json = json_in(&text).unwrap_or(&text);
+        serde_json::from_str(json).map_err(|error| JsonError::Malformed(error.to_string()))
+    };
+    host.generate_all(&requests).into_iter().map(read).collect()
+}
+
 /// Asks the model for JSON that satisfies `schema`, and gives the JSON's text, or all its words where there is no JSON in
 /// them: hand it on as `answer-json`. The host checks it, and has the model correct what is wrong.
 ///
@@ -94,9 +128,15 @@ pub fn generate_json<T: JsonSchema + DeserializeOwned>(
 pub fn generate_by_schema(
     host: &mut impl Host,
     abilities: Abilities,
-    mut request: GenerateRequest,
+    request: GenerateRequest,
     schema: String,
 ) -> Result<String, JsonError> {
+    let text = host.generate(&by_schema(abilities, request, schema))?.text;
+    Ok(json_in(&text).unwrap_or(&text).to_owned())
+}
+
+/// The request for an answer by `schema`: apart from the words where the model takes it so, else in them.
+fn by_schema(abilities: Abilities, mut request: GenerateRequest, schema: String) -> GenerateRequest {
     if abilities.contains(Abilities::JSON_SCHEMA) {
         request.output_schema = Some(schema);
     } else {
@@ -104,19 +144,34 @@ pub fn generate_by_schema(
             format!("Answer with JSON alone, without any other text, that satisfies this JSON Schema:\n{schema}");
         request.messages.insert(0, Message::system(words));
     }
-    let text = host.generate(&request)?.text;
-    Ok(json_in(&text).unwrap_or(&text).to_owned())
+    request
 }
 
-/// The JSON within a model's words: models like to put it into a code fence, or a sentence before it.
+/// At how many places in a model's words JSON is looked for.
+const MOST_BEGINNINGS: usize = 64;
+
+/// The JSON within a model's words: models like to put it into a code fence, or a sentence before or behind it. Of several documents
+/// the longest.
 fn json_in(text: &str) -> Option<&str> {
     let text = text.trim();
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         return Some(text);
     }
-    let start = text.find(['{', '['])?;
-    let end = text.rfind(['}', ']'])?;
-    text.get(start..=end)
+    let (mut longest, mut from) = ("", 0);
+    for _ in 0..MOST_BEGINNINGS {
+        let Some(begin) = text.get(from..)?.find(['{', '[']) else { break };
+        let rest = text.get(from + begin..)?;
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        let length = match documents.next() {
+            Some(Ok(_)) => documents.byte_offset(),
+            _ => 0,
+        };
+        if length > longest.len() {
+            longest = rest.get(..length)?;
+        }
+        from += begin + length.max(1);
+    }
+    Some(longest).filter(|longest| !longest.is_empty())
 }
 
 /// Exports a mode. Takes the function `fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError>`.
@@ -151,6 +206,7 @@ mod tests {
     fn json_is_found_in_a_models_words() {
         assert_eq!(json_in(r#" {"a":[1]} "#), Some(r#"{"a":[1]}"#));
         assert_eq!(json_in("Here it is:\n```json\n{\"a\":1}\n```\n"), Some("{\"a\":1}"));
+        assert_eq!(json_in("Of [1] and {\"a\":{\"b\":1}}, {so} it is."), Some("{\"a\":{\"b\":1}}"));
         assert_eq!(json_in("42"), Some("42"));
         assert_eq!(json_in("I can not."), None);
         assert_eq!(json_in("} {"), None);

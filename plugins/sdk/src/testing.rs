@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::mode::{
-    Abilities, CallResult, Citation, FinishReason, GenerateRequest, GenerateResponse, Host, Message, ModelError,
-    ModelInfo, Source, ToolCall, ToolDefinition,
+    Abilities, CallResult, Citation, Difference, FinishReason, GenerateRequest, GenerateResponse, Host, Message,
+    ModelError, ModelInfo, Source, ToolCall, ToolDefinition,
 };
 
 /// What a scripted tool gives: its content and the documents that it has read, as (title, location, text).
@@ -29,12 +29,18 @@ pub struct ScriptedHost {
     pub sources: Vec<Source>,
     /// Each question to the model.
     pub asked: Vec<GenerateRequest>,
+    /// How many questions were asked at once, each time that some were.
+    pub at_once: Vec<usize>,
     /// Each batch of tool calls.
     pub batches: Vec<Vec<ToolCall>>,
     /// Each step that was reported.
     pub steps: Vec<String>,
     /// What was added to the session.
     pub appended: Vec<Message>,
+    /// What the run has changed.
+    pub changes: Option<Difference>,
+    /// The summaries that were kept, and for how many messages.
+    pub summaries: Vec<(u32, String)>,
     /// The name of each call to the host, in order.
     pub calls: Vec<&'static str>,
 }
@@ -56,9 +62,12 @@ impl ScriptedHost {
             texts: BTreeMap::new(),
             sources: Vec::new(),
             asked: Vec::new(),
+            at_once: Vec::new(),
             batches: Vec::new(),
             steps: Vec::new(),
             appended: Vec::new(),
+            changes: None,
+            summaries: Vec::new(),
             calls: Vec::new(),
         }
     }
@@ -73,6 +82,15 @@ impl ScriptedHost {
             read_only: true,
         };
         self.tools.push((definition, Box::new(tool)));
+        self
+    }
+
+    /// Marks the tools so far as ones that change something.
+    #[must_use]
+    pub fn with_tools_that_write(mut self) -> Self {
+        for (definition, _) in &mut self.tools {
+            definition.read_only = false;
+        }
         self
     }
 
@@ -214,6 +232,11 @@ impl Host for ScriptedHost {
         }
     }
 
+    fn generate_all(&mut self, requests: &[GenerateRequest]) -> Vec<Result<GenerateResponse, ModelError>> {
+        self.at_once.push(requests.len());
+        requests.iter().map(|request| self.generate(request)).collect()
+    }
+
     fn tools(&mut self) -> Vec<ToolDefinition> {
         self.calls.push("tools.list");
         self.tools.iter().map(|(definition, _)| definition.clone()).collect()
@@ -247,8 +270,18 @@ impl Host for ScriptedHost {
         self.steps.push(message.to_owned());
     }
 
+    fn changes(&mut self, _max_bytes: u32) -> Option<Difference> {
+        self.calls.push("workspace.changes");
+        self.changes.clone()
+    }
+
     fn append(&mut self, messages: &[Message]) {
         self.calls.push("session.append");
         self.appended.extend_from_slice(messages);
+    }
+
+    fn summarize(&mut self, messages: u32, summary: &str) {
+        self.calls.push("session.summarize");
+        self.summaries.push((messages, summary.to_owned()));
     }
 }

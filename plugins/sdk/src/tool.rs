@@ -87,6 +87,13 @@ pub mod progress {
     pub use super::imports::progress::report;
 }
 
+/// Runs programs in the sandbox, beside this component.
+pub mod programs {
+    pub use super::imports::programs::{
+        Ending, Finished, InstalledProgram, Program, ProgramError, Request, Written, installed, run,
+    };
+}
+
 /// Exports tools: `export_tools! { "name" => function, … }`, each `fn(Arguments, &Context) -> Result<Output, ToolError>`
 /// whose `Arguments` can be deserialized.
 #[macro_export]

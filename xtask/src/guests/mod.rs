@@ -21,9 +21,22 @@ use crate::steps::Outcome;
 /// The guests that ship use nothing of WASI but what is granted, and so their target has none.
 const TARGET: Target = Target::Unknown;
 
+/// Programs are what their authors would build them for: std over WASI.
+const PROGRAM_TARGET: Target = Target::Wasip2;
+
+/// What a program's package is called, which the host knows it by, too.
+const PROGRAM: &str = "program-";
+
 /// A member of the guests' workspace that becomes a component.
 struct Guest {
     package: String,
+}
+
+impl Guest {
+    /// It is a program, and no plugin: it has no manifest, and the compiler makes its component.
+    fn is_program(&self) -> bool {
+        self.package.starts_with(PROGRAM)
+    }
 }
 
 /// Builds all guests into `plugins/dist`, or finds that they are there already.
@@ -39,7 +52,8 @@ pub(crate) fn build(repository: &Repository, force: bool, only: Option<Toolchain
     let compiler = Compiler::find(TARGET, only, &mut |line| eprintln!("  {line}"))?;
     eprintln!("  compiling {} guests with {compiler}", guests.len());
     let modules = compile(repository, compiler, &guests)?;
-    let sizes = encode(repository, &guests, &modules)?;
+    let programs = compile_programs(repository, only, &guests)?;
+    let sizes = encode(repository, &guests, &modules, &programs)?;
     fingerprint.write(&repository.dist(), &packages(&guests))?;
     Ok(Outcome::Done(sizes.join(", ")))
 }
@@ -48,7 +62,7 @@ fn packages(guests: &[Guest]) -> Vec<String> {
     guests.iter().map(|guest| guest.package.clone()).collect()
 }
 
-/// The packages with a `cdylib` library, in the order of their names.
+/// The packages with a `cdylib` library, and the programs, in the order of their names.
 fn members(repository: &Repository) -> Result<Vec<Guest>> {
     let mut cargo = repository.plugins_cargo();
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]).stderr(std::process::Stdio::inherit());
@@ -68,8 +82,10 @@ fn guests_of(metadata: &Value) -> Vec<Guest> {
     };
     let mut guests: Vec<_> = list(metadata, "packages")
         .iter()
-        .filter(|package| list(package, "targets").iter().any(is_cdylib))
-        .filter_map(|package| Some(Guest { package: package.get("name")?.as_str()?.to_owned() }))
+        .filter_map(|package| {
+            let guest = Guest { package: package.get("name")?.as_str()?.to_owned() };
+            (guest.is_program() || list(package, "targets").iter().any(is_cdylib)).then_some(guest)
+        })
         .collect();
     guests.sort_by(|a, b| a.package.cmp(&b.package));
     guests
@@ -81,23 +97,42 @@ fn compile(repository: &Repository, compiler: Compiler, guests: &[Guest]) -> Res
     let mut cargo = compiler.cargo()?;
     cargo.current_dir(repository.plugins()).args(["build", "--release", "--lib"]);
     cargo.args(compiler.arguments()).arg("--target-dir").arg(&target);
-    for guest in guests {
+    for guest in guests.iter().filter(|guest| !guest.is_program()) {
         cargo.args(["-p", &guest.package]);
     }
     repository::run(&mut cargo)?;
     Ok(target.join(TARGET.triple()).join("release"))
 }
 
+/// Compiles the programs. Gives the folder of their components.
+fn compile_programs(repository: &Repository, only: Option<Toolchain>, guests: &[Guest]) -> Result<PathBuf> {
+    let compiler = Compiler::find(PROGRAM_TARGET, only, &mut |line| eprintln!("  {line}"))?;
+    let target = repository.plugins().join("target");
+    let mut cargo = compiler.cargo_for_commands()?;
+    cargo.current_dir(repository.plugins()).args(["build", "--release", "--bins"]);
+    cargo.args(compiler.arguments()).arg("--target-dir").arg(&target);
+    for guest in guests.iter().filter(|guest| guest.is_program()) {
+        cargo.args(["-p", &guest.package]);
+    }
+    repository::run(&mut cargo)?;
+    Ok(target.join(PROGRAM_TARGET.triple()).join("release"))
+}
+
 /// Turns each core module into a component. Gives a word about each.
-fn encode(repository: &Repository, guests: &[Guest], modules: &Path) -> Result<Vec<String>> {
+fn encode(repository: &Repository, guests: &[Guest], modules: &Path, programs: &Path) -> Result<Vec<String>> {
     let dist = repository.dist();
     fs::create_dir_all(&dist).with_context(|| format!("{} can not be made", dist.display()))?;
     let mut words = Vec::new();
     for guest in guests {
-        let path = modules.join(format!("{}.wasm", guest.package.replace('-', "_")));
-        let module = fs::read(&path).with_context(|| format!("{} can not be read", path.display()))?;
-        let component = component::from_core_module(&module)
-            .with_context(|| format!("the guest {} can not be made a component", guest.package))?;
+        let path = match guest.is_program() {
+            true => programs.join(file_name(&guest.package)),
+            false => modules.join(format!("{}.wasm", guest.package.replace('-', "_"))),
+        };
+        let mut component = fs::read(&path).with_context(|| format!("{} can not be read", path.display()))?;
+        if !guest.is_program() {
+            component = component::from_core_module(&component)
+                .with_context(|| format!("the guest {} can not be made a component", guest.package))?;
+        }
         replace(&dist.join(file_name(&guest.package)), &component)?;
         words.push(format!("{} {} KiB", guest.package, component.len().div_ceil(1024)));
     }
@@ -138,13 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_is_a_member_with_a_cdylib() {
+    fn a_guest_is_a_member_with_a_cdylib_or_a_program() {
         let metadata = json!({"packages": [
             {"name": "tool-b", "targets": [{"crate_types": ["cdylib", "rlib"]}, {"crate_types": ["bin"]}]},
             {"name": "sdk", "targets": [{"crate_types": ["lib"]}]},
             {"name": "mode-a", "targets": [{"crate_types": ["cdylib"]}]},
+            {"name": "program-c", "targets": [{"crate_types": ["bin"]}]},
         ]});
-        assert_eq!(packages(&guests_of(&metadata)), ["mode-a", "tool-b"]);
+        assert_eq!(packages(&guests_of(&metadata)), ["mode-a", "program-c", "tool-b"]);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Telling {
     as_they_come: bool,
     /// The tokens that were shown.
     shown: String,
+    /// Where in them the words of the model's last answer begin.
+    last: usize,
     /// Where the stream begins.
     seen: Cursor,
     /// The answer's id and time, once the run has ended.
@@ -70,7 +72,7 @@ pub(super) struct Telling {
 
 impl Telling {
     pub(super) fn new(state: ApiState, awaited: Awaited, as_json: bool, seen: Cursor) -> Self {
-        Self { state, awaited, as_they_come: !as_json, shown: String::new(), seen, placed: None }
+        Self { state, awaited, as_they_come: !as_json, shown: String::new(), last: 0, seen, placed: None }
     }
 
     fn write(&self, out: &mut Vec<u8>, seen: Cursor, event: &StreamEvent) {
@@ -81,7 +83,7 @@ impl Telling {
     fn done(&mut self, out: &mut Vec<u8>, seq: u64, outcome: &Outcome) {
         let end = Cursor::after(seq);
         let Some(placed) = self.placed.take() else { return self.error(out, Some(end), &ApiError::internal()) };
-        if let Some(value) = unsaid(&self.shown, &answer_text(outcome)) {
+        if let Some(value) = unsaid(&self.shown, self.last, &answer_text(outcome)) {
             let behind = Cursor::behind(seq.saturating_sub(1), &value);
             // Who has seen this and not the end has it.
             if behind != self.seen {
@@ -97,6 +99,7 @@ impl Telling {
     /// its own.
     fn reset(&mut self, out: &mut Vec<u8>, seen: Cursor) {
         self.shown.clear();
+        self.last = 0;
         write_json_event(out, None, None, &StreamEvent::Token { value: "\n\n".to_owned() });
         self.write(out, seen, &StreamEvent::Reset);
     }
@@ -110,12 +113,14 @@ impl Telling {
     }
 }
 
-/// What of the answer is still to be shown. What a model said before it called a tool stands in front of it.
-fn unsaid(shown: &str, answer: &str) -> Option<String> {
+/// What of the answer is still to be shown, where the model's last words begin at `last`. What a model said before it called a tool
+/// stands in front of these, and a mode may have added something to them.
+fn unsaid(shown: &str, last: usize, answer: &str) -> Option<String> {
     if shown.ends_with(answer) {
         return None;
     }
-    match answer.strip_prefix(shown) {
+    let words = shown.get(last..).filter(|words| !words.is_empty()).unwrap_or(shown);
+    match answer.strip_prefix(words).or_else(|| answer.strip_prefix(shown)) {
         Some(rest) => Some(rest.to_owned()),
         // What was shown is not how the answer begins: a paragraph of its own.
         None => Some(format!("\n\n{answer}")),
@@ -160,7 +165,12 @@ impl View for Telling {
             EventBody::RunCompleted { outcome, .. } => self.done(&mut out, seq, outcome),
             EventBody::RunFailed { failure, .. } => self.error(&mut out, end, &failure.into()),
             EventBody::RunCancelled { reason, .. } => self.error(&mut out, end, &ApiError::run_cancelled(reason)),
-            _ => self.awaited.note(&logged),
+            body => {
+                if matches!(body, EventBody::ModelStarted { .. }) {
+                    self.last = self.shown.len();
+                }
+                self.awaited.note(&logged);
+            }
         }
         out
     }
@@ -178,16 +188,18 @@ mod tests {
 
     #[test]
     fn what_was_shown_and_what_is_sent_at_the_end_is_the_answer_once() {
-        for (shown, answer, expected) in [
-            ("", "whole", Some("whole")),
-            ("all of it", "all of it", None),
-            ("Let me look.It is 5.", "It is 5.", None),
-            ("It is", "It is 5.", Some(" 5.")),
-            ("Thinking", "It is 5.", Some("\n\nIt is 5.")),
-            ("anything", "", None),
-            ("", "", None),
+        for (shown, last, answer, expected) in [
+            ("", 0, "whole", Some("whole")),
+            ("all of it", 0, "all of it", None),
+            ("Let me look.It is 5.", 12, "It is 5.", None),
+            ("Let me look.It is 5.", 12, "It is 5.\n\n## Runs", Some("\n\n## Runs")),
+            ("It is", 0, "It is 5.", Some(" 5.")),
+            ("Thinking", 0, "It is 5.", Some("\n\nIt is 5.")),
+            ("Thinking", 8, "It is 5.", Some("\n\nIt is 5.")),
+            ("anything", 0, "", None),
+            ("", 0, "", None),
         ] {
-            assert_eq!(unsaid(shown, answer).as_deref(), expected, "{shown:?} {answer:?}");
+            assert_eq!(unsaid(shown, last, answer).as_deref(), expected, "{shown:?} {answer:?}");
         }
     }
 }

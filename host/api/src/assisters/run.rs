@@ -58,6 +58,6 @@ pub(super) async fn start(state: &ApiState, caller: &Arc<Caller>, request: RunRe
 /// Reads the run's log to its end.
 async fn answer(state: &ApiState, ids: &RunIds, run: Attended) -> Result<Response, ApiError> {
     let mut log = Vec::new();
-    let Completed { outcome, usage, .. } = run.completed(state, |logged| log.push(logged)).await?;
-    Ok(Json(Answer::whole(ids, &log, &outcome, usage)).into_response())
+    let Completed { outcome, paid, .. } = run.completed(state, |logged| log.push(logged)).await?;
+    Ok(Json(Answer::whole(ids, &log, &outcome, paid)).into_response())
 }

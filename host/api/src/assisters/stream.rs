@@ -16,7 +16,7 @@ use super::answer::{Answer, RunIds, SourceView, Step};
 use super::ask::{Ask, Question};
 use super::run::start;
 use crate::ApiState;
-use crate::attend::attend_from;
+use crate::attend::{Paid, attend_from};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::gate::CallerExt;
@@ -147,8 +147,9 @@ impl View for Telling {
                 write_json_event(&mut out, id, None, &Told::Source(SourceView::new(source, None)));
                 self.sources.push(logged);
             }
-            EventBody::RunCompleted { outcome, usage } => {
-                write_json_event(&mut out, id, None, &Answer::done(&self.ids, &self.sources, outcome, *usage));
+            EventBody::RunCompleted { outcome, usage, cost } => {
+                let paid = Paid { usage: *usage, cost: *cost };
+                write_json_event(&mut out, id, None, &Answer::done(&self.ids, &self.sources, outcome, paid));
                 write_event(&mut out, None, None, b"[DONE]");
             }
             EventBody::RunFailed { failure, .. } => self.error(&mut out, id, &failure.into()),
@@ -174,7 +175,8 @@ mod tests {
     use super::*;
     use insta::assert_snapshot;
     use vivarium_domain::{
-        CheckedCitation, ContentHash, Event, FailureCode, Outcome, RunFailure, Source, ToolOutcome, ToolUsage, Usage,
+        CheckedCitation, ContentHash, Event, FailureCode, Money, Outcome, RunFailure, Source, ToolOutcome, ToolUsage,
+        Usage,
     };
 
     fn telling() -> Telling {
@@ -220,7 +222,14 @@ mod tests {
             length_bytes: 9,
             tool: "corpus_search".into(),
         };
-        let citation = CheckedCitation { source_id: "s1".into(), quote: "a \"growable\" array".into(), verified: true };
+        let citation = CheckedCitation {
+            source_id: "s1".into(),
+            quote: "a \"growable\" array".into(),
+            verified: true,
+            start: Some(10),
+            end: Some(28),
+            ..CheckedCitation::default()
+        };
         let outcome = Outcome { answer: "Line one\nline two".into(), output: None, citations: vec![citation] };
         let started = EventBody::ToolStarted {
             call_id: "c1".into(),
@@ -236,7 +245,14 @@ mod tests {
             tool(4, ToolOutcome::Error("no".into())),
             event(5, EventBody::SourceAdded { source }),
             Item::Token { text: "Line".into(), cursor: "5.4.00000000".parse().unwrap() },
-            event(6, EventBody::RunCompleted { outcome, usage: Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() } }),
+            event(
+                6,
+                EventBody::RunCompleted {
+                    outcome,
+                    usage: Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() },
+                    cost: Money::from_nanos(1_500_000),
+                }
+            ),
         ]), @r#"
         id: 0192f000-0000-7000-8000-000000000001:1
         data: {"type":"step","message":"Searching for \"vec\""}
@@ -257,7 +273,7 @@ mod tests {
         data: {"type":"token","text":"Line"}
 
         id: 0192f000-0000-7000-8000-000000000001:6
-        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","quotes":[{"text":"a \"growable\" array","verified":true}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
+        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","cited":true,"quotes":[{"text":"a \"growable\" array","verified":true,"start":10,"end":28}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
 
         data: [DONE]
         "#);
@@ -266,7 +282,7 @@ mod tests {
     #[test]
     fn a_failed_run_and_a_stream_that_is_cut_short_end_with_one_error_and_the_mark() {
         let failure = RunFailure::new(FailureCode::Trapped, "the mode trapped: unreachable");
-        assert_snapshot!(told(vec![event(2, EventBody::RunFailed { failure, usage: Usage::default() })]), @r#"
+        assert_snapshot!(told(vec![event(2, EventBody::RunFailed { failure, usage: Usage::default(), cost: Money::ZERO })]), @r#"
         id: 0192f000-0000-7000-8000-000000000001:2
         data: {"type":"error","message":"the mode trapped: unreachable","code":"run_failed","errorType":"server_error","runId":"0192f000-0000-7000-8000-000000000001"}
 

@@ -272,7 +272,7 @@ pub(crate) fn ended_body(run: &Run, log: &[Arc<LoggedEvent>]) -> Option<Vec<u8>>
         let event = &logged.event;
         teller.take(event);
         let error: ApiError = match &event.body {
-            EventBody::RunCompleted { outcome, usage } => {
+            EventBody::RunCompleted { outcome, usage, .. } => {
                 return serde_json::to_vec(&teller.answer(event.at, outcome, *usage)).ok();
             }
             EventBody::RunFailed { failure, .. } => failure.into(),

@@ -10,6 +10,7 @@ use vivarium_agents::AgentError;
 use vivarium_domain::{AgentConfig, AgentTool, Approval, DocumentId, ModelName, OutputFormat, TeamId, TenantId};
 
 use super::connection::{model_of, provider_named};
+use super::mcp::{Connections, McpForm, ToolChange};
 use super::scenario::{Scenarios, scenario_id};
 use crate::ApiState;
 use crate::body::{Object, given};
@@ -49,9 +50,9 @@ pub(super) struct CreateAgent {
     /// How much of the thread a run is given.
     #[schema(value_type = Option<HistoryConfig>)]
     history_config: Option<Object<HistoryConfig>>,
-    /// Must be empty: there are no connections to MCP servers in this version.
-    #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
-    mcp_configs: Option<Vec<Value>>,
+    /// The tools of remote servers that it may use; none, if left out.
+    #[schema(value_type = Option<Vec<McpForm>>, max_items = 50)]
+    mcp_configs: Option<Vec<Object<McpForm>>>,
     /// Documents that its search tools find, besides the host's own.
     #[schema(value_type = Option<Vec<ContextForm>>, max_items = 200)]
     contexts: Option<Vec<Object<ContextForm>>>,
@@ -106,9 +107,10 @@ pub(super) struct ModifyAgent {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<HistoryConfig>)]
     history_config: Option<Option<Object<HistoryConfig>>>,
-    /// Must be empty: there are no connections to MCP servers in this version.
-    #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
-    mcp_configs: Option<Vec<Value>>,
+    /// The tools of remote servers that it may use; null: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<McpForm>>, max_items = 50)]
+    mcp_configs: Option<Option<Vec<Object<McpForm>>>>,
     /// Documents that its search tools find, besides the host's own; null: none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<ContextForm>>, max_items = 200)]
@@ -151,9 +153,10 @@ pub(super) struct RunConfig {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<InvocationConfig>)]
     invocation_config: Option<Option<Object<InvocationConfig>>>,
-    /// Must be empty: there are no connections to MCP servers in this version.
-    #[schema(value_type = Option<Vec<McpConfig>>, max_items = 0)]
-    mcp_configs: Option<Vec<Value>>,
+    /// The tools of remote servers that it may use; null: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<McpForm>>, max_items = 50)]
+    mcp_configs: Option<Option<Vec<Object<McpForm>>>>,
     /// What the answer must be; null: text.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<OutputParser>)]
@@ -225,18 +228,6 @@ pub(super) struct ContextForm {
     pub(super) id: DocumentId,
 }
 
-/// A connection to an MCP server: there are none in this version.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct McpConfig {
-    /// The connection.
-    mcp_connection_id: u64,
-    /// The tools of it that may be used.
-    tool_ids: Vec<String>,
-    /// What a person calls it.
-    name: String,
-}
-
 /// The kinds of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -287,7 +278,7 @@ pub(super) struct Change {
     provider: Option<String>,
     model: Option<String>,
     prompt: Option<String>,
-    tools: Option<Vec<AgentTool>>,
+    tools: ToolChange,
     history_turns: Option<Option<u32>>,
     max_output_tokens: Option<Option<u32>>,
     max_cycles: Option<Option<u32>>,
@@ -308,9 +299,7 @@ impl Change {
         set(&mut config.timeout_seconds, self.timeout_seconds.as_ref());
         set(&mut config.output, self.output.as_ref());
         set(&mut config.contexts, self.contexts.as_ref());
-        if let Some(tools) = &self.tools {
-            config.tools = Some(tools.clone());
-        }
+        self.tools.apply(&mut config.tools);
         if self.provider.is_some() || self.model.is_some() {
             let before = config.model.as_ref().unwrap_or(default_model);
             let provider = self.provider.as_deref().unwrap_or(before.provider());
@@ -347,7 +336,7 @@ impl CreateAgent {
             llm_config: Some(self.llm_config),
             scenarios: Some(self.scenarios),
             history_config: Some(self.history_config),
-            mcp_configs: self.mcp_configs,
+            mcp_configs: Some(self.mcp_configs),
             contexts: Some(self.contexts),
             output_parser_format: Some(self.output_parser_format),
             invocation_config: Some(self.invocation_config),
@@ -365,7 +354,6 @@ impl ModifyAgent {
     }
 
     pub(super) async fn into_change(self, state: &ApiState, tenant: &TenantId) -> Result<Change, ApiError> {
-        refuse_mcp("mcpConfigs", self.mcp_configs.as_deref())?;
         let providers = state.0.agents.providers();
         let provider = self.make_connection_id.map(|number| provider_named(&providers, number).map(str::to_owned));
         let (max_cycles, timeout_seconds) = invocation(self.invocation_config);
@@ -375,7 +363,7 @@ impl ModifyAgent {
             provider: provider.transpose()?,
             model: self.default_model.map(check_model).transpose()?,
             prompt: self.system_prompt.map(|prompt| check_prompt("systemPrompt", prompt)).transpose()?,
-            tools: tools(state, tenant, "scenarios", self.scenarios).await?,
+            tools: tools(state, tenant, ["scenarios", "mcpConfigs"], self.scenarios, self.mcp_configs).await?,
             history_turns: history(self.history_config),
             max_output_tokens: llm(self.llm_config),
             max_cycles,
@@ -388,11 +376,11 @@ impl ModifyAgent {
 
 impl RunConfig {
     pub(super) async fn into_change(self, state: &ApiState, tenant: &TenantId) -> Result<Change, ApiError> {
-        refuse_mcp("config.mcpConfigs", self.mcp_configs.as_deref())?;
         let (max_cycles, timeout_seconds) = invocation(self.invocation_config);
         Ok(Change {
             prompt: self.system_prompt.map(|prompt| check_prompt("config.systemPrompt", prompt)).transpose()?,
-            tools: tools(state, tenant, "config.scenarios", self.scenarios).await?,
+            tools: tools(state, tenant, ["config.scenarios", "config.mcpConfigs"], self.scenarios, self.mcp_configs)
+                .await?,
             history_turns: history(self.history_config),
             max_output_tokens: llm(self.llm_config),
             max_cycles,
@@ -424,29 +412,22 @@ fn invocation(config: Option<Option<Object<InvocationConfig>>>) -> (Option<Optio
     }
 }
 
+/// `fields` says where the two lists stand.
 async fn tools(
     state: &ApiState,
     tenant: &TenantId,
-    field: &'static str,
-    forms: Option<Option<Vec<Object<ScenarioForm>>>>,
-) -> Result<Option<Vec<AgentTool>>, ApiError> {
-    match forms {
-        None => Ok(None),
-        Some(None) => Ok(Some(Vec::new())),
-        Some(Some(forms)) if forms.is_empty() => Ok(Some(Vec::new())),
-        Some(Some(forms)) => Ok(Some(Scenarios::of(state, tenant).await?.tools(field, &forms)?)),
+    fields: [&'static str; 2],
+    scenarios: Option<Option<Vec<Object<ScenarioForm>>>>,
+    mcp: Option<Option<Vec<Object<McpForm>>>>,
+) -> Result<ToolChange, ApiError> {
+    if scenarios.is_none() && mcp.is_none() {
+        return Ok(ToolChange::default());
     }
-}
-
-/// An empty list says what is the case.
-fn refuse_mcp(field: &'static str, configs: Option<&[Value]>) -> Result<(), ApiError> {
-    if configs.is_some_and(|configs| !configs.is_empty()) {
-        return Err(ApiError::invalid(
-            field,
-            "must be empty: this version has no connections to MCP servers; tools come from plugins, and scenarios name them",
-        ));
-    }
-    Ok(())
+    let (known, connections) = (Scenarios::of(state, tenant).await?, Connections::of(state, tenant).await?);
+    let [scenarios_field, mcp_field] = fields;
+    let scenarios = scenarios.map(|forms| known.tools(scenarios_field, &forms.unwrap_or_default())).transpose()?;
+    let mcp = mcp.map(|forms| connections.tools(mcp_field, &forms.unwrap_or_default())).transpose()?;
+    Ok(ToolChange::new(scenarios, mcp, &connections, known.all()))
 }
 
 fn check_model(model: String) -> Result<String, ApiError> {

@@ -258,8 +258,8 @@ async fn answer(state: &ApiState, running: Running) -> Result<Response, ApiError
         // The steps are told together, at the end.
         let _steps = teller.take(&logged.event);
     };
-    let Completed { at, outcome, usage } = attended.completed(state, note).await?;
-    Ok(Json(teller.answer(at, &outcome, usage)).into_response())
+    let Completed { at, outcome, paid } = attended.completed(state, note).await?;
+    Ok(Json(teller.answer(at, &outcome, paid.usage)).into_response())
 }
 
 #[cfg(test)]

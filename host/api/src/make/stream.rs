@@ -144,7 +144,7 @@ impl View for Telling {
             write_json_event(&mut out, Some(&step.id()), Some("step"), step);
         }
         match &logged.event.body {
-            EventBody::RunCompleted { outcome, usage } => {
+            EventBody::RunCompleted { outcome, usage, .. } => {
                 let answer = self.teller.answer(logged.event.at, outcome, *usage);
                 self.write_end(&mut out, "done", &answer);
             }

@@ -9,8 +9,9 @@ use vivarium_domain::{
     Agent, AgentConfig, AgentId, AgentTool, Approval, CorpusDocument, DocumentId, TenantId, Timestamp,
 };
 
-use super::config::{ContextForm, HistoryConfig, InvocationConfig, LlmConfig, McpConfig, OutputParser, ScenarioForm};
+use super::config::{ContextForm, HistoryConfig, InvocationConfig, LlmConfig, OutputParser, ScenarioForm};
 use super::connection::model_of;
+use super::mcp::{Connections, McpConfig};
 use super::scenario::Scenarios;
 use crate::ApiState;
 use crate::connections::connection_of;
@@ -47,7 +48,7 @@ pub(super) struct AgentView {
     invocation_config: InvocationConfig,
     /// The tools that it may use.
     scenarios: Vec<ScenarioForm>,
-    /// Always empty in this version.
+    /// The tools of remote servers that it may use without asking; those that are asked about are scenarios.
     mcp_configs: Vec<McpConfig>,
     /// How much of the thread a run is given; null: as much as the host gives.
     history_config: Option<HistoryConfig>,
@@ -118,7 +119,7 @@ struct PastConfiguration {
     scenarios: Vec<ScenarioForm>,
     /// How much of the thread its runs were given then.
     history_config: Option<HistoryConfig>,
-    /// Always empty in this version.
+    /// Its remote servers' tools then.
     mcp_configs: Vec<McpConfig>,
     /// Its documents then.
     contexts: Vec<ContextForm>,
@@ -134,13 +135,14 @@ pub(super) struct Views<'a> {
     tenant: &'a TenantId,
     providers: Vec<&'a str>,
     scenarios: Option<Scenarios>,
+    connections: Option<Connections>,
     documents: HashMap<DocumentId, Option<CorpusDocument>>,
 }
 
 impl<'a> Views<'a> {
     pub(super) fn new(state: &'a ApiState, tenant: &'a TenantId) -> Self {
         let providers = state.0.agents.providers();
-        Self { state, tenant, providers, scenarios: None, documents: HashMap::new() }
+        Self { state, tenant, providers, scenarios: None, connections: None, documents: HashMap::new() }
     }
 
     pub(super) async fn agent(&mut self, agent: Agent) -> Result<AgentView, ApiError> {
@@ -152,6 +154,9 @@ impl<'a> Views<'a> {
     pub(super) async fn look_up(&mut self, config: &AgentConfig) -> Result<(), ApiError> {
         if config.tools.is_none() && self.scenarios.is_none() {
             self.scenarios = Some(Scenarios::of(self.state, self.tenant).await?);
+        }
+        if self.connections.is_none() {
+            self.connections = Some(Connections::of(self.state, self.tenant).await?);
         }
         for id in &config.contexts {
             if !self.documents.contains_key(id) {
@@ -178,7 +183,7 @@ impl<'a> Views<'a> {
             llm_provider_id: model.provider().to_owned(),
             invocation_config: InvocationConfig::from(&agent.config),
             scenarios,
-            mcp_configs: Vec::new(),
+            mcp_configs: self.mcp_configs(&agent.config),
             history_config: history(&agent.config),
             llm_config: LlmConfig::from(&agent.config),
             contexts,
@@ -211,7 +216,7 @@ impl<'a> Views<'a> {
             llm_config: LlmConfig::from(&config),
             scenarios,
             history_config: history(&config),
-            mcp_configs: Vec::new(),
+            mcp_configs: self.mcp_configs(&config),
             contexts: config.contexts.iter().map(|id| ContextForm { id: *id }).collect(),
             output_parser_format: OutputParser::from(&config.output),
             invocation_config: InvocationConfig::from(&config),
@@ -221,11 +226,23 @@ impl<'a> Views<'a> {
     }
 
     /// The agent's own tools, or all that the tenant has.
-    fn scenarios(&self, config: &AgentConfig) -> Vec<ScenarioForm> {
+    fn tools<'t>(&'t self, config: &'t AgentConfig) -> &'t [AgentTool] {
         match &config.tools {
-            Some(tools) => shown(tools),
-            None => self.scenarios.as_ref().map(|scenarios| shown(scenarios.all())).unwrap_or_default(),
+            Some(tools) => tools,
+            None => self.scenarios.as_ref().map(Scenarios::all).unwrap_or_default(),
         }
+    }
+
+    /// A tool that is never there is no scenario, nor is one that is shown as its server's.
+    fn scenarios(&self, config: &AgentConfig) -> Vec<ScenarioForm> {
+        let of_server = |tool: &AgentTool| self.connections.as_ref().is_some_and(|servers| servers.shows(tool));
+        let shown = self.tools(config).iter().filter(|tool| tool.approval != Approval::Never && !of_server(tool));
+        shown.map(ScenarioForm::from).collect()
+    }
+
+    fn mcp_configs(&self, config: &AgentConfig) -> Vec<McpConfig> {
+        let connections = self.connections.as_ref();
+        connections.map(|connections| connections.configs(self.tools(config))).unwrap_or_default()
     }
 
     fn contexts(&self, agent: &Agent) -> Vec<ContextView> {
@@ -243,11 +260,6 @@ impl<'a> Views<'a> {
         };
         agent.config.contexts.iter().map(context).collect()
     }
-}
-
-/// A tool that is never there is no scenario.
-fn shown(tools: &[AgentTool]) -> Vec<ScenarioForm> {
-    tools.iter().filter(|tool| tool.approval != Approval::Never).map(ScenarioForm::from).collect()
 }
 
 fn history(config: &AgentConfig) -> Option<HistoryConfig> {

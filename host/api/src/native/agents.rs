@@ -11,7 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use vivarium_agents::AgentError;
 use vivarium_domain::{
-    Agent, AgentConfig, AgentId, AgentTool, Budget, BusyPolicy, DocumentId, ModelName, OutputFormat, Scope, TeamId,
+    Agent, AgentConfig, AgentId, AgentTool, Budget, BusyPolicy, DocumentId, ModelName, ModelOptions, OutputFormat,
+    Scope, TeamId,
 };
 use vivarium_store::AgentFilter;
 
@@ -187,6 +188,18 @@ struct AgentChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<ModelName>)]
     model: Option<Option<ModelName>>,
+    /// Who is asked instead, in this order, when that one can not answer; null: nobody.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<ModelName>>, max_items = 3)]
+    fallback_models: Option<Option<Vec<ModelName>>>,
+    /// How long a model may take: to its first token, between two, and for an answer in all; null: as the host has it.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 3600)]
+    model_timeout_seconds: Option<Option<u32>>,
+    /// How a model is to answer: the whole of it, in place of what was there; null: nothing is said.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ModelOptions>)]
+    model_options: Option<Option<ModelOptions>>,
     /// Instructions for the model.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 200000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
@@ -219,6 +232,10 @@ struct AgentChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<DocumentId>>, max_items = 200)]
     contexts: Option<Option<Vec<DocumentId>>>,
+    /// Corpora that its corpus tools search whole, with what is added to them later.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 16)]
+    corpora: Option<Option<Vec<String>>>,
     /// Other agents that its runs may start, each as a tool.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<AgentId>>, max_items = 16)]
@@ -248,6 +265,9 @@ impl AgentChange {
         set(&mut config.description, self.description.clone().map(Option::unwrap_or_default));
         set(&mut config.mode, self.mode.clone().map(|given| given.unwrap_or(mode)));
         set(&mut config.model, self.model.clone());
+        set(&mut config.fallback_models, self.fallback_models.clone().map(Option::unwrap_or_default));
+        set(&mut config.model_timeout_seconds, self.model_timeout_seconds);
+        set(&mut config.model_options, self.model_options.clone().map(Option::unwrap_or_default));
         set(&mut config.prompt, self.prompt.clone().map(Option::unwrap_or_default));
         set(&mut config.tools, self.tools.clone());
         set(&mut config.history_turns, self.history_turns);
@@ -256,6 +276,7 @@ impl AgentChange {
         set(&mut config.timeout_seconds, self.timeout_seconds);
         set(&mut config.output, self.output.clone().map(Option::unwrap_or_default));
         set(&mut config.contexts, self.contexts.clone().map(Option::unwrap_or_default));
+        set(&mut config.corpora, self.corpora.clone().map(Option::unwrap_or_default));
         set(&mut config.agents, self.agents.clone().map(Option::unwrap_or_default));
         set(&mut config.when_busy, self.when_busy.map(Option::unwrap_or_default));
         set(&mut config.session_ttl_seconds, self.session_ttl_seconds);

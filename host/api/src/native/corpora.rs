@@ -1,5 +1,9 @@
-//! `/v1/corpora/{corpus}/documents`: a tenant's own documents, which agents name as their contexts. A document is kept as its
-//! text, and does not change: another text is another document.
+//! `/v1/corpora/{corpus}`: a tenant's own documents, which agents name as their contexts, one by one or a whole corpus. A
+//! document is kept as its text, and does not change: another text is another document, unless it has an id of its own, under
+//! which a newer text takes its place.
+
+mod import;
+mod search;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -11,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use vivarium_attachments::{MAX_MEDIA_TYPE_CHARS, Problem, decode_base64};
-use vivarium_domain::{CorpusDocument, DocumentId, Scope, TenantId, Timestamp};
+use vivarium_domain::{CorpusDocument, DocumentId, MAX_CORPUS_CHARS, Scope, TenantId, Timestamp, is_corpus_name};
 use vivarium_store::{Batch, Write};
 
 use super::NativeError;
@@ -24,13 +28,18 @@ use crate::gate::CallerExt;
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::segment::Segment;
 
-const MAX_CORPUS_CHARS: usize = 64;
 const MAX_NAME_CHARS: usize = 255;
 const MAX_DESCRIPTION_CHARS: usize = 1000;
 const MAX_METADATA_BYTES: usize = 16 << 10;
+/// Documents whose end is one batch.
+const DELETED_AT_ONCE: usize = 500;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(add, list)).routes(routes!(one, delete))
+    OpenApiRouter::new()
+        .routes(routes!(add, list, clear))
+        .routes(routes!(one, delete))
+        .routes(routes!(import::import))
+        .routes(routes!(search::search))
 }
 
 /// A document to be added: its `text`, or a file's `data`.
@@ -118,6 +127,8 @@ impl DocumentForm {
             media_type: read.media_type,
             length_bytes,
             content,
+            offset_bytes: None,
+            external_id: None,
             metadata: self.metadata.unwrap_or_default(),
             created_at: Timestamp::now(),
         })
@@ -135,9 +146,7 @@ fn wrong(problem: Problem) -> ApiError {
 
 /// The name of a corpus, as it stands in the path.
 fn corpus_name(name: String) -> Result<String, ApiError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if begins && name.len() <= MAX_CORPUS_CHARS && name.chars().all(plain) {
+    if is_corpus_name(&name) {
         return Ok(name);
     }
     let must = format!(
@@ -183,8 +192,10 @@ pub(super) async fn add(
         let document = form.read(&state, &caller, corpus).await?;
         let path = format!("/v1/corpora/{}/documents/{}", document.corpus, document.id);
         let answer = Answer::json(StatusCode::CREATED, &document).with(header::LOCATION, &path);
+        let (corpus, id) = (document.corpus.clone(), document.id);
         let write = Batch::from(Write::PutDocument(Box::new(document)));
         state.0.store.commit(&caller.tenant, write.and(once.remember(&answer))).await?;
+        state.0.corpora.changed(&caller.tenant, &corpus, vec![id]);
         Ok(answer)
     };
     Ok(once.or(make).await?)
@@ -242,8 +253,9 @@ pub(super) async fn one(
 ) -> Result<Json<CorpusDocumentText>, NativeError> {
     caller.needs(Scope::AgentsRead)?;
     let document = found(&state, &caller.tenant, &corpus, &id).await?;
-    let text = state.0.store.blob(&caller.tenant, document.content).await?.ok_or_else(not_found)?;
-    Ok(Json(CorpusDocumentText { document, text: String::from_utf8_lossy(&text).into_owned() }))
+    let blob = state.0.store.blob(&caller.tenant, document.content).await?.ok_or_else(not_found)?;
+    let text = String::from_utf8_lossy(document.text_in(&blob).unwrap_or_default()).into_owned();
+    Ok(Json(CorpusDocumentText { document, text }))
 }
 
 /// Delete a document
@@ -265,5 +277,45 @@ pub(super) async fn delete(
     caller.needs(Scope::AgentsWrite)?;
     let document = found(&state, &caller.tenant, &corpus, &id).await?;
     state.0.store.commit(&caller.tenant, Write::DeleteDocument(document.id).into()).await?;
+    state.0.corpora.changed(&caller.tenant, &corpus, vec![document.id]);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How many documents were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+struct Cleared {
+    /// So many.
+    deleted: u64,
+}
+
+/// Delete all documents of a corpus
+///
+/// Runs that begin later find none of them. One that is added meanwhile may stay. Needs the scope `agents:write`.
+#[utoipa::path(
+    delete, path = "/v1/corpora/{corpus}/documents", operation_id = "clearCorpus", tag = "Native",
+    params(("corpus" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description = "The collection's name.", example = "harbour")),
+    responses((status = 200, description = "They are gone.", body = Cleared))
+)]
+async fn clear(
+    State(state): State<ApiState>,
+    CallerExt { 0: caller }: CallerExt,
+    Segment(corpus): Segment<String>,
+) -> Result<Json<Cleared>, NativeError> {
+    caller.needs(Scope::AgentsWrite)?;
+    let corpus = corpus_name(corpus)?;
+    let mut deleted = 0;
+    loop {
+        let page = state.0.store.documents(&caller.tenant, &corpus, None, DELETED_AT_ONCE).await?;
+        if page.items.is_empty() {
+            // A corpus is there when it has a document.
+            let none = || ApiError::new(Kind::NotFound, "there is no such corpus");
+            return if deleted > 0 { Ok(Json(Cleared { deleted })) } else { Err(none().into()) };
+        }
+        let ids: Vec<DocumentId> = page.items.iter().map(|document| document.id).collect();
+        let writes = ids.iter().map(|id| Write::DeleteDocument(*id)).collect();
+        state.0.store.commit(&caller.tenant, Batch { writes, ..Batch::default() }).await?;
+        deleted += ids.len() as u64;
+        state.0.corpora.changed(&caller.tenant, &corpus, ids);
+    }
 }

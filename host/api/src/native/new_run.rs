@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use vivarium_domain::{
-    AgentTool, Approval, BusyPolicy, ModelName, OutputFormat, Run, RunId, Scope, SessionId, TenantId, ToolName,
-    WebhookForm,
+    AgentTool, Approval, BusyPolicy, ModelName, ModelOptions, OutputFormat, Run, RunId, Scope, SessionId, TenantId,
+    ToolName, WebhookForm, WrongOption,
 };
 use vivarium_runs::{Cursor, Idempotency, RunRequest, Started, Webhook};
 
@@ -40,6 +40,9 @@ const MAX_HISTORY_TURNS: u32 = 1_000;
 const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
 const MAX_CYCLES: u32 = 100;
 const MAX_TIMEOUT_SECONDS: u32 = 24 * 3600;
+/// With the run's own model, as many as a run may ask.
+const MAX_FALLBACK_MODELS: usize = 3;
+const MAX_MODEL_TIMEOUT_SECONDS: u32 = 3600;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 const MAX_METADATA_BYTES: usize = 16 << 10;
 
@@ -105,6 +108,15 @@ struct RunForm {
     instructions: Option<String>,
     /// Who answers.
     model: Option<ModelName>,
+    /// Who is asked instead, in this order, when that one can not answer: it is not available, limits its rate, takes too
+    /// long, or refuses for its policy. One that is named before is passed over.
+    #[schema(max_items = 3)]
+    fallback_models: Option<Vec<ModelName>>,
+    /// How long a model may take: to its first token, between two, and for an answer in all.
+    #[schema(minimum = 1, maximum = 3600)]
+    model_timeout_seconds: Option<u32>,
+    /// How a model is to answer; what is left out is as the agent has it.
+    model_options: Option<ModelOptions>,
     /// The conversation to go on with; one that is not there begins with this run.
     session_id: Option<SessionId>,
     /// Nothing of it is kept as a session. Not together with `sessionId`.
@@ -161,6 +173,11 @@ impl RunForm {
         set(&mut request.when_busy, self.when_busy);
         set_some(&mut request.instructions, self.instructions);
         set_some(&mut request.model, self.model);
+        set(&mut request.fallback_models, self.fallback_models);
+        set_some(&mut request.model_timeout_seconds, self.model_timeout_seconds);
+        if let Some(options) = self.model_options {
+            request.model_options = options.over(request.model_options);
+        }
         set_some(&mut request.history_turns, self.history_turns);
         set_some(&mut request.max_cycles, self.max_cycles);
         set_some(&mut request.max_output_tokens, self.max_output_tokens);
@@ -182,6 +199,13 @@ impl RunForm {
         within("historyTurns", self.history_turns, 0, MAX_HISTORY_TURNS)?;
         within("maxCycles", self.max_cycles, 1, MAX_CYCLES)?;
         within("maxOutputTokens", self.max_output_tokens, 1, MAX_OUTPUT_TOKENS)?;
+        let fallbacks = self.fallback_models.as_ref().map_or(0, Vec::len);
+        at_most("fallbackModels", fallbacks, MAX_FALLBACK_MODELS, "models")?;
+        within("modelTimeoutSeconds", self.model_timeout_seconds, 1, MAX_MODEL_TIMEOUT_SECONDS)?;
+        if let Some(WrongOption { field, message }) = self.model_options.as_ref().and_then(|given| given.check().err())
+        {
+            return Err(ApiError::invalid(field, message));
+        }
         within("timeoutSeconds", self.timeout_seconds, 1, MAX_TIMEOUT_SECONDS)?;
         if self.stateless == Some(true) && self.session_id.is_some() {
             return Err(ApiError::invalid("stateless", "must be false or left out where there is a sessionId"));

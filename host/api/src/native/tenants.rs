@@ -217,6 +217,7 @@ pub(super) async fn delete(
     }
     let deleting = async move {
         let closed = state.0.runs.close_tenant(&id, &by).await?;
+        state.0.corpora.forget(&id);
         state.0.auth.forget_tenant(&id);
         closed.delete().await?;
         tracing::info!(tenant = %id, by = %caller.key, "a tenant was deleted");

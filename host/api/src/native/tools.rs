@@ -27,7 +27,7 @@ use crate::segment::Segment;
 struct ToolJson {
     #[serde(flatten)]
     manifest: ToolManifest,
-    /// The plugin that provides it.
+    /// The plugin that provides it; or `mcp/` and the name of the MCP server that does.
     plugin: PluginName,
     /// Whether a person is asked before a call.
     approval: Approval,
@@ -78,7 +78,7 @@ struct Trial<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Denial)]
 struct DenialJson {
-    /// `hosts`, `secrets`, `files`, `corpus` or `state`.
+    /// `hosts`, `secrets`, `files`, `corpus`, `state` or `programs`.
     capability: &'static str,
     /// What was wanted, and which grant would allow it.
     message: String,

@@ -1,11 +1,12 @@
 //! What the tests ask, and how.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vivarium_domain::{
-    AssistantMessage, GenerateRequest, GenerateResponse, Image, Message, ModelError, Part, Passage, ToolCall,
-    ToolDefinition, ToolMessage,
+    AssistantMessage, GenerateRequest, GenerateResponse, Image, Message, ModelError, ModelOptions, Part, Passage,
+    ToolCall, ToolDefinition, ToolMessage,
 };
 use vivarium_models::{Call, Provider, ProviderConfig, ProviderKind, Retries, Timeouts};
 
@@ -34,9 +35,30 @@ pub(crate) async fn ask(
     model: &str,
     request: &GenerateRequest,
 ) -> (Result<GenerateResponse, ModelError>, Vec<String>) {
+    ask_so(provider, model, request, Terms::default()).await
+}
+
+/// What is said of a call besides the question.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Terms<'a> {
+    pub(crate) options: Option<&'a ModelOptions>,
+    pub(crate) thoughts: Option<&'a HashMap<String, Value>>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// The same on these terms.
+pub(crate) async fn ask_so(
+    provider: &dyn Provider,
+    model: &str,
+    request: &GenerateRequest,
+    terms: Terms<'_>,
+) -> (Result<GenerateResponse, ModelError>, Vec<String>) {
     let mut shown = Vec::new();
     let mut on_token = |piece: &str| shown.push(piece.to_owned());
-    let answer = provider.generate(Call { model, request, on_token: &mut on_token, idempotency_key: Some(CALL) }).await;
+    let Terms { options, thoughts, timeout } = terms;
+    let call = Call::new(model, request, &mut on_token);
+    let call = Call { idempotency_key: Some(CALL), options, thoughts, timeout, ..call };
+    let answer = provider.generate(call).await;
     (answer, shown)
 }
 

@@ -277,7 +277,7 @@ async fn a_dropped_call_closes_its_connection() {
         let (first, mut came) = tokio::sync::mpsc::unbounded_channel();
         let request = question();
         let mut on_token = |piece: &str| first.send(piece.to_owned()).unwrap();
-        let call = provider.generate(Call { model, request: &request, on_token: &mut on_token, idempotency_key: None });
+        let call = provider.generate(Call::new(model, &request, &mut on_token));
         tokio::select! {
             answer = call => panic!("{answer:?}"),
             piece = came.recv() => assert!(piece.unwrap().starts_with("Hel")),

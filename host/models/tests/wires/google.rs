@@ -6,7 +6,7 @@ use vivarium_domain::{
 };
 use vivarium_models::{Google, Provider as _, ProviderKind};
 
-use crate::conversation::{ask, by_schema, config, everything, question};
+use crate::conversation::{Terms, ask, ask_so, by_schema, config, everything, question};
 use crate::server::{Play, Server};
 
 pub(crate) const HELLO: &str = "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Thinking of cats\", \"thought\": true}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 12,\"totalTokenCount\": 52,\"thoughtsTokenCount\": 40},\"modelVersion\": \"gemini-3.8-flash\",\"responseId\": \"r1\"}\r\n\r\ndata: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hel\"}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 12,\"candidatesTokenCount\": 1,\"totalTokenCount\": 53,\"thoughtsTokenCount\": 40},\"responseId\": \"r1\"}\r\n\r\ndata: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"lo\", \"thoughtSignature\": \"c2ln\"}],\"role\": \"model\"},\"finishReason\": \"STOP\",\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 12,\"candidatesTokenCount\": 2,\"totalTokenCount\": 54,\"cachedContentTokenCount\": 4},\"responseId\": \"r1\"}\r\n\r\n";
@@ -29,7 +29,16 @@ async fn an_answer_is_shown_without_its_thoughts_which_count_as_written() {
         let answer = answer.unwrap();
         assert_eq!(shown, ["Hel", "lo"]);
         assert_eq!(answer.finish_reason, FinishReason::Stop);
-        assert_eq!(answer.usage, Usage { input_tokens: 12, cached_input_tokens: 4, output_tokens: 42 });
+        assert_eq!(
+            answer.usage,
+            Usage {
+                input_tokens: 12,
+                cached_input_tokens: 4,
+                output_tokens: 42,
+                reasoning_tokens: 40,
+                ..Usage::default()
+            }
+        );
     }
 }
 
@@ -76,7 +85,9 @@ async fn tool_calls_get_ids_and_go_back_with_the_signature_of_their_thoughts() {
         let (call_id, name) = (call.id.clone(), call.name.clone());
         request.messages.push(Message::Tool(ToolMessage { call_id, name, content: "ok".into(), is_error: false }));
     }
-    ask(&provider, "gemini-3.8-flash", &request).await.0.unwrap();
+    let thoughts = std::collections::HashMap::from([(first.id.clone(), answer.thoughts.clone().unwrap())]);
+    let with = Terms { thoughts: Some(&thoughts), ..Terms::default() };
+    ask_so(&provider, "gemini-3.8-flash", &request, with).await.0.unwrap();
     let body: Value = serde_json::from_str(&server.asked()[1].body).unwrap();
     assert_eq!(
         body["contents"][1],

@@ -13,5 +13,6 @@ mod conversation;
 mod faults;
 mod google;
 mod openai;
+mod options;
 mod registry;
 mod server;

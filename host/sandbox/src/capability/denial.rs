@@ -13,7 +13,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 10;
 /// Something that a guest wanted and was not granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// `hosts`, `secrets`, `files`, `corpus` or `state`.
+    /// `hosts`, `secrets`, `files`, `corpus`, `state` or `programs`.
     pub capability: &'static str,
     /// What was wanted, and which grant would allow it.
     pub message: String,

@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod mode;
+pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod secrets;
 pub(crate) mod settings;
@@ -43,6 +44,8 @@ pub struct Grant {
     pub state: Option<Arc<dyn StateView>>,
     /// What it may do with the files of the session's workspace.
     pub files: Option<FileAccess>,
+    /// It may run programs in the sandbox.
+    pub programs: bool,
     /// Keeps the tenant's secrets out of all that leaves a call.
     pub redactor: Arc<Redactor>,
 }
@@ -56,25 +59,33 @@ impl std::fmt::Debug for Grant {
             .field("corpus", &self.corpus.is_some())
             .field("state", &self.state.is_some())
             .field("files", &self.files)
+            .field("programs", &self.programs)
             .finish_non_exhaustive()
     }
 }
 
+/// Links WASI, with our files in the place of wasmtime's: all that a program has.
+pub(crate) fn add_wasi_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    files::add_to_linker(linker)
+}
+
 /// Links every capability. Linking grants nothing.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    files::add_to_linker(linker)?;
+    add_wasi_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     plugin::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::secrets::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::settings::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::programs::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::progress::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::corpus::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::model::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::tools::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::session::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::sources::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::steps::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    plugin::steps::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::workspace::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
 }

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use vivarium_domain::{
-    AssistantMessage, Citation, FinishReason, GenerateRequest, GenerateResponse, Image, Message, ModelError, ModelInfo,
-    Part, Passage, Source, ToolCall, ToolDefinition, ToolMessage, Visibility,
+    AssistantMessage, ChangeKind, Citation, FileChange, FinishReason, GenerateRequest, GenerateResponse, Image,
+    Message, ModelError, ModelInfo, Part, Passage, Source, ToolCall, ToolDefinition, ToolMessage, Visibility,
+    WorkspaceChanges,
 };
 
-use crate::bindings::vivarium::plugin::{model, session, sources, steps, tools, types};
+use crate::bindings::vivarium::plugin::{model, session, sources, steps, tools, types, workspace};
 use crate::error::{CallFailure, Stop};
 use crate::guest::Guest;
 
 /// The most calls of one `tools.call-all`.
 const MAX_PARALLEL_CALLS: usize = 32;
+/// The most questions of one `model.generate-all`.
+const MAX_PARALLEL_QUESTIONS: usize = 8;
+/// The longest difference that a mode is told, as the contract has it: it goes into the run's log.
+const MAX_CHANGES_BYTES: usize = 32 << 10;
 /// The longest message of a step.
 const MAX_STEP_BYTES: usize = 500;
 
@@ -44,6 +49,9 @@ pub struct ToolResult {
     pub sources: Vec<Source>,
 }
 
+/// What came of several questions to the model.
+pub type Answers = Vec<Result<GenerateResponse, ModelError>>;
+
 /// A run, as its mode sees it. Each answer is in the run's journal before it is given.
 pub trait ModeHost: Send + Sync + 'static {
     /// The model of this run.
@@ -53,12 +61,16 @@ pub trait ModeHost: Send + Sync + 'static {
         self: Arc<Self>,
         request: GenerateRequest,
     ) -> BoxFuture<'static, Result<Result<GenerateResponse, ModelError>, HostStop>>;
+    /// Asks the model several questions at once, none of them seen by the client; answers in the order of the questions.
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>>;
     /// The tools of this run.
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop>;
     /// Calls tools in parallel; answers in the order of the calls.
     fn call_tools(self: Arc<Self>, calls: Vec<ToolCall>) -> BoxFuture<'static, Result<Vec<ToolResult>, HostStop>>;
     /// Adds to the session's history, if and when the run completes.
     fn append(&self, messages: Vec<Message>) -> Result<(), HostStop>;
+    /// Keeps a summary of the oldest so many messages of the session's history, if and when the run completes.
+    fn summarize(&self, messages: u32, summary: String) -> Result<(), HostStop>;
     /// The run's ledger.
     fn sources(&self) -> Result<Vec<Source>, HostStop>;
     /// A part of a source's stored text.
@@ -67,6 +79,11 @@ pub trait ModeHost: Send + Sync + 'static {
     fn check(&self, citations: &[Citation]) -> Result<Vec<bool>, HostStop>;
     /// Shows a step to the client.
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>>;
+    /// What the run has changed of its session's files. None: it has written none.
+    fn changes(
+        self: Arc<Self>,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>>;
     /// Nanoseconds since 1970. WASI's clocks and dice can not fail: where the host can not go on, the next call of another
     /// kind says so, and what these three give means nothing.
     fn wall_clock(&self) -> u64;
@@ -101,6 +118,31 @@ impl model::Host for Guest {
         let answer = host.generate(request).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
+
+    async fn generate_all(
+        &mut self,
+        requests: Vec<model::GenerateRequest>,
+    ) -> wasmtime::Result<Vec<Result<model::GenerateResponse, model::ModelError>>> {
+        let host = self.mode("model.generate-all")?;
+        if requests.len() > MAX_PARALLEL_QUESTIONS {
+            let message = format!(
+                "it asked the model {} questions at once; at most {MAX_PARALLEL_QUESTIONS} are put",
+                requests.len()
+            );
+            return Err(Stop(CallFailure::OutputExceeded(message)).into());
+        }
+        let (mut well_formed, mut places) = (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()));
+        for request in requests {
+            places.push(GenerateRequest::try_from(request).map(|request| well_formed.push(request)));
+        }
+        let mut answers = host.generate_all(well_formed).await?.into_iter();
+        let no_answer = || Err(ModelError::Unavailable("the question was not put".to_owned()));
+        let in_place = places.into_iter().map(|place| match place {
+            Ok(()) => answers.next().unwrap_or_else(no_answer).map(Into::into).map_err(Into::into),
+            Err(message) => Err(model::ModelError::InvalidRequest(message)),
+        });
+        Ok(in_place.collect())
+    }
 }
 
 impl tools::Host for Guest {
@@ -125,6 +167,11 @@ impl session::Host for Guest {
     async fn append(&mut self, messages: Vec<model::Message>) -> wasmtime::Result<()> {
         let host = self.mode("session.append")?;
         Ok(host.append(messages.into_iter().map(Into::into).collect())?)
+    }
+
+    async fn summarize(&mut self, messages: u32, summary: String) -> wasmtime::Result<()> {
+        let host = self.mode("session.summarize")?;
+        Ok(host.summarize(messages, summary)?)
     }
 }
 
@@ -154,6 +201,14 @@ impl steps::Host for Guest {
             message.push('…');
         }
         Ok(host.step(message).await?)
+    }
+}
+
+impl workspace::Host for Guest {
+    async fn changes(&mut self, max_bytes: u32) -> wasmtime::Result<Option<workspace::Difference>> {
+        let host = self.mode("workspace.changes")?;
+        let most = (max_bytes as usize).min(MAX_CHANGES_BYTES);
+        Ok(host.changes(most).await?.map(|changes| (*changes).into()))
     }
 }
 
@@ -343,6 +398,29 @@ impl From<GenerateResponse> for model::GenerateResponse {
             },
             input_tokens: tokens(response.usage.input_tokens),
             output_tokens: tokens(response.usage.output_tokens),
+        }
+    }
+}
+
+impl From<WorkspaceChanges> for workspace::Difference {
+    fn from(changes: WorkspaceChanges) -> Self {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let file = |file: FileChange| workspace::FileChange {
+            path: file.path,
+            kind: match file.change {
+                ChangeKind::Added => workspace::ChangeKind::Added,
+                ChangeKind::Changed => workspace::ChangeKind::Changed,
+                ChangeKind::Removed => workspace::ChangeKind::Removed,
+            },
+            is_text: !file.binary && !file.too_long,
+            added_lines: count(file.added_lines),
+            removed_lines: count(file.removed_lines),
+        };
+        Self {
+            files: changes.files.into_iter().map(file).collect(),
+            more_files: count(changes.more_files),
+            diff: changes.diff,
+            more_lines: count(changes.more_lines),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod backup;
 mod compile;
+mod corpus;
 mod doctor;
 mod either;
 mod keys;
@@ -42,6 +43,9 @@ enum Command {
     /// Write, verify, install and operate plugins.
     #[command(subcommand)]
     Plugin(Box<plugin::Plugin>),
+    /// A tenant's corpora: add documents, search them.
+    #[command(subcommand)]
+    Corpus(corpus::Corpus),
     /// A tenant's secrets.
     #[command(subcommand)]
     Secret(secret::Secret),
@@ -132,6 +136,7 @@ impl Cli {
             Command::Run(run) => run.run().await,
             Command::Replay(replay) => replay.run().await,
             Command::Plugin(plugin) => plugin.run().await,
+            Command::Corpus(corpus) => corpus.run().await,
             Command::Secret(secret) => secret.run().await,
             Command::CompileComponent(compile) => return ExitCode::from(compile.run()),
             Command::Audit(audit) => audit.run().await,

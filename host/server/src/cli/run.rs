@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use vivarium::config::Flags;
 use vivarium::{Host, default_tenant};
-use vivarium_domain::{EventBody, Outcome, RunId, TenantId, ToolOutcome};
+use vivarium_domain::{EventBody, Money, Outcome, RunId, TenantId, ToolOutcome, Usage};
 use vivarium_runs::{Cursor, Item, LoggedEvent, RunRequest, StartError, Started};
 
 use super::{Failure, Place, compile, result, say};
@@ -85,18 +85,38 @@ async fn follow(
     let mut log = Vec::new();
     while let Some(item) = reader.next().await.map_err(Failure::failed)? {
         let Item::Event(logged) = item else { continue };
+        if let Some(step) = logged.event.body.step() {
+            progress.step(&step);
+        }
         match &logged.event.body {
-            EventBody::Step { message } => progress.step(message),
             EventBody::ToolCompleted { tool, outcome: ToolOutcome::Error(error), .. } => {
                 progress.step(&format!("{tool} failed: {error}"));
             }
-            EventBody::RunFailed { failure, .. } => return Err(Failure::Failed(failure.message.clone())),
+            EventBody::RunCompleted { usage, cost, .. } => progress.step(&used(*usage, *cost)),
+            EventBody::RunFailed { failure, usage, cost } => {
+                if usage.total() > 0 {
+                    progress.step(&used(*usage, *cost));
+                }
+                return Err(Failure::Failed(failure.message.clone()));
+            }
             EventBody::RunCancelled { reason, .. } => return Err(Failure::Failed(format!("cancelled: {reason}"))),
             _ => {}
         }
         log.push(logged);
     }
     Ok(log)
+}
+
+/// What a run has used, for a person.
+fn used(usage: Usage, cost: Money) -> String {
+    let of_them = |tokens: u64, what: &str| match tokens {
+        0 => String::new(),
+        tokens => format!(" ({tokens} {what})"),
+    };
+    let cached = of_them(usage.cached_input_tokens, "from the cache");
+    let thoughts = of_them(usage.reasoning_tokens, "of thoughts");
+    let cost = if cost.is_zero() { String::new() } else { format!(", {cost} US dollars") };
+    format!("{} tokens read{cached}, {} written{thoughts}{cost}", usage.input_tokens, usage.output_tokens)
 }
 
 fn show(started: &Started, log: &[Arc<LoggedEvent>], json: bool) -> Result<(), Failure> {
@@ -118,12 +138,14 @@ fn show_sources(log: &[Arc<LoggedEvent>], outcome: &Outcome) -> io::Result<()> {
     let mut first = true;
     for logged in log {
         let EventBody::SourceAdded { source } = &logged.event.body else { continue };
-        let mut quotes = outcome.citations.iter().filter(|citation| citation.source_id == source.id).peekable();
-        if quotes.peek().is_none() {
+        let mut quotes: Vec<_> = outcome.citations.iter().filter(|citation| citation.source_id == source.id).collect();
+        // One that several sentences rest on is there once for each.
+        quotes.dedup_by_key(|citation| &citation.quote);
+        if quotes.is_empty() {
             continue;
         }
         if std::mem::take(&mut first) {
-            result("\nSources")?;
+            result("\nQuotes")?;
         }
         result(format_args!("[{}] {} ({})", source.id, source.title, source.location))?;
         for citation in quotes {

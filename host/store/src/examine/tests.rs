@@ -51,6 +51,7 @@ fn run(session: &SessionId, agent: AgentId) -> Run {
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 3,
         log_removed_at: None,
         trace: None,
@@ -93,6 +94,8 @@ async fn kept() -> Kept {
         media_type: "text/plain".to_owned(),
         length_bytes: 6,
         content: text,
+        offset_bytes: None,
+        external_id: None,
         metadata: serde_json::Map::new(),
         created_at: AT,
     };

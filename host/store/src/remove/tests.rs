@@ -47,6 +47,7 @@ fn run(session: &SessionId, text: &str) -> Run {
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 0,
         log_removed_at: None,
         trace: None,

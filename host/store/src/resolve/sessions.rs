@@ -87,6 +87,13 @@ impl Resolver<'_> {
                 kept.session.touch(at);
                 Some(kept)
             }
+            // A session that has gone since, or is another one by now, has nothing to be summarised.
+            (SessionChange::Summarize(summary), found) => found.map(|mut kept| {
+                if summary.up_to <= kept.session.messages {
+                    kept.session.summary = Some(*summary);
+                }
+                kept
+            }),
             (SessionChange::Close, Some(kept)) => {
                 self.close_session(batch, tenant, &key, &kept, ops)?;
                 None

@@ -51,6 +51,7 @@ pub(crate) fn run(session_id: &str, status: RunStatus) -> Run {
         failure: None,
         usage: Usage::default(),
         cost: Money::ZERO,
+        usage_by_model: Vec::new(),
         last_seq: 0,
         log_removed_at: None,
         trace: None,

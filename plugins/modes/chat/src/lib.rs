@@ -3,7 +3,8 @@
 
 mod prompts;
 
-use vivarium_reasoning::{citing, conversation, grounded, tool_loop};
+use vivarium_reasoning::context::{Context, Fitting};
+use vivarium_reasoning::{citing, grounded, tool_loop};
 use vivarium_sdk::mode::{
     Abilities, GenerateRequest, Host, Message, ModeError, ModelInfo, Outcome, Request, ToolDefinition,
     generate_by_schema,
@@ -38,17 +39,18 @@ fn converse(
     let tools = tool_loop::usable(tools, info.abilities.contains(Abilities::TOOL_CALLS));
     let mut messages = Vec::with_capacity(request.history.len() + 2);
     messages.push(Message::System(system(&tools, request.instructions.as_deref())));
-    messages.extend(conversation::fitting(request.history, info.context_tokens));
+    let mut context = Context::new(info);
+    messages.extend(context.history(host, request.history));
     messages.push(Message::user(request.input));
     match request.output_schema {
         None => {
             let question = GenerateRequest::answer(messages).with_tools(tools);
-            let answered = tool_loop::run(host, question, request.max_cycles, |_| None)?;
+            let answered = tool_loop::run(host, &mut context, question, request.max_cycles, |_| None)?;
             let answer = answered.response.text;
             let citations = if answered.has_sources { citing::quotes_behind(host, &answer) } else { Vec::new() };
             Ok(Outcome { answer, answer_json: None, citations })
         }
-        Some(schema) => structured(host, info, messages, tools, request.max_cycles, schema),
+        Some(schema) => structured(host, context, info, messages, tools, request.max_cycles, schema),
     }
 }
 
@@ -63,6 +65,7 @@ fn system(tools: &[ToolDefinition], instructions: Option<&str>) -> String {
 /// An answer by a schema: with tools, first the answer in words, since not every provider takes tools and a schema at once.
 fn structured(
     host: &mut impl Host,
+    mut context: Context,
     info: &ModelInfo,
     messages: Vec<Message>,
     tools: Vec<ToolDefinition>,
@@ -73,7 +76,7 @@ fn structured(
     let mut words = None;
     let mut citations = Vec::new();
     if !tools.is_empty() {
-        let answered = tool_loop::run(host, question.with_tools(tools), max_cycles, |_| None)?;
+        let answered = tool_loop::run(host, &mut context, question.with_tools(tools), max_cycles, |_| None)?;
         if answered.has_sources {
             citations = citing::quotes_behind(host, &answered.response.text);
         }
@@ -82,7 +85,8 @@ fn structured(
         question.messages.push(Message::user(prompts::AS_JSON));
         words = Some(answered.response.text);
     }
-    let json = generate_by_schema(host, info.abilities, question, schema)
+    let mut fitting = Fitting { host, context: &mut context };
+    let json = generate_by_schema(&mut fitting, info.abilities, question, schema)
         .map_err(|error| ModeError::Model(error.to_string()))?;
     Ok(Outcome { answer: words.unwrap_or_else(|| json.clone()), answer_json: Some(json), citations })
 }

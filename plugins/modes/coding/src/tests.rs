@@ -1,4 +1,4 @@
-use vivarium_sdk::mode::Visibility;
+use vivarium_sdk::mode::{ChangeKind, Difference, FileChange, Visibility};
 use vivarium_sdk::testing::{ScriptedHost, extractive};
 
 use super::*;
@@ -76,7 +76,7 @@ fn the_embedded_answerer_says_where_things_stand() {
     let mut host = with_corpus(ScriptedHost::new(Abilities::PASSAGES)).with_model(extractive);
     let outcome = run(&mut host, request("What guards the table?")).unwrap();
     assert!(outcome.answer.starts_with("A mutex guards the table. [s1]"), "{}", outcome.answer);
-    assert!(outcome.answer.contains("- [s1] lock.rs: `src/lock.rs`"), "{}", outcome.answer);
+    assert!(outcome.answer.contains("1. [s1] lock.rs: `src/lock.rs`"), "{}", outcome.answer);
 }
 
 #[test]
@@ -84,4 +84,96 @@ fn without_documents_the_embedded_answerer_says_what_it_is() {
     let mut host = ScriptedHost::new(Abilities::PASSAGES);
     let outcome = run(&mut host, request("What guards the table?")).unwrap();
     assert!(outcome.answer.contains("is not a language model"));
+}
+
+/// A host with files to change and programs to run: each run gives the next of these exit codes.
+fn with_runs(host: ScriptedHost, exit_codes: &[i64]) -> ScriptedHost {
+    let mut codes = exit_codes.to_vec().into_iter();
+    let mut host = host
+        .with_tool("edit_file", |_| Ok(("src/sum.py: 2 lines, 20 bytes, hash 0123456789abcdef".to_owned(), vec![])))
+        .with_tool("run_code", move |_| {
+            let told =
+                serde_json::json!({"exitCode": codes.next().unwrap_or(0), "stdout": "", "stderr": "AssertionError"});
+            Ok((told.to_string(), vec![]))
+        });
+    let file = FileChange {
+        path: "src/sum.py".to_owned(),
+        kind: ChangeKind::Changed,
+        is_text: true,
+        added_lines: 1,
+        removed_lines: 1,
+    };
+    let diff = "--- a/src/sum.py\n+++ b/src/sum.py\n@@ -1 +1 @@\n-a - b\n+a + b\n".to_owned();
+    host.changes = Some(Difference { files: vec![file], more_files: 0, diff, more_lines: 3 });
+    host.with_tools_that_write()
+}
+
+const EDIT: (&str, &str) = ("edit_file", r#"{"path":"src/sum.py","hash":"0123456789abcdef","edits":[]}"#);
+const RUN: (&str, &str) = ("run_code", r#"{"language":"python","path":"tests.py"}"#);
+
+#[test]
+fn a_failing_run_is_repaired_and_the_answer_ends_with_what_the_host_has_seen() {
+    let host = with_runs(ScriptedHost::new(all()), &[1, 0]).saying("1. Run. 2. Repair.");
+    let host = host.asking_for(&[RUN]).asking_for(&[EDIT]).asking_for(&[RUN]);
+    let mut host = host.saying("The sum is right now.");
+    let outcome = run(&mut host, Request { max_cycles: 9, ..request("Repair the sum") }).unwrap();
+    assert_eq!(
+        host.steps,
+        [
+            "Planning the work",
+            "Plan: 1. Run. 2. Repair.",
+            "Running tests.py: exit code 1",
+            "Editing src/sum.py",
+            "Running tests.py: exit code 0",
+        ]
+    );
+    let expected = "The sum is right now.\n\n## Changes\n\n- `src/sum.py`: changed, +1 −1\n\n```diff\n--- a/src/sum.py\n+++ b/src/sum.py\n\
+                    @@ -1 +1 @@\n-a - b\n+a + b\n```\n\nThe diff has 3 more lines.\n\n## Runs\n\n- `tests.py`: exit code 1\n\
+                    - `tests.py`: exit code 0";
+    assert_eq!(outcome.answer, expected);
+}
+
+#[test]
+fn who_wants_to_end_on_a_failure_is_asked_once_to_go_on_and_its_words_are_not_the_answer() {
+    let host = with_runs(ScriptedHost::new(all()), &[1, 0]).saying("Run it.").asking_for(&[RUN]);
+    let mut host = host.saying("It fails.").asking_for(&[RUN]).saying("It works.");
+    let outcome = run(&mut host, Request { max_cycles: 9, ..request("Repair the sum") }).unwrap();
+    assert!(outcome.answer.starts_with("It works.\n"), "{}", outcome.answer);
+    let hidden = host.asked.iter().filter(|asked| asked.visibility == Visibility::Hidden).count();
+    assert_eq!(hidden, 2, "the plan, and the question whose answer may not be the last word");
+    let told = host.asked.last().unwrap().messages.iter().map(Message::text).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("The last run failed: tests.py, exit code 1."), "{told}");
+}
+
+#[test]
+fn a_failure_that_is_the_same_as_before_is_told_to_the_model() {
+    let mut host = with_runs(ScriptedHost::new(all()), &[1, 1, 1]).saying("Run it.");
+    for _ in 0..3 {
+        host = host.asking_for(&[RUN]);
+    }
+    let mut host = host.saying("It can not be repaired.");
+    let outcome = run(&mut host, Request { max_cycles: 3, ..request("Repair the sum") }).unwrap();
+    let told: Vec<String> = host.asked.last().unwrap().messages.iter().map(Message::text).collect();
+    assert!(
+        told.iter().any(|text| text.contains("for the 2. time"))
+            && told.iter().any(|text| text.contains("for the 3. time"))
+    );
+    assert!(told.last().unwrap().starts_with("There are no more cycles"), "at the last cycle it has to answer");
+    assert!(outcome.answer.contains("It can not be repaired.") && outcome.answer.contains("- `tests.py`: exit code 1"));
+}
+
+#[test]
+fn a_model_that_says_that_it_has_run_something_adds_no_run() {
+    let host = with_runs(ScriptedHost::new(all()), &[]).saying("Do it.").asking_for(&[EDIT]);
+    let mut host = host.saying("I ran all tests: exit code 0.");
+    let outcome = run(&mut host, request("Repair the sum")).unwrap();
+    assert!(!outcome.answer.contains("## Runs"), "{}", outcome.answer);
+    assert!(outcome.answer.contains("## Changes"));
+}
+
+#[test]
+fn the_embedded_answerer_says_that_it_has_done_no_work() {
+    let mut host = with_runs(with_corpus(ScriptedHost::new(Abilities::PASSAGES)).with_model(extractive), &[]);
+    let outcome = run(&mut host, request("What guards the table?")).unwrap();
+    assert!(outcome.answer.contains("No file was changed and no code was run"), "{}", outcome.answer);
 }

@@ -1,17 +1,24 @@
-//! Research with the embedded answerer: it plans from the question's own phrases, closes the gaps with the question's words
-//! that no passage has spoken of yet, and answers with the sentences of the documents.
+//! Research with the embedded answerer: it plans from the question's own phrases, closes the gaps with the names that its passages lead to
+//! and with the question's words that none has spoken of yet, and answers with the sentences of the documents.
 
 use std::collections::BTreeSet;
 
+use vivarium_reasoning::disagreement;
 use vivarium_reasoning::grounded;
-use vivarium_reasoning::retrieval::{Reading, Retrieval};
+use vivarium_reasoning::retrieval::{Reading, Retrieval, Wanted};
 use vivarium_sdk::excerpt::content_words;
 use vivarium_sdk::mode::{Host, ModeError, ModelInfo, Outcome, Passage, Request, ToolDefinition};
 
-use crate::{Library, plain};
+use crate::bridges::{Bridge, bridges, is_spoken_of};
+use crate::closing::{closing, nothing_found};
+use crate::{plain, searching_cycles};
 
 /// The answerer reads fast, and only passages that were read can be quoted.
 const READINGS_PER_CYCLE: usize = 6;
+/// How many queries are searched for in a cycle.
+const QUERIES_PER_CYCLE: usize = 5;
+/// How many names a cycle follows.
+const BRIDGES_PER_CYCLE: usize = 3;
 /// A phrase with fewer words that carry meaning is no query of its own.
 const MIN_PHRASE_WORDS: usize = 2;
 
@@ -21,39 +28,71 @@ pub(crate) fn answer(
     tools: &[ToolDefinition],
     request: &Request,
 ) -> Result<Outcome, ModeError> {
-    let mut library = Library::new(Retrieval::new(tools));
-    if !library.retrieval.is_possible() {
+    let mut retrieval = Retrieval::new(tools);
+    if !retrieval.is_possible() {
         let reason = "This agent has no documents and no search to use.";
         return Ok(plain(format!("{reason}\n\n{}", grounded::nature(info))));
     }
     let Some(question) = grounded::subject(&request.history, &request.input) else {
-        return Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))));
+        return Ok(plain(format!("{}\n\n{}", nothing_found(&retrieval), grounded::nature(info))));
     };
+    let mut wanted = [Wanted::new(&question, READINGS_PER_CYCLE)];
     let mut queries = phrases(&question);
-    // The last cycle writes the answer; a single one does both.
-    for _ in 0..request.max_cycles.saturating_sub(1).max(1) {
-        let new = library.gather(host, &queries, &question, READINGS_PER_CYCLE);
-        queries = gaps(&question, &passages(&library));
-        if queries.is_empty() || new == 0 {
+    let mut readings: Vec<Reading> = Vec::new();
+    let mut followed: Vec<Bridge> = Vec::new();
+    for _ in 0..searching_cycles(request.max_cycles) {
+        queries.truncate(QUERIES_PER_CYCLE);
+        let found = retrieval.search(host, &queries);
+        let [part] = &mut wanted;
+        part.add(found);
+        let new = retrieval.read_each(host, &mut wanted).pop().unwrap_or_default();
+        let came = !new.is_empty();
+        readings.extend(new);
+        let passages = passages(&readings);
+        let names: Vec<String> = followed.iter().map(|bridge| bridge.name.clone()).collect();
+        let on = bridges(&question, &names, &passages, BRIDGES_PER_CYCLE);
+        queries = on.iter().map(|bridge| bridge.query.clone()).chain(gaps(&question, &passages)).collect();
+        followed.extend(on);
+        // What was found and not read yet may speak of what nothing has spoken of so far.
+        if !came || (queries.is_empty() && is_spoken_of(&question, &passages)) {
             break;
         }
     }
-    let passages = passages(&library);
+    let mut passages = passages(&readings);
     if passages.is_empty() {
-        return Ok(plain(format!("{}\n\n{}", library.nothing_found(), grounded::nature(info))));
+        return Ok(plain(format!("{}\n\n{}", nothing_found(&retrieval), grounded::nature(info))));
     }
     host.step("Writing the answer");
-    let mut outcome = grounded::extract(host, &question, passages)?;
+    // The names that have led to an answer are part of what is asked by now, and what speaks of them comes first.
+    let led = followed.iter().filter(|bridge| bridge.leads_to(&passages));
+    let names: Vec<String> = led.map(|bridge| bridge.name.clone()).collect();
+    passages.sort_by_key(|passage| !names.iter().any(|name| passage.text.contains(name)));
+    let asked = std::iter::once(&question).chain(&names).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let mut outcome = grounded::extract(host, &asked, passages.clone())?;
     if outcome.citations.is_empty() {
-        outcome.answer = format!("{}\n\n{}", outcome.answer, library.nothing_found());
+        outcome.answer = format!("{}\n\n{}", outcome.answer, nothing_found(&retrieval));
+        return Ok(outcome);
     }
+    for against in disagreement::with_others(&outcome.citations, &passages) {
+        outcome.answer.push_str(&format!("\n\n{}", disagreement::sentence(None, &against)));
+        if !outcome.citations.contains(&against.second) {
+            outcome.citations.push(against.second);
+        }
+    }
+    let sources = readings.iter().map(|reading| &reading.source);
+    outcome.answer.push_str(&closing(sources, &outcome.citations, &[], &retrieval));
     Ok(outcome)
 }
 
-fn passages(library: &Library) -> Vec<Passage> {
-    library.readings.iter().flat_map(Reading::passages).collect()
+fn passages(readings: &[Reading]) -> Vec<Passage> {
+    let mut passages: Vec<Passage> = Vec::new();
+    for passage in readings.iter().flat_map(Reading::passages) {
+        if !passages.iter().any(|known| known.source_id == passage.source_id && known.text == passage.text) {
+            passages.push(passage);
+        }
+    }
+    passages
 }
-
 /// The question, and the parts of it that can be searched for alone.
 fn phrases(question: &str) -> Vec<String> {
     let mut queries = vec![question.trim().to_owned()];
@@ -71,12 +110,20 @@ fn phrases(question: &str) -> Vec<String> {
     queries
 }
 
-/// A query for each word of the question that no passage has spoken of.
+/// A query for each word of the question that no passage has spoken of, with the words beside it in the question: alone it may mean
+/// anything.
 fn gaps(question: &str, passages: &[Passage]) -> Vec<String> {
     let spoken: String = passages.iter().map(|passage| passage.text.to_lowercase() + "\n").collect();
-    let missing: BTreeSet<String> =
-        content_words(question).into_iter().filter(|word| word.len() > 2 && !spoken.contains(stem(word))).collect();
-    missing.into_iter().collect()
+    let words = content_words(question);
+    let mut seen = BTreeSet::new();
+    let mut missing = Vec::new();
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.len() > 2 && !spoken.contains(stem(word))) {
+        let beside = words.iter().skip(at.saturating_sub(1)).take(if at == 0 { 2 } else { 3 });
+        if seen.insert(word) {
+            missing.push(beside.cloned().collect::<Vec<_>>().join(" "));
+        }
+    }
+    missing
 }
 
 /// The word without what English appends to it, roughly: enough to see that a text speaks of it.
@@ -107,7 +154,10 @@ mod tests {
     #[test]
     fn the_words_that_no_passage_speaks_of_are_the_gaps() {
         let passage = |text: &str| Passage { source_id: "s1".into(), title: String::new(), text: text.into() };
-        assert_eq!(gaps("How are closures borrowed in threads?", &[passage("A closure can borrow.")]), ["threads"]);
+        assert_eq!(
+            gaps("How are closures borrowed in threads?", &[passage("A closure can borrow.")]),
+            ["borrowed threads"]
+        );
         assert!(gaps("Closures?", &[passage("closures")]).is_empty());
     }
 }

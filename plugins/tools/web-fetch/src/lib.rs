@@ -1,44 +1,132 @@
-//! `web_fetch` reads a page of the public web. Each request, each redirect's too, goes through the host's guard; the page
-//! is made readable in here, where a page that breaks the parser breaks nothing else.
+//! `web_fetch` reads a page of the public web, and files that are linked from there. Each request, each redirect's too, goes
+//! through the host's guard; what comes is made readable in here, where a page that breaks a parser breaks nothing else.
+//!
+//! It behaves as a guest on other people's servers: a site's robots.txt is kept to, requests to one host keep a distance, and a page
+//! that was read before is asked for only when it may have changed.
 
 mod arguments;
+mod cache;
+mod feed;
+mod kind;
 mod markdown;
+mod page;
+mod polite;
+mod robots;
+mod world;
 
-use vivarium_sdk::charset;
-use vivarium_sdk::excerpt::{beginning, excerpt};
-use vivarium_sdk::http::{Client, Request, Response, get_following, parse_url};
+use vivarium_sdk::excerpt::excerpt;
+use vivarium_sdk::http::{HttpError, Request, Response, Url, parse_url};
 use vivarium_sdk::tool::{Context, Document, Output, ToolError};
 
 use crate::arguments::Fetch;
+use crate::cache::Entry;
+use crate::world::{Host, World};
 
 const MAX_REDIRECTS: usize = 5;
-/// A page is rarely larger than this; what is after it is not read.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-/// Of a longer text, what is after this is not kept as a source: several hundred pages.
-const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
-/// What one page may take of a model's context. The rest of it stays within the host, as a source.
+/// Papers have some MiB, pages less; what is after it is not read.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// What one document may take of a model's context, where the model does not say. The rest of it stays within the host, as a source.
 const MAX_CONTENT_BYTES: usize = 24 * 1024;
 const MAX_TIMEOUT_MS: u32 = 20_000;
+/// What of a call's time is kept for making the answer readable.
+const READING_MS: u64 = 2_000;
+/// A host that asks for so little time is waited for.
+const MAX_HELD_OFF_MS: u64 = 10_000;
+/// With which an operator takes it upon himself that robots.txt is not asked.
+const IGNORE_ROBOTS: &str = "dangerously-ignore-robots-txt";
 
 vivarium_sdk::export_tools! { "web_fetch" => fetch }
 
 fn fetch(arguments: Fetch, context: &Context) -> Result<Output, ToolError> {
-    fetch_with(&mut vivarium_sdk::http::Live, &arguments, context)
+    fetch_with(&mut Host, &arguments, context)
 }
 
-fn fetch_with(client: &mut impl Client, arguments: &Fetch, context: &Context) -> Result<Output, ToolError> {
-    let mut request = Request::get(parse_url(&arguments.url)?)
-        .header("accept", "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.5")
-        .header("accept-encoding", "identity")
-        .header("user-agent", concat!("Vivarium/", env!("CARGO_PKG_VERSION"), " (web_fetch)"));
-    request.max_body_bytes = MAX_BODY_BYTES;
-    request.timeout_ms = MAX_TIMEOUT_MS.min(context.deadline_ms);
-    let response = get_following(client, request, MAX_REDIRECTS)?;
-    check_status(&response)?;
-    let document = readable(&response)?;
-    let bound = MAX_CONTENT_BYTES.min(context.max_output_bytes as usize);
-    let content = excerpt(&document.text, arguments.focus.as_deref(), bound);
+fn fetch_with(world: &mut impl World, arguments: &Fetch, context: &Context) -> Result<Output, ToolError> {
+    let url = parse_url(&arguments.url)?;
+    let deadline_ms = world.now_ms() + u64::from(context.deadline_ms).saturating_sub(READING_MS);
+    let document = read(world, url, context, deadline_ms)?;
+    let bound = arguments.max_bytes.map_or(MAX_CONTENT_BYTES, |bytes| bytes as usize);
+    let bound = bound.min(context.max_output_bytes as usize);
+    let content = match (arguments.start, arguments.focus.as_deref()) {
+        (None | Some(0), Some(focus)) => excerpt(&document.text, Some(focus), bound),
+        (start, _) => part(&document.text, start.unwrap_or(0) as usize, bound)?,
+    };
     Ok(Output::text(content).with_document(document))
+}
+
+/// A request as this tool makes it.
+pub(crate) fn request(url: Url) -> Request {
+    Request::get(url)
+        .header(
+            "accept",
+            "text/html, application/xhtml+xml, text/markdown, application/pdf, text/plain;q=0.9, */*;q=0.5",
+        )
+        .header("accept-encoding", "gzip, identity;q=0.5")
+        .header("user-agent", concat!("Vivarium/", env!("CARGO_PKG_VERSION"), " (web_fetch)"))
+}
+
+/// The document at `url`, hop by hop: what was kept, or what the server gives.
+fn read(world: &mut impl World, mut url: Url, context: &Context, deadline_ms: u64) -> Result<Document, ToolError> {
+    let asked = url.clone();
+    let heeds_robots = world.setting(IGNORE_ROBOTS).is_none_or(|value| value.trim() != "true");
+    let mut held_off = false;
+    let mut hops = 0;
+    while hops <= MAX_REDIRECTS {
+        let kept = Entry::find(world, &url);
+        let now = world.now_ms();
+        let kept = match kept {
+            Some(entry) if entry.is_fresh(now) => return Ok(entry.give(world, &url, None)),
+            kept => kept,
+        };
+        let rules = if heeds_robots { robots::rules(world, &url)? } else { robots::Rules::default() };
+        if !rules.allow(&url) {
+            return Err(rules.refusal(&url));
+        }
+        polite::wait(world, &url, rules.delay_ms, deadline_ms)?;
+        let mut request = request(url.clone());
+        request.max_body_bytes = MAX_BODY_BYTES;
+        request.timeout_ms = MAX_TIMEOUT_MS.min(context.deadline_ms);
+        if let Some(entry) = &kept {
+            request = entry.ask(request);
+        }
+        let response = world.send(&request)?;
+        if let (304, Some(entry)) = (response.status, kept) {
+            return Ok(entry.give(world, &url, Some(&response)));
+        }
+        if let Some(target) = redirect(&response)? {
+            url = target;
+            hops += 1;
+            continue;
+        }
+        if matches!(response.status, 429 | 503)
+            && let Some(wait) = polite::hold_off(world, &response)
+            && !held_off
+            && wait <= MAX_HELD_OFF_MS
+            && world.now_ms() + wait < deadline_ms
+        {
+            // The next turn's politeness waits for it.
+            held_off = true;
+            continue;
+        }
+        check_status(&response)?;
+        let document = page::readable(&response, &asked)?;
+        cache::keep(world, &response, &document);
+        return Ok(document);
+    }
+    Err(ToolError::Failed(format!("there are more than {MAX_REDIRECTS} redirects, the last to {url}")))
+}
+
+/// Where an answer leads on to, if it does.
+fn redirect(response: &Response) -> Result<Option<Url>, HttpError> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(target) = response.header("location") else { return Ok(None) };
+    let target = response
+        .url
+        .join(target)
+        .map_err(|_| HttpError::InvalidUrl(format!("{} redirects to {target:?}, which is not a URL", response.url)))?;
+    parse_url(target.as_str()).map(Some)
 }
 
 fn check_status(response: &Response) -> Result<(), ToolError> {
@@ -46,92 +134,46 @@ fn check_status(response: &Response) -> Result<(), ToolError> {
     match response.status {
         200..=299 => Ok(()),
         404 | 410 => Err(ToolError::NotFound(format!("{url} does not exist (status {})", response.status))),
-        status @ (401 | 403 | 407 | 451) => {
+        401 | 407 => Err(ToolError::Failed(format!(
+            "{url} asks for a login (status {}), and this tool has none: try another source",
+            response.status
+        ))),
+        status @ (402 | 403 | 451) => {
             Err(ToolError::Failed(format!("{url} is not open to everybody (status {status}): try another source")))
         }
-        429 => {
+        status @ (429 | 503) => {
             let wait = response.header("retry-after").map(|wait| format!(", to be asked again after {wait}"));
-            Err(ToolError::Unavailable(format!("{url} is asked too often (status 429{})", wait.unwrap_or_default())))
+            let what = if status == 429 { "is asked too often" } else { "does not work at present" };
+            Err(ToolError::Unavailable(format!("{url} {what} (status {status}{})", wait.unwrap_or_default())))
         }
         status @ 500.. => Err(ToolError::Unavailable(format!("{url} does not work at present (status {status})"))),
         status => Err(ToolError::Failed(format!("{url} gives no page (status {status})"))),
     }
 }
 
-/// What a media type is read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Html,
-    /// Text that is kept as it is, under this media type.
-    Text(&'static str),
-}
-
-/// The response as a document.
-fn readable(response: &Response) -> Result<Document, ToolError> {
-    let url = &response.url;
-    if let Some(coding) = response.header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
-    {
-        return Err(ToolError::Failed(format!(
-            "{url} is sent as {coding:?}, though it was asked for without any coding"
+/// At most `max_bytes` of a text from `start` on, to a paragraph's end where one is near, with what it takes to go on.
+fn part(text: &str, start: usize, max_bytes: usize) -> Result<String, ToolError> {
+    if start >= text.len() && start > 0 {
+        return Err(ToolError::InvalidArguments(format!(
+            "start: the document has {} bytes of text, and ends before {start}",
+            text.len()
         )));
     }
-    let content_type = response.header("content-type").unwrap_or_default();
-    let text = charset::decode(&response.body, content_type);
-    let document = match kind(content_type, &response.body, &text) {
-        Some(Kind::Html) => {
-            let page = markdown::readable(&text, url);
-            Document {
-                title: page.title.unwrap_or_else(|| name(url)),
-                location: url.to_string(),
-                media_type: "text/markdown".to_owned(),
-                text: page.markdown,
-            }
-        }
-        Some(Kind::Text(media_type)) => Document {
-            title: name(url),
-            location: url.to_string(),
-            media_type: media_type.to_owned(),
-            text: text.into_owned(),
-        },
-        None => {
-            let what = if content_type.is_empty() { "no text" } else { content_type };
-            return Err(ToolError::Failed(format!(
-                "{url} is {what}: web_fetch reads HTML, Markdown, plain text, JSON, XML and CSV"
-            )));
-        }
-    };
-    if document.text.trim().is_empty() {
-        return Err(ToolError::Failed(format!(
-            "{url} holds no readable text; it may need a browser that runs scripts"
-        )));
+    let start = text.floor_char_boundary(start);
+    let rest = text.get(start..).unwrap_or_default();
+    if rest.len() <= max_bytes {
+        return Ok(rest.to_owned());
     }
-    let text = beginning(&document.text, MAX_DOCUMENT_BYTES).to_owned();
-    Ok(Document { text, ..document })
+    let end = rest.floor_char_boundary(max_bytes.saturating_sub(NOTE_BYTES));
+    let piece = rest.get(..end).unwrap_or_default();
+    let border = ["\n\n", "\n", " "].iter().find_map(|border| piece.rfind(border).filter(|at| *at > end / 2));
+    let piece = piece.get(..border.unwrap_or(end)).unwrap_or(piece);
+    let next = start + piece.len();
+    Ok(format!("{piece}\n\n[… {start} to {next} of {} bytes; start={next} goes on]", text.len()))
 }
 
-fn kind(content_type: &str, body: &[u8], text: &str) -> Option<Kind> {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media_type.as_str() {
-        "text/html" | "application/xhtml+xml" => Some(Kind::Html),
-        "text/markdown" | "text/x-markdown" => Some(Kind::Text("text/markdown")),
-        "text/csv" => Some(Kind::Text("text/csv")),
-        "application/json" => Some(Kind::Text("application/json")),
-        "application/xml" | "text/xml" => Some(Kind::Text("application/xml")),
-        other if other.ends_with("+json") => Some(Kind::Text("application/json")),
-        other if other.ends_with("+xml") && other.starts_with("application/") => Some(Kind::Text("application/xml")),
-        other if other.starts_with("text/") => Some(Kind::Text("text/plain")),
-        // A server that does not say: look.
-        "" if !body.contains(&0) && text.trim_start().starts_with('<') => Some(Kind::Html),
-        "" if !body.contains(&0) && std::str::from_utf8(body).is_ok() => Some(Kind::Text("text/plain")),
-        _ => None,
-    }
-}
-
-/// What to call a page that has no title: the end of its path, or its host.
-fn name(url: &vivarium_sdk::http::Url) -> String {
-    let last = url.path_segments().and_then(|segments| segments.rev().find(|segment| !segment.is_empty()));
-    last.or(url.host_str()).unwrap_or_default().to_owned()
-}
+/// Room for the note at a part's end.
+const NOTE_BYTES: usize = 80;
 
 #[cfg(test)]
 mod tests;

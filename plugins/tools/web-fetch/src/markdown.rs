@@ -15,6 +15,8 @@ const MAIN: &str = "main, [role=main]";
 /// Readability is made for articles. Where it keeps less of the page than this, it has lost the page's point: a reference,
 /// a table, a list.
 const MIN_KEPT_PERCENT: usize = 50;
+/// A longer word about a page is not about its author.
+const MAX_ABOUT_BYTES: usize = 200;
 /// A page with more elements is not an article, and scoring them would take long.
 const MAX_SCORED_ELEMENTS: usize = 30_000;
 
@@ -22,14 +24,19 @@ const MAX_SCORED_ELEMENTS: usize = 30_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) title: Option<String>,
+    /// Its text, after a line about who has written it and when, where the page says so.
     pub(crate) markdown: String,
+    /// It has a field for a password.
+    pub(crate) asks_for_password: bool,
 }
 
 /// Makes the page at `url` readable.
 pub(crate) fn readable(html: &str, url: &Url) -> Page {
     let document = Document::from(html);
-    let title = title(&document);
+    let (title, about) = (title(&document), about(&document, url));
+    let asks_for_password = document.select("input[type=password]").exists();
     make_links_absolute(&document, url);
+    name_languages(&document);
     document.select(CLUTTER).remove();
     let marked = document.select_single(MAIN).try_inner_html();
     let whole = marked.unwrap_or_else(|| document.select_single("body").inner_html());
@@ -38,7 +45,98 @@ pub(crate) fn readable(html: &str, url: &Url) -> Page {
         Some(article) if article.len() * 100 >= whole.len() * MIN_KEPT_PERCENT => article,
         _ => whole,
     };
-    Page { title, markdown: tidy(&markdown) }
+    let markdown = tidy(&markdown);
+    let markdown = if about.is_empty() || markdown.is_empty() { markdown } else { format!("*{about}*\n\n{markdown}") };
+    Page { title, markdown, asks_for_password }
+}
+
+/// A piece of a page, such as a feed's summary of it.
+pub(crate) fn fragment(html: &str, url: &Url) -> String {
+    let document = Document::from(html);
+    make_links_absolute(&document, url);
+    document.select(CLUTTER).remove();
+    tidy(&to_markdown(&document.select_single("body").inner_html()))
+}
+
+/// Who has written a page, when, and where it really is.
+fn about(document: &Document, url: &Url) -> String {
+    let meta = |selectors: &[&str]| {
+        let found = selectors.iter().find_map(|selector| {
+            let element = document.select_single(selector);
+            let value = element.attr("content").or_else(|| element.attr("datetime")).map(|value| value.to_string());
+            value.map(|value| flat(&value)).filter(|value| !value.is_empty() && value.len() <= MAX_ABOUT_BYTES)
+        });
+        found.unwrap_or_default()
+    };
+    let author = meta(&["meta[name=author]", "meta[property=\"article:author\"]", "meta[name=\"citation_author\"]"]);
+    let author = if author.starts_with("http") { String::new() } else { author };
+    let date = meta(&[
+        "meta[property=\"article:published_time\"]",
+        "meta[name=\"citation_publication_date\"]",
+        "meta[name=date]",
+        "meta[itemprop=datePublished]",
+        "article time[datetime]",
+    ]);
+    let canonical = document.select_single("link[rel=canonical]").attr("href").and_then(|href| url.join(&href).ok());
+    // Where it is the page's own address it tells nobody anything.
+    let canonical = canonical.filter(|canonical| {
+        matches!(canonical.scheme(), "http" | "https")
+            && (canonical.host(), canonical.path()) != (url.host(), url.path())
+    });
+    let canonical = canonical.map(|canonical| format!("also at {canonical}")).unwrap_or_default();
+    let parts = [author, date, canonical];
+    let told: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    told.join(" · ").replace('*', "")
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Blocks of code become plain text in one element that names their language, however the page has marked both.
+fn name_languages(document: &Document) {
+    document.select("pre .linenos, pre .lineno, pre .line-number, td.linenos, pre button, pre .copy").remove();
+    for block in document.select("pre").iter() {
+        let code = block.select_single("code");
+        let places = [code.clone(), block.clone(), block.parent(), block.parent().parent()];
+        let language =
+            places.iter().find_map(|place| language(&place.attr_or("class", ""), &place.attr_or("data-lang", "")));
+        let text = block.text();
+        let text = text.trim_end().trim_start_matches('\n');
+        let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let class = language.map(|language| format!(" class=\"language-{language}\"")).unwrap_or_default();
+        block.set_html(format!("<code{class}>{escaped}</code>"));
+    }
+}
+
+/// A language's name in an element's classes: `language-rust`, `lang-rust`, `highlight-rust`, `highlight-source-rust`,
+/// `brush: rust`, or rustdoc's and Sphinx's own.
+fn language(class: &str, data: &str) -> Option<String> {
+    let clean = |name: &str| {
+        let name = name.trim_end_matches(';').to_ascii_lowercase();
+        let fits = !name.is_empty()
+            && name.len() <= 20
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+#-_".contains(&b));
+        (fits && !matches!(name.as_str(), "none" | "default" | "text" | "plaintext" | "notranslate")).then_some(name)
+    };
+    if let Some(name) = clean(data) {
+        return Some(name);
+    }
+    let mut classes = class.split_whitespace().peekable();
+    while let Some(one) = classes.next() {
+        if one == "brush:" {
+            return classes.next().and_then(clean);
+        }
+        for beginning in ["language-", "lang-", "highlight-source-", "highlight-", "sourceCode-"] {
+            if let Some(name) = one.strip_prefix(beginning).and_then(clean) {
+                return Some(if name == "python3" || name == "ipython3" { "python".to_owned() } else { name });
+            }
+        }
+        if one == "rust" {
+            return Some("rust".to_owned());
+        }
+    }
+    None
 }
 
 fn title(document: &Document) -> Option<String> {
@@ -47,7 +145,6 @@ fn title(document: &Document) -> Option<String> {
         Some(document.select_single("head title").text()),
         Some(document.select_single("h1").text()),
     ];
-    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     candidates.into_iter().flatten().map(|text| flat(&text)).find(|text| !text.is_empty())
 }
 
@@ -67,9 +164,17 @@ fn make_links_absolute(document: &Document, url: &Url) {
             link.set_attr("href", target.as_str());
         }
     }
-    for image in document.select("img[src]").iter() {
-        match image.attr_or("src", "") {
-            src if src.starts_with("data:") => image.remove(),
+    for image in document.select("img").iter() {
+        // Pages that load their pictures late have the address elsewhere.
+        let late = image.attr("data-src").or_else(|| image.attr("data-original"));
+        let src = late.or_else(|| image.attr("src")).unwrap_or_default();
+        // A picture without a word says nothing here.
+        if image.attr_or("alt", "").trim().is_empty() {
+            image.remove();
+            continue;
+        }
+        match src {
+            src if src.is_empty() || src.starts_with("data:") => image.remove(),
             src => {
                 if let Ok(target) = base.join(&src) {
                     image.set_attr("src", target.as_str());

@@ -11,6 +11,7 @@
 //! knows nothing of workspaces works in its own. A guest that is given no files has no preopened folder at all, and every
 //! path of it fails.
 
+mod alone;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -31,12 +32,14 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, ReaddirIterator};
 
+pub use self::alone::Alone;
 use self::stream::WorkspaceStream;
-pub use self::workspace::{FileQuota, Workspace, WorkspaceError};
-use self::workspace::{GrowError, Place};
+use self::workspace::Place;
+pub use self::workspace::{FileQuota, GrowError, Workspace, WorkspaceError};
 use crate::capability::Grant;
 use crate::capability::denial::Denials;
-use crate::guest::{Guest, Setting};
+use crate::guest::{Guest, Role, Setting};
+use crate::program::Mount;
 
 /// The names of the folder.
 const NAMES: [&str; 2] = ["/", "/workspace"];
@@ -98,7 +101,7 @@ fn access(manifest: &Manifest, grant: &Grant) -> Option<FileAccess> {
 }
 
 impl Guest {
-    fn file_access(&self) -> Option<FileAccess> {
+    pub(crate) fn file_access(&self) -> Option<FileAccess> {
         access(&self.manifest, &self.grant)
     }
 
@@ -120,6 +123,26 @@ impl Guest {
 
     fn reading(&mut self) -> FsResult<()> {
         self.count_host_call().map_err(FsError::trap)
+    }
+
+    /// The folders that a program sees besides the workspace.
+    fn show_mounts(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let Role::Program(setting) = &self.role else { return Ok(Vec::new()) };
+        let mounts = Arc::clone(&setting.mounts);
+        let table = self.ctx().table;
+        let show = |mount: &Mount| Ok((table.push(Descriptor::Dir(mount.folder.clone()))?, mount.name.clone()));
+        mounts.iter().map(show).collect()
+    }
+
+    /// Notes that a program changes what stands under this path, where it is one from the workspace's root.
+    fn note_change(&mut self, folder: &Resource<Descriptor>, path: &str) {
+        let Some(workspace) = self.workspace.clone().filter(|_| matches!(self.role, Role::Program(_))) else { return };
+        let from_root = matches!(self.ctx().table.get(folder), Ok(Descriptor::Dir(at)) if workspace.is_root(at));
+        if let Role::Program(setting) = &mut self.role
+            && from_root
+        {
+            setting.note_change(path);
+        }
     }
 
     fn file(&mut self, descriptor: &Resource<Descriptor>) -> FsResult<Arc<File>> {
@@ -145,6 +168,9 @@ impl Guest {
 
     /// Opens what is there, or, with the right to, makes it.
     async fn open(&mut self, workspace: &Arc<Workspace>, wish: Wish) -> FsResult<Resource<Descriptor>> {
+        if wish.is_to_change() {
+            self.note_change(&wish.folder, &wish.path);
+        }
         let Wish { folder, path_flags, path, open, descriptor } = wish;
         let mut change = workspace.change().await;
         let makes = open.contains(OpenFlags::CREATE) && !self.exists(&folder, path_flags, &path).await;
@@ -200,6 +226,7 @@ impl preopens::Host for Guest {
         self.count_host_call()?;
         let access = self.file_access();
         self.files_shown = Some(FilesShown(self.workspace.as_ref().map(Arc::downgrade).zip(access)));
+        let mut shown = self.show_mounts()?;
         let Some(access) = access else {
             // std asks always; only who says that it needs files has missed them.
             if self.manifest.requests.files.is_some() {
@@ -207,13 +234,15 @@ impl preopens::Host for Guest {
                     "files are not granted to this plugin; a grant of `files: \"read\"` or `\"write\"` would allow it";
                 self.denials.note("files", message.to_owned());
             }
-            return Ok(Vec::new());
+            return Ok(shown);
         };
-        let Some(workspace) = self.workspace.clone() else { return Ok(Vec::new()) };
+        let Some(workspace) = self.workspace.clone() else { return Ok(shown) };
         let may_write = access == FileAccess::Write;
         let table = self.ctx().table;
-        let show = |name: &str| Ok((table.push(Descriptor::Dir(workspace.root(may_write)))?, name.to_owned()));
-        NAMES.into_iter().map(show).collect()
+        for name in NAMES {
+            shown.push((table.push(Descriptor::Dir(workspace.root(may_write)))?, name.to_owned()));
+        }
+        Ok(shown)
     }
 }
 
@@ -304,6 +333,7 @@ impl HostDescriptor for Guest {
         let workspace = self.changing()?;
         let change = workspace.change().await.one_more().await;
         let change = self.grown(change)?;
+        self.note_change(&fd, &path);
         let made = self.filesystem().create_directory_at(fd, path).await;
         if made.is_err() {
             change.give_back();
@@ -359,7 +389,12 @@ impl HostDescriptor for Guest {
             self.changing()?
         } else {
             self.reading()?;
-            self.workspace.clone().ok_or(ErrorCode::NotPermitted)?
+            let Some(workspace) = self.workspace.clone() else {
+                // All folders that can be there without a workspace are mounts.
+                let Wish { folder, path_flags, path, open, descriptor } = wish;
+                return self.filesystem().open_at(folder, path_flags, path, open, descriptor).await;
+            };
+            workspace
         };
         self.open(&workspace, wish).await
     }
@@ -373,6 +408,7 @@ impl HostDescriptor for Guest {
         let _span = self.span("files.remove_directory");
         let mut change = self.changing()?.change().await;
         change.shrunk();
+        self.note_change(&fd, &path);
         self.filesystem().remove_directory_at(fd, path).await
     }
 
@@ -387,6 +423,8 @@ impl HostDescriptor for Guest {
         let mut change = self.changing()?.change().await;
         // Something may have stood in its new place.
         change.shrunk();
+        self.note_change(&fd, &path);
+        self.note_change(&new_fd, &new_path);
         self.filesystem().rename_at(fd, path, new_fd, new_path).await
     }
 
@@ -399,6 +437,7 @@ impl HostDescriptor for Guest {
         let _span = self.span("files.unlink");
         let mut change = self.changing()?.change().await;
         change.shrunk();
+        self.note_change(&fd, &path);
         self.filesystem().unlink_file_at(fd, path).await
     }
 

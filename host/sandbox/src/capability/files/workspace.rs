@@ -60,15 +60,18 @@ pub enum WorkspaceError {
 
 /// Why a file does not grow.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum GrowError {
+pub enum GrowError {
+    /// It may not hold so many bytes.
     #[error(
         "the workspace may hold {0} bytes, and this would be more; a grant with a higher `limits.fileBytes` would allow it"
     )]
     Bytes(u64),
+    /// It may not hold so many files and folders.
     #[error(
         "the workspace may hold {0} files and folders, and this would be more; a grant with a higher `limits.files` would allow it"
     )]
     Files(u64),
+    /// The disk refused.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -90,7 +93,7 @@ pub struct Workspace {
 }
 
 /// What the workspace holds, as far as we know: never less than it does.
-struct Count {
+pub(super) struct Count {
     used: FileQuota,
     /// Something was removed since: there may be more room than it seems.
     stale: bool,
@@ -124,6 +127,18 @@ impl Workspace {
         let used = measure(&folder, quota);
         let count = Arc::new(Mutex::new(Count { used, stale: false, measured: Instant::now(), open: Vec::new() }));
         Ok(Arc::new(Self { folder, quota, root, count }))
+    }
+
+    pub(super) async fn counted(&self) -> OwnedMutexGuard<Count> {
+        Arc::clone(&self.count).lock_owned().await
+    }
+
+    pub(super) fn own_quota(&self) -> FileQuota {
+        self.quota
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
     }
 
     /// What it holds. Measured anew where something was removed.
@@ -262,6 +277,16 @@ impl Count {
             return Err(GrowError::Files(quota.files));
         }
         Ok(())
+    }
+
+    pub(super) fn take_room(&mut self, workspace: &Workspace, more: FileQuota) -> Result<(), GrowError> {
+        self.make_room(workspace, more)?;
+        self.used = self.used.plus(more);
+        Ok(())
+    }
+
+    pub(super) fn is_stale(&mut self) {
+        self.stale = true;
     }
 
     fn measure(&mut self, workspace: &Workspace) {

@@ -94,6 +94,9 @@ pub(in crate::cli) struct Grant {
     /// It may keep data between calls.
     #[arg(long)]
     state: bool,
+    /// It may run programs in the sandbox.
+    #[arg(long)]
+    programs: bool,
     /// A limit of its calls, as in the API: wallMs=5000. Again for more.
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     limits: Vec<String>,
@@ -167,6 +170,7 @@ impl Grant {
             "files": self.files,
             "corpus": self.corpus,
             "state": self.state,
+            "programs": self.programs,
             "limits": pairs("limit", &self.limits, as_number)?,
             "approvals": pairs("approval", &self.approvals, as_text)?,
             "dangerouslyAllowPrivateAddresses": self.dangerously_allow_private_address,
@@ -177,7 +181,7 @@ impl Grant {
         let now = self.remote.send(self.remote.request(Method::GET, path)?).await?;
         let requests = now.get("requests").cloned().unwrap_or_default();
         let Some(grant) = grant.as_object_mut() else { return Ok(()) };
-        for field in ["files", "corpus", "state"] {
+        for field in ["files", "corpus", "state", "programs"] {
             let given = grant.get(field).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
             if let Some(asked) = requests.get(field).filter(|_| !given) {
                 grant.insert(field.to_owned(), asked.clone());

@@ -10,11 +10,12 @@ use http_body_util::{BodyExt as _, Full};
 use vivarium_author::{AskedRequest, Case, ModelTurn, RecordedResponse, Recording, ScriptedTool};
 use vivarium_domain::{
     Abilities, Citation, FinishReason, GenerateRequest, GenerateResponse, Message, ModelError, ModelInfo, ModelName,
-    Source, ToolCall, ToolDefinition, Usage,
+    Source, ToolCall, ToolDefinition, Usage, WorkspaceChanges,
 };
 use vivarium_egress::{EgressError, Meter};
 use vivarium_sandbox::{
-    DoorRequest, DoorResponse, HostStop, HttpDoor, LogLevel, LogSink, ModeHost, StateError, StateView, ToolResult,
+    Answers, DoorRequest, DoorResponse, HostStop, HttpDoor, LogLevel, LogSink, ModeHost, StateError, StateView,
+    ToolResult,
 };
 
 /// Nobody panics while holding one of these; if one did, what it left is as good as any.
@@ -178,6 +179,7 @@ impl Script {
             citations: Vec::new(),
             finish_reason,
             usage: Usage::default(),
+            thoughts: None,
         })
     }
 
@@ -207,6 +209,11 @@ impl ModeHost for Script {
         futures::future::ready(Ok(self.answer(&request))).boxed()
     }
 
+    fn generate_all(self: Arc<Self>, requests: Vec<GenerateRequest>) -> BoxFuture<'static, Result<Answers, HostStop>> {
+        let answers = requests.iter().map(|request| self.answer(request)).collect();
+        futures::future::ready(Ok(answers)).boxed()
+    }
+
     fn tools(&self) -> Result<Vec<ToolDefinition>, HostStop> {
         let definition = |tool: &ScriptedTool| ToolDefinition {
             name: tool.name.clone(),
@@ -226,6 +233,10 @@ impl ModeHost for Script {
         Ok(())
     }
 
+    fn summarize(&self, _messages: u32, _summary: String) -> Result<(), HostStop> {
+        Ok(())
+    }
+
     fn sources(&self) -> Result<Vec<Source>, HostStop> {
         Ok(Vec::new())
     }
@@ -241,6 +252,13 @@ impl ModeHost for Script {
     fn step(self: Arc<Self>, message: String) -> BoxFuture<'static, Result<(), HostStop>> {
         locked(&self.steps).push(message);
         futures::future::ready(Ok(())).boxed()
+    }
+
+    fn changes(
+        self: Arc<Self>,
+        _max_bytes: usize,
+    ) -> BoxFuture<'static, Result<Option<Box<WorkspaceChanges>>, HostStop>> {
+        futures::future::ready(Ok(None)).boxed()
     }
 
     fn wall_clock(&self) -> u64 {

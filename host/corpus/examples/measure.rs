@@ -1,0 +1,255 @@
+//! Measures a corpus of generated documents: `cargo run -p vivarium-corpus --example measure -- FOLDER [DOCUMENTS]`. The words of
+//! the documents follow Zipf's law, as those of languages do. Beside it stands a floor: one field, no passages, by tantivy alone.
+//! With a third argument, the folder of a public collection (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`), it measures how well
+//! documents are ranked there: nDCG@10 and recall@100.
+
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a program for the terminal, about numbers")]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tantivy::collector::TopDocs;
+use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::schema::{IndexRecordOption, STORED, STRING, Schema, TEXT};
+use tantivy::{Index, TantivyDocument, Term};
+use vivarium_corpus::{Given, Holdings};
+use vivarium_domain::Document;
+
+type Done = Result<(), Box<dyn Error>>;
+
+const WORDS: usize = 50_000;
+const WORDS_OF_A_DOCUMENT: usize = 180;
+const QUERIES: usize = 1_000;
+
+fn main() -> Done {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = arguments.first().ok_or("usage: measure FOLDER [DOCUMENTS [COLLECTION]]")?;
+    if let Some(collection) = arguments.get(2) {
+        return quality(Path::new(folder), Path::new(collection));
+    }
+    let count: usize = arguments.get(1).map_or(Ok(100_000), |count| count.parse())?;
+    let words: Vec<String> = (0..WORDS).map(word).collect();
+    let mut dice = Dice(7);
+    let texts: Vec<String> = (0..count).map(|_| text(&words, &mut dice, WORDS_OF_A_DOCUMENT)).collect();
+    println!("{count} documents, {:.1} MB of text", texts.iter().map(String::len).sum::<usize>() as f64 / 1e6);
+    // Questions are of words of a document, rarer ones rather.
+    let queries: Vec<String> = (0..QUERIES)
+        .map(|n| {
+            let from: Vec<&str> = texts.get(n * 97 % count).map(|text| text.split(' ').collect()).unwrap_or_default();
+            (0..3 + n % 6)
+                .filter_map(|_| from.get(dice.below(from.len().max(1))).copied())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    ours(&Path::new(folder).join("ours"), &texts, &queries)?;
+    floor(&Path::new(folder).join("floor"), &texts, &queries)
+}
+
+fn ours(folder: &Path, texts: &[String], queries: &[String]) -> Done {
+    let begun = Instant::now();
+    let holdings = Holdings::open(folder)?;
+    for (portion, texts) in texts.chunks(2_000).enumerate() {
+        let given = texts.iter().enumerate().map(|(n, text)| {
+            let id = portion * 2_000 + n;
+            Given {
+                document: document(id.to_string(), format!("Document {id}"), text.clone()),
+                external_id: id.to_string(),
+                hash: 1,
+            }
+        });
+        holdings.change(&[], given.collect())?;
+    }
+    println!(
+        "ours: indexed in {:.1?}, {:.1} MB on disk, {:.0} MB resident",
+        begun.elapsed(),
+        size(folder)?,
+        resident()?
+    );
+    for limit in [10, 100, 1000] {
+        let times =
+            time(queries, |query| holdings.documents(query, 0, limit).map(|hits| hits.len()).map_err(Into::into))?;
+        println!("ours: {limit} documents: {times}");
+    }
+    let times = time(queries, |query| holdings.search(query, 8).map(|hits| hits.len()).map_err(Into::into))?;
+    println!("ours: 8 passages for a model: {times}");
+    let begun = Instant::now();
+    drop(holdings);
+    let holdings = Holdings::open(folder)?;
+    println!(
+        "ours: opened again in {:.1?}, {} documents known in {:.1?}",
+        begun.elapsed(),
+        holdings.known()?.len(),
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    let one = Given {
+        document: document("new".into(), "New".into(), "a brand new text".into()),
+        external_id: String::new(),
+        hash: 1,
+    };
+    holdings.change(&[], vec![one])?;
+    println!("ours: one document more in {:.1?}", begun.elapsed());
+    Ok(())
+}
+
+fn document(location: String, title: String, text: String) -> Document {
+    Document { title, location, media_type: "text/plain".to_owned(), text }
+}
+
+fn floor(folder: &Path, texts: &[String], queries: &[String]) -> Done {
+    let mut schema = Schema::builder();
+    let (id, body) = (schema.add_text_field("id", STRING | STORED), schema.add_text_field("body", TEXT | STORED));
+    std::fs::create_dir_all(folder)?;
+    let begun = Instant::now();
+    let index = Index::create_in_dir(folder, schema.build())?;
+    let mut writer = index.writer_with_num_threads(2, 96 << 20)?;
+    for (n, text) in texts.iter().enumerate() {
+        let mut entry = TantivyDocument::default();
+        entry.add_text(id, n.to_string());
+        entry.add_text(body, text);
+        writer.add_document(entry)?;
+    }
+    writer.commit()?;
+    writer.wait_merging_threads()?;
+    println!("floor: indexed in {:.1?}, {:.1} MB on disk", begun.elapsed(), size(folder)?);
+    let searcher = index.reader()?.searcher();
+    for limit in [10, 100, 1000] {
+        let times = time(queries, |query| {
+            let term = |word: &str| {
+                let term = TermQuery::new(Term::from_field_text(body, word), IndexRecordOption::WithFreqs);
+                (Occur::Should, Box::new(term) as Box<dyn Query>)
+            };
+            let query = BooleanQuery::new(query.split(' ').map(term).collect());
+            let found = searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+            for (_, address) in &found {
+                let _read: TantivyDocument = searcher.doc(*address)?;
+            }
+            Ok(found.len())
+        })?;
+        println!("floor: {limit} documents: {times}");
+    }
+    Ok(())
+}
+
+fn quality(folder: &Path, collection: &Path) -> Done {
+    let read = |name: &str| std::fs::read_to_string(collection.join(name));
+    let field = |line: &Value, name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let holdings = Holdings::open(folder)?;
+    let mut given = Vec::new();
+    for line in read("corpus.jsonl")?.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let id = field(&line, "_id");
+        let document = document(id.clone(), field(&line, "title"), field(&line, "text"));
+        given.push(Given { document, external_id: id, hash: 1 });
+    }
+    println!("{} documents", given.len());
+    holdings.change(&[], given)?;
+    let mut wanted: HashMap<String, HashMap<String, f64>> = HashMap::new();
+    for line in read("qrels.tsv")?.lines().skip(1) {
+        if let [query, document, grade] = line.split('\t').collect::<Vec<_>>().as_slice() {
+            wanted.entry((*query).to_owned()).or_default().insert((*document).to_owned(), grade.parse()?);
+        }
+    }
+    let (mut gain, mut recall, mut count) = (0.0, 0.0, 0.0);
+    for line in read("queries.jsonl")?.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let Some(wanted) = wanted.get(&field(&line, "_id")) else { continue };
+        let found = holdings.documents(&field(&line, "text"), 0, 100).unwrap_or_default();
+        let discount = |place: usize| 1.0 / ((place + 2) as f64).log2();
+        let grade = |id: &str| wanted.get(id).copied().unwrap_or_default();
+        let got: f64 = found.iter().take(10).enumerate().map(|(n, hit)| grade(&hit.external_id) * discount(n)).sum();
+        let mut best: Vec<f64> = wanted.values().copied().collect();
+        best.sort_by(|a, b| b.total_cmp(a));
+        let best: f64 = best.iter().take(10).enumerate().map(|(n, grade)| grade * discount(n)).sum();
+        let relevant = wanted.values().filter(|grade| **grade > 0.0).count().max(1);
+        let seen = found.iter().filter(|hit| grade(&hit.external_id) > 0.0).count();
+        gain += if best > 0.0 { got / best } else { 0.0 };
+        recall += seen as f64 / relevant as f64;
+        count += 1.0;
+    }
+    println!("{count} queries: nDCG@10 {:.4}, recall@100 {:.4}", gain / count, recall / count);
+    Ok(())
+}
+
+/// What queries take, one after the other.
+fn time(
+    queries: &[String],
+    mut ask: impl FnMut(&str) -> Result<usize, Box<dyn Error>>,
+) -> Result<String, Box<dyn Error>> {
+    let mut times: Vec<Duration> = Vec::with_capacity(queries.len());
+    let mut found = 0;
+    for query in queries {
+        let begun = Instant::now();
+        found += ask(query)?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+    Ok(format!("p50 {:.2?}, p99 {:.2?}, {} hits a query", at(50), at(99), found / queries.len().max(1)))
+}
+
+/// Megabytes of a folder.
+fn size(folder: &Path) -> Result<f64, Box<dyn Error>> {
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.metadata()?;
+        bytes += if kind.is_dir() { size(&entry.path())? } else { kind.len() as f64 / 1e6 };
+    }
+    Ok(bytes)
+}
+
+/// Megabytes of this process in memory, mapped files included.
+fn resident() -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    Ok(line.trim().trim_end_matches(" kB").trim().parse::<f64>()? / 1e3)
+}
+
+/// A word that somebody could say, by its rank.
+fn word(rank: usize) -> String {
+    const SYLLABLES: [&str; 40] = [
+        "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we", "xi",
+        "yo", "zu", "bra", "cle", "dri", "flo", "gru", "sta", "tre", "pli", "kno", "shu", "an", "el", "in", "or", "un",
+        "ath", "esk", "ilt", "omp", "urn",
+    ];
+    let (mut left, mut word) = (rank + 41, String::new());
+    while left > 0 {
+        word.push_str(SYLLABLES.get(left % SYLLABLES.len()).copied().unwrap_or_default());
+        left /= SYLLABLES.len();
+    }
+    word
+}
+
+fn text(words: &[String], dice: &mut Dice, length: usize) -> String {
+    let one = |dice: &mut Dice| {
+        // The inverse of the sum of 1/rank: the first words are in every text, the last ones in few.
+        let rank = ((words.len() as f64 + 1.0).powf(dice.share()) - 1.0) as usize;
+        words.get(rank.min(words.len() - 1)).map(String::as_str).unwrap_or_default()
+    };
+    (0..length).map(|_| one(dice)).collect::<Vec<_>>().join(" ")
+}
+
+/// The same numbers each time.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,176 @@
+//! RSS and Atom as Markdown: what the feed is, and its entries with their links, dates and summaries.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+use vivarium_sdk::http::Url;
+
+use crate::markdown;
+
+/// A feed of a site's whole history says nothing more in its later entries.
+const MAX_ENTRIES: usize = 100;
+/// Of one entry: the rest is at its link.
+const MAX_SUMMARY_BYTES: usize = 4 << 10;
+
+/// A feed as it is read.
+pub(crate) struct Feed {
+    pub(crate) title: Option<String>,
+    pub(crate) markdown: String,
+}
+
+#[derive(Default)]
+struct Entry {
+    title: String,
+    link: Option<String>,
+    date: String,
+    author: String,
+    summary: String,
+}
+
+/// Reads a feed at `url`; one that is broken is read as far as it is whole.
+pub(crate) fn read(xml: &str, url: &Url) -> Feed {
+    let mut reader = Reader::from_str(xml);
+    let config = reader.config_mut();
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    let (mut feed, mut entries) = (Entry::default(), Vec::<Entry>::new());
+    let mut path: Vec<String> = Vec::new();
+    let mut in_entry = false;
+    let mut text = String::new();
+    while entries.len() <= MAX_ENTRIES {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => {
+                let name = local(&tag);
+                if matches!(name.as_str(), "item" | "entry") {
+                    entries.push(Entry::default());
+                    in_entry = true;
+                }
+                let now = if in_entry { entries.last_mut() } else { Some(&mut feed) };
+                if let Some(now) = now {
+                    link(now, &name, &tag);
+                }
+                text.clear();
+                path.push(name);
+            }
+            Ok(Event::Empty(tag)) => {
+                let now = if in_entry { entries.last_mut() } else { Some(&mut feed) };
+                if let Some(now) = now {
+                    link(now, &local(&tag), &tag);
+                }
+            }
+            Ok(Event::Text(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
+            Ok(Event::CData(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
+            Ok(Event::GeneralRef(name)) => {
+                let name = name.decode().unwrap_or_default();
+                let reference = format!("&{name};");
+                match quick_xml::escape::unescape(&reference) {
+                    Ok(character) => text.push_str(&character),
+                    Err(_) => text.push_str(&reference),
+                }
+            }
+            Ok(Event::End(_)) => {
+                let Some(name) = path.pop() else { continue };
+                if matches!(name.as_str(), "item" | "entry") {
+                    in_entry = false;
+                    continue;
+                }
+                let parent = path.last().map(String::as_str).unwrap_or_default();
+                let now = if in_entry { entries.last_mut() } else { Some(&mut feed) };
+                if let Some(now) = now {
+                    now.take(&name, parent, text.trim());
+                }
+                text.clear();
+            }
+            Ok(Event::Eof) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    entries.truncate(MAX_ENTRIES);
+    let title = Some(feed.title.clone()).filter(|title| !title.is_empty());
+    Feed { title, markdown: write(&feed, &entries, url) }
+}
+
+impl Entry {
+    fn take(&mut self, name: &str, parent: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let is_own = matches!(parent, "item" | "entry" | "channel" | "feed" | "rdf");
+        let first = |slot: &mut String| {
+            if slot.is_empty() {
+                text.clone_into(slot);
+            }
+        };
+        match name {
+            "title" if is_own => first(&mut self.title),
+            "link" if is_own && self.link.is_none() => self.link = Some(text.to_owned()),
+            "pubdate" | "published" | "date" if is_own => first(&mut self.date),
+            "updated" | "lastbuilddate" | "modified" if is_own => first(&mut self.date),
+            "name" if parent == "author" => first(&mut self.author),
+            "creator" => first(&mut self.author),
+            "author" if is_own => first(&mut self.author),
+            "description" | "summary" | "subtitle" | "content" | "encoded" if is_own => {
+                // The whole text where there is a summary, too.
+                if text.len() > self.summary.len() {
+                    text.clone_into(&mut self.summary);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A tag's name without its prefix, in lower case.
+fn local(tag: &BytesStart<'_>) -> String {
+    String::from_utf8_lossy(tag.local_name().as_ref()).to_ascii_lowercase()
+}
+
+/// Atom's links are attributes.
+fn link(entry: &mut Entry, name: &str, tag: &BytesStart<'_>) {
+    if name != "link" {
+        return;
+    }
+    let value = |key: &str| {
+        let attribute = tag.attributes().flatten().find(|attribute| attribute.key.as_ref() == key.as_bytes())?;
+        let text = String::from_utf8_lossy(&attribute.value).into_owned();
+        Some(quick_xml::escape::unescape(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned))
+    };
+    let is_page = value("rel").is_none_or(|rel| rel == "alternate");
+    if let Some(href) = value("href").filter(|_| is_page && entry.link.is_none()) {
+        entry.link = Some(href);
+    }
+}
+
+fn write(feed: &Entry, entries: &[Entry], url: &Url) -> String {
+    let mut out = String::new();
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !feed.title.is_empty() {
+        out.push_str(&format!("# {}\n\n", flat(&plain(&feed.title, url))));
+    }
+    if !feed.summary.is_empty() {
+        out.push_str(&format!("{}\n\n", plain(&feed.summary, url)));
+    }
+    for entry in entries {
+        let title = if entry.title.is_empty() { "Without a title".to_owned() } else { flat(&plain(&entry.title, url)) };
+        match entry.link.as_deref().and_then(|link| url.join(link).ok()) {
+            Some(link) => out.push_str(&format!("## [{title}]({link})\n\n")),
+            None => out.push_str(&format!("## {title}\n\n")),
+        }
+        let about: Vec<&str> =
+            [entry.date.as_str(), entry.author.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
+        if !about.is_empty() {
+            out.push_str(&format!("*{}*\n\n", flat(&about.join(" · "))));
+        }
+        if !entry.summary.is_empty() {
+            let summary = plain(&entry.summary, url);
+            out.push_str(vivarium_sdk::excerpt::beginning(&summary, MAX_SUMMARY_BYTES));
+            out.push_str("\n\n");
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// Texts of feeds are often a page's marks.
+fn plain(text: &str, url: &Url) -> String {
+    if text.contains('<') || text.contains('&') { markdown::fragment(text, url) } else { text.trim().to_owned() }
+}

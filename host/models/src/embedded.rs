@@ -254,7 +254,7 @@ mod tests {
     fn ask(request: &GenerateRequest) -> Result<(GenerateResponse, Vec<String>), ModelError> {
         let mut pieces = Vec::new();
         let mut on_token = |piece: &str| pieces.push(piece.to_owned());
-        let call = Call::new(MODEL, request, &mut on_token);
+        let call = Call::new(EXTRACTIVE, request, &mut on_token);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let response = runtime.block_on(Embedded::default().generate(call))?;
         Ok((response, pieces))

@@ -369,7 +369,7 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 54] = [
+    pub const KEYS: [&str; 55] = [
         "listen",
         "data",
         "corpus",

@@ -26,6 +26,7 @@ mod crash;
 mod dependencies;
 mod doctor;
 mod durable;
+mod embedded_model;
 mod examples;
 mod fallbacks;
 mod fetch;

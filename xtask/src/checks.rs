@@ -9,10 +9,13 @@ use anyhow::Result;
 use crate::examples::{self, Failure};
 use crate::repository::{self, Repository};
 use crate::steps::{Outcome, Steps};
-use crate::{clients, conformance, guests, programs, test_guests};
+use crate::{clients, conformance, guests, programs, test_guests, weights};
 
 /// A warning fails: it is either worth mending or worth a reasoned exception.
 const LINTS: [&str; 6] = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+/// The same for the host with a language model of its own, as the tests run it.
+const LINTS_WITH_MODEL: [&str; 8] =
+    ["clippy", "--workspace", "--all-targets", "--features", weights::FEATURE, "--", "--deny", "warnings"];
 
 /// `cargo xtask test`.
 ///
@@ -39,14 +42,18 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
     let suite = conformance_suite(repository, steps);
     // Where it can not be had, the tests that need it say so.
     steps.checked("programs", || programs::fetch(repository));
+    let weights = weights(repository, steps);
     // With `--bins --tests`, and not by `cargo test`, because the integration tests start the real binary.
-    let host =
-        steps.checked("host", || cargo(repository.cargo(), &["build", "--workspace", "--bins", "--lib", "--tests"]));
+    let host = steps.checked("host", || {
+        let all = ["build", "--workspace", "--bins", "--lib", "--tests", "--features", weights::FEATURE];
+        cargo(repository.cargo(), &all)
+    });
     if guests && host && (all || arguments.iter().any(|argument| argument.contains("example"))) {
         example_plugins(repository, steps);
     }
     if guests && host {
-        steps.checked("host: all tests", || host_tests(repository, python, suite, arguments));
+        let prepared = Prepared { python, suite, weights };
+        steps.checked("host: all tests", || host_tests(repository, prepared, arguments));
     } else {
         steps.skipped("host: all tests", "what they run was not built");
     }
@@ -57,6 +64,7 @@ pub(crate) fn test(repository: &Repository, steps: &mut Steps, arguments: &[Stri
 /// What can be said of the host without running anything.
 fn written_checks(repository: &Repository, steps: &mut Steps) {
     steps.checked("lints", || cargo(repository.cargo(), &LINTS));
+    steps.checked("lints, with the embedded model", || cargo(repository.cargo(), &LINTS_WITH_MODEL));
     steps.checked("documentation", || {
         let mut command = repository.cargo();
         command.env("RUSTDOCFLAGS", "--deny warnings");
@@ -85,6 +93,23 @@ fn sample_clients(repository: &Repository, steps: &mut Steps) -> Option<PathBuf>
         steps.checked("sample clients", || prepared().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
     }
     python
+}
+
+/// The weights of the embedded language model, if they can be had.
+fn weights(repository: &Repository, steps: &mut Steps) -> Option<PathBuf> {
+    let mut file = None;
+    let mut fetched = || {
+        let weights = weights::fetch(repository)?;
+        file = Some(weights.file);
+        Ok(weights.outcome)
+    };
+    let name = "weights of the embedded model";
+    if required_clients() {
+        steps.checked(name, fetched);
+    } else {
+        steps.checked(name, || fetched().or_else(|error| Ok(Outcome::Skipped(format!("{error:#}")))));
+    }
+    file
 }
 
 /// The conformance suite of the Model Context Protocol, if it can be had.
@@ -125,18 +150,26 @@ fn required_clients() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-fn host_tests(
-    repository: &Repository,
+/// What was fetched for the tests; where a piece is missing, the tests that need it say so.
+struct Prepared {
+    /// The Python of the sample clients.
     python: Option<PathBuf>,
+    /// The folder of the conformance suite of the Model Context Protocol.
     suite: Option<PathBuf>,
-    arguments: &[String],
-) -> Result<Outcome> {
+    /// The weights of the embedded language model.
+    weights: Option<PathBuf>,
+}
+
+fn host_tests(repository: &Repository, prepared: Prepared, arguments: &[String]) -> Result<Outcome> {
     let mut command = repository.cargo();
-    command.args(["test", "--workspace"]).args(arguments);
-    if let Some(python) = python {
+    command.args(["test", "--workspace", "--features", weights::FEATURE]).args(arguments);
+    if let Some(python) = prepared.python {
         command.env("VIVARIUM_CLIENTS_PYTHON", python);
     }
-    if let Some(suite) = suite {
+    if let Some(weights) = prepared.weights {
+        command.env(weights::VARIABLE, weights);
+    }
+    if let Some(suite) = prepared.suite {
         command.env("VIVARIUM_MCP_CONFORMANCE", suite);
     }
     if required_clients() {

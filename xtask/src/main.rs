@@ -15,6 +15,7 @@ mod programs;
 mod repository;
 mod steps;
 mod test_guests;
+mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,14 +37,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds guests and host and starts the server: serve [--listen ADDRESS] [--corpus DIR] …
+    /// Builds guests and host and starts the server: serve [--with-model] [--listen ADDRESS] [--corpus DIR] …
     #[command(disable_help_flag = true)]
     Serve {
         /// Handed to `vivarium serve`; `cargo xtask serve --help` shows what there is.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Builds guests and host and answers one question: run "QUESTION" [--corpus DIR] …
+    /// Builds guests and host and answers one question: run "QUESTION" [--with-model] [--corpus DIR] …
     #[command(disable_help_flag = true)]
     Run {
         /// Handed to `vivarium run`; `cargo xtask run --help` shows what there is.
@@ -106,7 +107,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Examples { names } => {
             let examples = examples::find(&repository, &names)?;
-            host::build(&repository, &mut steps)?;
+            host::build(&repository, &mut steps, false)?;
             for example in examples {
                 steps.required(&format!("example {}", example.name), || Ok(example.build(&repository)?))?;
             }

@@ -64,7 +64,7 @@ async fn ask(corpus: &Corpus, question: &str) -> Result<(), Box<dyn Error>> {
         ..GenerateRequest::default()
     };
     let started = Instant::now();
-    let answer = Embedded.generate(Call::new("extractive", &request, &mut |_| {})).await?;
+    let answer = Embedded::default().generate(Call::new("extractive", &request, &mut |_| {})).await?;
     println!("({:.1?})\n{}", started.elapsed(), answer.text);
     Ok(())
 }

@@ -364,7 +364,7 @@ fn ask(corpus: &Corpus, question: &str) -> GenerateResponse {
         hits.into_iter().map(|hit| Passage { source_id: hit.location, title: hit.title, text: hit.passage }).collect();
     let request = GenerateRequest { messages: vec![Message::user(question)], passages, ..GenerateRequest::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(Embedded.generate(Call::new("extractive", &request, &mut |_| {}))).unwrap()
+    runtime.block_on(Embedded::default().generate(Call::new("extractive", &request, &mut |_| {}))).unwrap()
 }
 
 #[test]

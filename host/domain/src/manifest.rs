@@ -28,6 +28,12 @@ impl PluginName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// It came with the host: nobody else installs under this owner.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.0.starts_with("vivarium/")
+    }
 }
 
 impl PluginName {

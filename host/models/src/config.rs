@@ -1,6 +1,7 @@
 //! Which providers there are and how they are reached: what an operator sets, checked once, before anything is asked.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -47,6 +48,9 @@ pub enum ConfigError {
         /// What happened.
         why: String,
     },
+    /// The weights of the embedded language model can not be used.
+    #[error("the embedded language model can not be had: {0}")]
+    Weights(String),
     /// The HTTP client can not be made.
     #[error("the HTTP client of {provider} can not be made: {why}")]
     Client {
@@ -268,7 +272,7 @@ pub enum DefaultModel {
     Named(ModelName),
     /// The default of the provider of this name: the configured one, or the first that its server lists.
     Of(String),
-    /// The extractive answerer that is built in. It is no language model.
+    /// What is built in: the small language model where its weights are there, else the extractive answerer, which is none.
     Embedded,
 }
 
@@ -279,6 +283,8 @@ pub struct ModelsConfig {
     pub providers: Vec<ProviderConfig>,
     /// The default model.
     pub default: DefaultModel,
+    /// The weights of the embedded language model, a file; none: there is only the extractive answerer.
+    pub embedded_weights: Option<PathBuf>,
     /// What models cost, over the shipped table.
     pub prices: BTreeMap<ModelName, Price>,
 }
@@ -306,7 +312,7 @@ impl ModelsConfig {
             }
             None => Self::default_of(&providers),
         };
-        Ok(Self { providers, default, prices: BTreeMap::new() })
+        Ok(Self { providers, default, embedded_weights: None, prices: BTreeMap::new() })
     }
 
     /// The default of the first provider that has a key, else of the first server that an operator named, else embedded.

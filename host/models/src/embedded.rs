@@ -5,9 +5,16 @@
 //! It exists so that a fresh installation does honest work over documents, and so that everything around a model (runs,
 //! streams, citations) can be tried and tested with answers that are the same each time.
 
+#[cfg(feature = "embedded-llm")]
+mod language;
+#[cfg(not(feature = "embedded-llm"))]
+#[path = "embedded/without.rs"]
+mod language;
 mod rank;
 mod sentences;
 mod words;
+
+use std::path::Path;
 
 use futures::future::BoxFuture;
 use vivarium_domain::{
@@ -15,12 +22,13 @@ use vivarium_domain::{
 };
 
 use crate::{Call, ModelError, Provider};
+use language::LanguageModel;
 use rank::{Chosen, Question};
 
 /// The part of the name before the slash.
-const PROVIDER: &str = "embedded";
-/// The only name behind it.
-const MODEL: &str = "extractive";
+pub(crate) const PROVIDER: &str = "embedded";
+/// The name behind it that is always there.
+const EXTRACTIVE: &str = "extractive";
 
 /// What a person can do to get a model. Shown by whoever names this one.
 const HINT: &str = "embedded/extractive is not a language model: it only quotes sentences of the documents that were found. \
@@ -32,11 +40,38 @@ const CONTEXT_TOKENS: u32 = 1_000_000;
 /// Ranking less text than this is cheaper than moving it to another thread.
 const MAX_INLINE_BYTES: usize = 64 << 10;
 
-/// The embedded extractive answerer: not a language model. Serves `embedded/extractive`.
+/// What a person can do who has the small language model, and wants a better one.
+const SMALL_HINT: &str = "embedded/smollm2-135m-instruct is a language model of 135 million parameters: it chats, and what it says is often wrong. \
+                          Set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or OPENAI_BASE_URL for a local server that speaks \
+                          OpenAI's protocol, and start again.";
+
+/// The embedded extractive answerer: not a language model. Serves `embedded/extractive`; and, where its weights are loaded, the small
+/// language model.
 ///
-/// Words count as tokens, in [`Usage`] and for `max_output_tokens`: there is no tokenizer to ask.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Embedded;
+/// Words count as tokens of the extractive answerer, in [`Usage`] and for `max_output_tokens`: it has no tokenizer to ask.
+#[derive(Debug, Clone, Default)]
+pub struct Embedded {
+    language: Option<LanguageModel>,
+}
+
+impl Embedded {
+    /// With the small language model, whose weights are in this file. Blocks for about a second.
+    ///
+    /// # Errors
+    /// In a sentence, when the file is not the one that is known, or this binary was built without the model.
+    pub fn with_weights(file: &Path) -> Result<Self, String> {
+        LanguageModel::load(file).map(|language| Self { language: Some(language) })
+    }
+
+    /// The model that answers where none is named: the language model, if it is there.
+    pub(crate) fn usual_model(&self) -> &'static str {
+        if self.language.is_some() { language::NAME } else { EXTRACTIVE }
+    }
+
+    fn language(&self, model: &str) -> Option<&LanguageModel> {
+        self.language.as_ref().filter(|_| model == language::NAME)
+    }
+}
 
 impl Provider for Embedded {
     fn name(&self) -> &str {
@@ -44,12 +79,16 @@ impl Provider for Embedded {
     }
 
     fn describe(&self, model: &str) -> ModelInfo {
-        let own = || ModelName::new(PROVIDER, MODEL);
+        let own = || ModelName::new(PROVIDER, EXTRACTIVE);
+        let (abilities, context_tokens, hint) = match self.language(model) {
+            Some(_) => (LanguageModel::abilities(), language::CONTEXT_TOKENS, SMALL_HINT),
+            None => (Abilities { passages: true, ..Abilities::default() }, CONTEXT_TOKENS, HINT),
+        };
         ModelInfo {
             name: ModelName::new(PROVIDER, model).or_else(own).unwrap_or_else(|| unreachable!("both parts are there")),
-            abilities: Abilities { passages: true, ..Abilities::default() },
-            context_tokens: CONTEXT_TOKENS,
-            hint: Some(HINT.to_owned()),
+            abilities,
+            context_tokens,
+            hint: Some(hint.to_owned()),
         }
     }
 
@@ -59,14 +98,37 @@ impl Provider for Embedded {
 
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         Box::pin(async move {
-            check(&call)?;
+            match self.language(call.model) {
+                // What is asked about passages is quoted of them: see what the language model can do.
+                Some(language) if call.request.passages.is_empty() => {
+                    return language.generate(call.request, call.on_token).await;
+                }
+                Some(_) => {}
+                None => self.check(&call)?,
+            }
             let chosen = choose(call.request).await?;
             Ok(respond(call.request, &chosen, call.on_token))
         })
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<String>, ModelError>> {
-        Box::pin(async { Ok(vec![MODEL.to_owned()]) })
+        let language = self.language.iter().map(|_| language::NAME.to_owned());
+        let models = language.chain([EXTRACTIVE.to_owned()]).collect();
+        Box::pin(async { Ok(models) })
+    }
+}
+
+impl Embedded {
+    fn check(&self, call: &Call<'_>) -> Result<(), ModelError> {
+        if call.model != EXTRACTIVE {
+            let named: String = call.model.chars().take(100).collect();
+            let there = match &self.language {
+                Some(_) => format!("{EXTRACTIVE:?} and {:?}", language::NAME),
+                None => format!("only {EXTRACTIVE:?}"),
+            };
+            return Err(ModelError::InvalidRequest(format!("there is no embedded model {named:?}, {there}")));
+        }
+        check(call)
     }
 }
 
@@ -75,10 +137,6 @@ fn check(call: &Call<'_>) -> Result<(), ModelError> {
     let cannot = |what: &str| {
         Err(ModelError::Unsupported(format!("embedded/extractive is not a language model and can not {what}. {HINT}")))
     };
-    if call.model != MODEL {
-        let named: String = call.model.chars().take(100).collect();
-        return Err(ModelError::InvalidRequest(format!("there is no embedded model {named:?}, only {MODEL:?}")));
-    }
     if !call.request.tools.is_empty() {
         return cannot("call tools");
     }
@@ -196,9 +254,9 @@ mod tests {
     fn ask(request: &GenerateRequest) -> Result<(GenerateResponse, Vec<String>), ModelError> {
         let mut pieces = Vec::new();
         let mut on_token = |piece: &str| pieces.push(piece.to_owned());
-        let call = Call::new(MODEL, request, &mut on_token);
+        let call = Call::new(EXTRACTIVE, request, &mut on_token);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let response = runtime.block_on(Embedded.generate(call))?;
+        let response = runtime.block_on(Embedded::default().generate(call))?;
         Ok((response, pieces))
     }
 

@@ -1,9 +1,11 @@
 //! All providers under their names, and the model that answers where nobody names one.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use vivarium_domain::{Date, ModelInfo, ModelName};
 
+use crate::embedded::PROVIDER;
 use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
 use crate::measured::Measured;
 use crate::prices::{Price, Prices};
@@ -40,9 +42,12 @@ impl Models {
                 ProviderKind::Google => Arc::new(Google::new(provider)?),
             });
         }
-        let default = default_model(&config, &providers).await?;
+        let embedded = embedded(config.embedded_weights.clone()).await?;
+        let default = default_model(&config, &providers, &embedded).await?;
+        let own = embedded.usual_model();
+        providers.push(Arc::new(embedded));
         let usual = |provider: &ProviderConfig| ModelName::new(&provider.name, provider.configured_default()?);
-        let usual = config.providers.iter().filter_map(usual).collect();
+        let usual = config.providers.iter().filter_map(usual).chain(ModelName::new(PROVIDER, own)).collect();
         let prices = Prices::new(config.prices);
         Ok(Self { usual, prices, ..Self::of(providers, default)? })
     }
@@ -59,12 +64,13 @@ impl Models {
                 return Err(ConfigError::ProviderName(name.to_owned()));
             }
         }
-        if !providers.iter().any(|provider| provider.name() == Embedded.name()) {
-            providers.push(Arc::new(Embedded));
+        if !providers.iter().any(|provider| provider.name() == PROVIDER) {
+            providers.push(Arc::new(Embedded::default()));
         }
         let measured = |provider| Arc::new(Measured(provider)) as Arc<dyn Provider>;
         let providers = providers.into_iter().map(measured).collect();
-        let models = Self { providers, default, usual: Vec::new(), prices: Prices::default() };
+        let usual = ModelName::new(PROVIDER, Embedded::default().usual_model()).into_iter().collect();
+        let models = Self { providers, default, usual, prices: Prices::default() };
         if models.provider(models.default.provider()).is_none() {
             return Err(ConfigError::DefaultModel(models.unknown(&models.default)));
         }
@@ -85,7 +91,7 @@ impl Models {
             return Some(self.default.clone());
         }
         let named = self.usual.iter().find(|model| model.provider() == provider).cloned();
-        named.or_else(|| ModelName::new(EMBEDDED.0, EMBEDDED.1).filter(|_| provider == EMBEDDED.0))
+        named
     }
 
     /// The providers' names.
@@ -135,13 +141,24 @@ impl Models {
     }
 }
 
-async fn default_model(config: &ModelsConfig, providers: &[Arc<dyn Provider>]) -> Result<ModelName, ConfigError> {
+/// The embedded models. Reading weights takes a moment.
+async fn embedded(weights: Option<PathBuf>) -> Result<Embedded, ConfigError> {
+    let Some(file) = weights else { return Ok(Embedded::default()) };
+    let loaded = tokio::task::spawn_blocking(move || Embedded::with_weights(&file)).await;
+    loaded.map_err(|error| error.to_string()).flatten().map_err(ConfigError::Weights)
+}
+
+async fn default_model(
+    config: &ModelsConfig,
+    providers: &[Arc<dyn Provider>],
+    embedded: &Embedded,
+) -> Result<ModelName, ConfigError> {
     let name = |provider: &str, model: &str| {
         ModelName::new(provider, model).ok_or_else(|| ConfigError::DefaultModel(format!("{provider}/{model}")))
     };
     let provider = match &config.default {
         DefaultModel::Named(name) => return Ok(name.clone()),
-        DefaultModel::Embedded => return name(EMBEDDED.0, EMBEDDED.1),
+        DefaultModel::Embedded => return name(PROVIDER, embedded.usual_model()),
         DefaultModel::Of(provider) => provider,
     };
     let configured = config.providers.iter().zip(providers).find(|(config, _)| config.name == *provider);
@@ -153,9 +170,6 @@ async fn default_model(config: &ModelsConfig, providers: &[Arc<dyn Provider>]) -
         None => name(&config.name, &first_listed(config, provider.as_ref()).await?),
     }
 }
-
-/// The name of the answerer that is built in.
-const EMBEDDED: (&str, &str) = ("embedded", "extractive");
 
 /// The first model that a server lists, passing over those that by their names answer in no text.
 async fn first_listed(config: &ProviderConfig, provider: &dyn Provider) -> Result<String, ConfigError> {

@@ -34,7 +34,7 @@ impl PluginInUse {
     /// One of our own that searches documents, where there are none: no model should be offered what can only fail. What
     /// others' plugins do without documents is theirs to know.
     fn waits_for_documents(&self) -> bool {
-        self.may_search && self.grant.corpus.is_none() && self.name().as_str().starts_with("vivarium/")
+        self.may_search && self.grant.corpus.is_none() && self.name().is_ours()
     }
 
     /// The same with these documents to search.

@@ -25,9 +25,6 @@ use crate::waits::WaitFor;
 /// Arguments of a tool call that a model wrote; longer ones are refused before they are stored.
 pub(crate) const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 
-/// The owner of the plugins that ship: nobody else installs under it.
-const OURS: &str = "vivarium/";
-
 /// The answer to a call that may have been at work when the host was stopped.
 const INTERRUPTED: &str = "interrupted: the host was stopped while this call was at work. It may have done its work, all or a \
                            part of it, or nothing; it is not called again by itself";
@@ -366,7 +363,7 @@ impl RunHost {
 
 /// What a tool is called in the metrics: those that ship by their names, of which there are few.
 fn label(entry: &ToolEntry) -> &str {
-    let ships = entry.provider_name().as_str().starts_with(OURS);
+    let ships = entry.provider_name().is_ours();
     if ships { entry.manifest.name.as_str() } else { "other" }
 }
 

@@ -52,10 +52,10 @@ impl AuditLog {
     ) -> Result<(AuditHead, Vec<AuditFault>), StoreError> {
         let (mut check, mut after) = (AuditCheck::new(tenant, kept), 0);
         loop {
-            let entries = self.0.audit_from(tenant, after, PIECE).await?;
-            let Some(last) = entries.last() else { break };
-            after = last.seq;
-            entries.iter().for_each(|entry| check.next(entry));
+            let page = self.0.audit_from(tenant, after, PIECE).await?;
+            page.items.iter().for_each(|entry| check.next(entry));
+            let Some(next) = page.next else { break };
+            after = next;
         }
         Ok(check.end(self.0.audit_head(tenant).await?))
     }

@@ -115,6 +115,8 @@ pub struct Config {
     pub corpus_refresh_seconds: u32,
     /// The model that answers where none is named.
     pub model: Option<ModelName>,
+    /// The weights of the embedded language model, a file; none: there is only the extractive answerer.
+    pub embedded_weights: Option<PathBuf>,
     /// How long a model may take for an answer in all, in seconds, where neither a run nor its agent says.
     pub model_timeout_seconds: u64,
     /// How long it may take to begin to answer, in seconds.
@@ -230,6 +232,7 @@ impl Default for Config {
             corpus: None,
             corpus_refresh_seconds: 5,
             model: None,
+            embedded_weights: None,
             model_timeout_seconds: 600,
             model_first_token_seconds: 180,
             model_idle_seconds: 60,
@@ -366,12 +369,13 @@ impl Reader {
 impl Config {
     /// The keys, as they stand in the file; in the environment each is `VIVARIUM_` and the key in capitals, except for
     /// the last ones, from `dangerously_allow_private_addresses` on, which are lists and tables.
-    pub const KEYS: [&str; 54] = [
+    pub const KEYS: [&str; 55] = [
         "listen",
         "data",
         "corpus",
         "corpus_refresh_seconds",
         "model",
+        "embedded_weights",
         "model_timeout_seconds",
         "model_first_token_seconds",
         "model_idle_seconds",
@@ -468,6 +472,7 @@ impl Config {
             corpus: reader.take("corpus", default.corpus),
             corpus_refresh_seconds: reader.take("corpus_refresh_seconds", default.corpus_refresh_seconds),
             model: reader.take("model", default.model),
+            embedded_weights: reader.take("embedded_weights", default.embedded_weights),
             model_timeout_seconds: reader.take_positive("model_timeout_seconds", default.model_timeout_seconds),
             model_first_token_seconds: reader
                 .take_positive("model_first_token_seconds", default.model_first_token_seconds),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use tokio::sync::Mutex;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use vivarium_api::Readiness;
 use vivarium_runs::Runs;
@@ -77,6 +78,18 @@ fn free_bytes(folder: &Path) -> std::io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Why a part does not do its work: `broken` where it says so itself, which is logged; `slow` where it says nothing in time.
+fn reason<E: std::fmt::Display>(answer: Result<Result<(), E>, Elapsed>, broken: &str, slow: &str) -> Option<String> {
+    match answer {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "{broken}");
+            Some(format!("{broken}; the host's log says why"))
+        }
+        Err(_) => Some(slow.to_owned()),
+    }
+}
+
 impl Health {
     /// As `/readyz` asks.
     pub(crate) fn readiness(self) -> Readiness {
@@ -109,22 +122,8 @@ impl Health {
             tokio::time::timeout(PATIENCE, self.store.check_writable()),
             tokio::time::timeout(PATIENCE, self.sandbox.check()),
         );
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the store can not be written");
-                reasons.push("the store can not be written; the host's log says why".to_owned());
-            }
-            Err(_) => reasons.push("the store takes more than 5 seconds for a small write".to_owned()),
-        }
-        match up {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the engine makes no instances");
-                reasons.push("the engine makes no instances; the host's log says why".to_owned());
-            }
-            Err(_) => reasons.push("the engine takes more than 5 seconds for an instance".to_owned()),
-        }
+        reasons.extend(reason(written, "the store can not be written", "the store takes more than 5 seconds for a small write"));
+        reasons.extend(reason(up, "the engine makes no instances", "the engine takes more than 5 seconds for an instance"));
         reasons.extend(self.disk.shortage());
         reasons.extend(self.corpus.as_ref().and_then(|corpus| corpus.trouble()));
         reasons

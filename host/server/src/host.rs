@@ -459,6 +459,7 @@ async fn models(config: &Config) -> Result<Models, StartError> {
     if let Some(model) = &config.model {
         models.default = DefaultModel::Named(model.clone());
     }
+    models.embedded_weights.clone_from(&config.embedded_weights);
     models.prices = config.prices.clone();
     for provider in &mut models.providers {
         provider.timeouts.first_byte = Duration::from_secs(config.model_first_token_seconds);

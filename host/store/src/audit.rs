@@ -120,8 +120,27 @@ impl SledStore {
         if let Some(before) = before {
             range = range.before(Key::of(&tenant).number(before).as_slice());
         }
+        self.audit_page(range, Direction::Backward, limit).await
+    }
+
+    pub(crate) async fn audit_after(
+        &self,
+        tenant: TenantId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, u64>, StoreError> {
+        let range = Range::prefix(Key::of(&tenant).as_slice()).after(Key::of(&tenant).number(after).as_slice());
+        self.audit_page(range, Direction::Forward, limit).await
+    }
+
+    async fn audit_page(
+        &self,
+        range: Range,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, u64>, StoreError> {
         let mut items = Vec::new();
-        self.walk(Table::Audit, range, Direction::Backward, limit + 1, |key, payload| {
+        self.walk(Table::Audit, range, direction, limit.saturating_add(1), |key, payload| {
             items.push(from_json(Table::Audit, &key, &payload)?);
             Ok(if items.len() > limit { Walk::Stop } else { Walk::On })
         })
@@ -130,21 +149,5 @@ impl SledStore {
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|entry: &AuditEntry| entry.seq);
         Ok(Page { items, next })
-    }
-
-    pub(crate) async fn audit_after(
-        &self,
-        tenant: TenantId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
-        let range = Range::prefix(Key::of(&tenant).as_slice()).after(Key::of(&tenant).number(after).as_slice());
-        let mut items = Vec::new();
-        self.walk(Table::Audit, range, Direction::Forward, limit, |key, payload| {
-            items.push(from_json(Table::Audit, &key, &payload)?);
-            Ok(if items.len() >= limit { Walk::Stop } else { Walk::On })
-        })
-        .await?;
-        Ok(items)
     }
 }

@@ -620,7 +620,7 @@ pub trait Store: Send + Sync + 'static {
         tenant: &TenantId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Page<AuditEntry, u64>, StoreError>>;
 
     /// What is noted as the end of the same chain.
     fn audit_head(&self, tenant: &TenantId) -> BoxFuture<'_, Result<AuditHead, StoreError>>;

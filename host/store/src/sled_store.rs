@@ -452,7 +452,7 @@ impl Store for SledStore {
         tenant: &TenantId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Page<AuditEntry, u64>, StoreError>> {
         self.audit_after(tenant.clone(), after, limit).boxed()
     }
 

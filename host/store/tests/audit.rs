@@ -21,7 +21,7 @@ fn noted(target: &str) -> Write {
 }
 
 async fn chain(store: &SledStore, tenant: &TenantId) -> Vec<AuditEntry> {
-    store.audit_from(tenant, 0, usize::MAX).await.unwrap()
+    store.audit_from(tenant, 0, usize::MAX).await.unwrap().items
 }
 
 async fn verified(store: &SledStore, tenant: &TenantId) -> (AuditHead, Vec<AuditFault>) {

@@ -9,8 +9,9 @@ use vivarium_domain::{AuditEntry, AuditHead, Scope, TenantId};
 
 use super::NativeError;
 use super::list::Parameters;
+use super::tenants::tenant_id;
 use crate::ApiState;
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::segment::Segment;
 
@@ -112,30 +113,19 @@ pub(super) async fn tenants(
     uri: Uri,
 ) -> Result<Json<AuditPage>, NativeError> {
     caller.needs(Scope::Admin)?;
-    let not_found = || ApiError::new(Kind::NotFound, "there is no such tenant");
-    let id: TenantId = id.parse().map_err(|_| not_found())?;
-    state.0.store.tenant(&id).await?.ok_or_else(not_found)?;
-    Ok(Json(page(&state, &id, &uri).await?))
+    let tenant = state.0.keyring.tenant(&tenant_id(&id)?).await?;
+    Ok(Json(page(&state, &tenant.id, &uri).await?))
 }
 
 async fn page(state: &ApiState, tenant: &TenantId, uri: &Uri) -> Result<AuditPage, ApiError> {
     let parameters = Parameters::of(uri, &PARAMETERS)?;
     let (limit, cursor) = (parameters.limit()?, parameters.cursor::<u64>()?);
     let store = &state.0.store;
-    let (data, next) = match parameters.parsed("order", "must be asc or desc")? {
-        Some(Order::Asc) => {
-            let mut entries = store.audit_from(tenant, cursor.unwrap_or(0), limit + 1).await?;
-            let more = entries.len() > limit;
-            entries.truncate(limit);
-            let next = entries.last().filter(|_| more).map(|entry| entry.seq);
-            (entries, next)
-        }
-        Some(Order::Desc) | None => {
-            let page = store.audit(tenant, cursor, limit).await?;
-            (page.items, page.next)
-        }
+    let page = match parameters.parsed("order", "must be asc or desc")? {
+        Some(Order::Asc) => store.audit_from(tenant, cursor.unwrap_or(0), limit).await?,
+        Some(Order::Desc) | None => store.audit(tenant, cursor, limit).await?,
     };
     // After the entries, so that it is never behind them.
     let head = store.audit_head(tenant).await?;
-    Ok(AuditPage { data, next: next.map(|next| next.to_string()), head })
+    Ok(AuditPage { data: page.items, next: page.next.map(|next| next.to_string()), head })
 }

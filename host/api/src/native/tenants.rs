@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 /// The tenant of a path; what is no id is nobody's.
-fn tenant_id(text: &str) -> Result<TenantId, ApiError> {
+pub(super) fn tenant_id(text: &str) -> Result<TenantId, ApiError> {
     text.parse().map_err(|_| KeyError::NoTenant.into())
 }
 

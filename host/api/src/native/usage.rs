@@ -12,8 +12,9 @@ use vivarium_domain::{Date, KeyId, Money, Scope, SpentBudget, TenantId, Timestam
 
 use super::NativeError;
 use super::list::Parameters;
+use super::tenants::tenant_id;
 use crate::ApiState;
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::gate::CallerExt;
 use crate::segment::Segment;
 
@@ -231,8 +232,6 @@ pub(super) async fn of_tenant(
     uri: Uri,
 ) -> Result<Json<UsageReport>, NativeError> {
     caller.needs(Scope::Admin)?;
-    let unknown = || ApiError::new(Kind::NotFound, "there is no such tenant");
-    let id: TenantId = id.parse().map_err(|_| unknown())?;
-    let tenant = state.0.store.tenant(&id).await?.ok_or_else(unknown)?;
+    let tenant = state.0.keyring.tenant(&tenant_id(&id)?).await?;
     Ok(report(&state, &tenant.id, None, &uri).await?)
 }

@@ -21,7 +21,9 @@ fn run(host: &mut impl Host, request: Request) -> Result<Outcome, ModeError> {
     }
     let info = host.describe();
     let tools = host.tools();
-    if info.abilities.contains(Abilities::FREE_TEXT) {
+    // Who quotes passages word for word keeps closer to the sources than by writing; only JSON can not be quoted.
+    let quotes = info.abilities.contains(Abilities::PASSAGES) && request.output_schema.is_none();
+    if info.abilities.contains(Abilities::FREE_TEXT) && !quotes {
         return written::answer(host, &info, &tools, request);
     }
     if request.output_schema.is_some() {

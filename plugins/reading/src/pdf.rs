@@ -2,9 +2,12 @@
 //! that tells words, lines, columns and paragraphs, so that is what they are made of here: [`page`] finds the strings, [`layout`]
 //! orders them as a person reads them, and [`prose`] makes paragraphs and headings, without what repeats on every page.
 
+mod characters;
 mod font;
 mod layout;
+mod names;
 mod page;
+mod program;
 mod prose;
 mod widths;
 
@@ -24,14 +27,13 @@ const LOOK_AHEAD_BYTES: usize = 64 << 10;
 /// Writes a file's text; gives its title, where it has one.
 pub(crate) fn read(bytes: &[u8], text: &mut Text) -> Result<Option<String>, Unreadable> {
     let options = LoadOptions { max_decompressed_size: Some(MAX_STREAM_BYTES), ..LoadOptions::default() };
-    let mut document = Document::load_mem_with_options(bytes, options).map_err(|error| match error {
+    let document = Document::load_mem_with_options(bytes, options).map_err(|error| match error {
         lopdf::Error::InvalidPassword | lopdf::Error::Decryption(_) => PROTECTED.to_owned(),
         error => format!("it is no valid PDF: {error}"),
     })?;
     if document.trailer.has(b"Encrypt") && !document.was_encrypted() {
         return Err(PROTECTED.to_owned());
     }
-    font::prefer_unicode(&mut document);
     let mut fonts = Fonts::new(&document);
     let (mut pages, mut found_bytes) = (Vec::new(), 0);
     for page in document.page_iter() {

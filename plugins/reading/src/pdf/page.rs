@@ -57,9 +57,9 @@ impl Matrix {
 
 /// What `q` saves, as far as it matters here.
 #[derive(Clone)]
-struct Graphics<'d> {
+struct Graphics {
     matrix: Matrix,
-    font: Option<Rc<Font<'d>>>,
+    font: Option<Rc<Font>>,
     size: f32,
     leading: f32,
     /// Added to the width of each character, and of each space.
@@ -97,8 +97,8 @@ pub(crate) struct PageReader<'d, 'f> {
     document: &'d Document,
     fonts: &'f mut Fonts<'d>,
     found: Found,
-    graphics: Graphics<'d>,
-    saved: Vec<Graphics<'d>>,
+    graphics: Graphics,
+    saved: Vec<Graphics>,
     /// The text's own matrix, and that of its line's beginning.
     matrix: Matrix,
     line: Matrix,

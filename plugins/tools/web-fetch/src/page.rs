@@ -78,7 +78,7 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
 }
 
 /// The body as it was before its server packed it.
-fn unpacked(response: &Response) -> Result<Cow<'_, [u8]>, ToolError> {
+pub(crate) fn unpacked(response: &Response) -> Result<Cow<'_, [u8]>, ToolError> {
     let url = &response.url;
     let coding = response.header("content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
     let mut out = Vec::new();

@@ -276,7 +276,7 @@ fn a_status_says_what_to_do() {
     assert!(matches!(status(404), ToolError::NotFound(_)));
     assert!(matches!(status(401), ToolError::Failed(why) if why.contains("asks for a login")));
     assert!(matches!(status(403), ToolError::Failed(_)));
-    assert!(matches!(status(429), ToolError::Unavailable(why) if why.contains("after 3000")));
+    assert!(matches!(status(429), ToolError::Unavailable(why) if why.contains("after 3000 s")));
     assert!(matches!(status(503), ToolError::Unavailable(_)));
     let login = "<title>Log in</title><p>Please log in.<form><input name=u><input type=password name=p></form>";
     let mut web =
@@ -414,6 +414,64 @@ fn a_host_that_asks_for_time_gets_it() {
 }
 
 #[test]
+fn a_host_may_say_with_a_date_when_to_ask_again() {
+    let url = "https://example.com/a";
+    // By the server's own clock, however wrong that goes.
+    let held_off = [("date", "Fri, 31 Dec 1999 23:59:57 GMT"), ("retry-after", "Saturday, 01-Jan-00 00:00:01 GMT")];
+    let mut web = Web::new().page(url, 503, &held_off, b"").html(url, "<p>Back.</p>");
+    assert_eq!(web.fetch(url).unwrap().content, "Back.");
+    assert_eq!(web.waited, [4_000]);
+    // By ours where it does not tell its own: what is over is no time at all.
+    let mut web =
+        Web::new().page(url, 503, &[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], b"").html(url, "<p>Back.</p>");
+    assert_eq!(web.fetch(url).unwrap().content, "Back.");
+}
+
+#[test]
+fn a_page_that_says_with_a_date_until_when_it_is_fresh_is_kept_until_then() {
+    let url = "https://example.com/a";
+    let kept = |expires| {
+        let headers = [
+            ("content-type", "text/plain"),
+            ("date", "Sun, 22 Nov 2026 10:00:00 GMT"),
+            ("expires", expires),
+            ("age", "30"),
+        ];
+        let mut web = Web::new().page(url, 200, &headers, b"A.");
+        web.fetch(url).unwrap();
+        web.now += 29_000;
+        web.fetch(url).unwrap();
+        let within = web.asked.len();
+        web.now += 2_000;
+        web.fetch(url).unwrap();
+        (within, web.asked.len())
+    };
+    assert_eq!(kept("Sun, 22 Nov 2026 10:01:00 GMT"), (1, 2));
+    assert_eq!(kept("0"), (2, 3), "what is no date is over");
+    assert_eq!(kept("Sun, 22 Nov 2026 09:00:00 GMT"), (2, 3));
+}
+
+#[test]
+fn robots_are_kept_to_when_they_come_packed() {
+    let url = "https://example.com/private/a";
+    let packed = gzip(b"User-agent: *\nDisallow: /private\n");
+    let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let mut web = Web::new().page("https://example.com/robots.txt", 200, &headers, &packed).html(url, "<p>Closed.</p>");
+    assert!(matches!(web.fetch(url), Err(ToolError::Denied(why)) if why.contains("robots.txt closes")));
+    let mut web =
+        Web::new().page("https://example.com/robots.txt", 200, &headers, b"broken").html(url, "<p>Closed.</p>");
+    assert!(matches!(web.fetch(url), Err(ToolError::Unavailable(why)) if why.contains("robots.txt")));
+    assert!(web.asked.is_empty());
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
 fn a_page_is_asked_for_again_only_when_it_may_have_changed() {
     let url = "https://example.com/a";
     let kept = [("content-type", "text/html"), ("etag", "\"v1\""), ("cache-control", "max-age=60")];
@@ -494,16 +552,10 @@ fn what_is_kept_is_bounded_and_what_was_used_longest_ago_goes_first() {
 
 #[test]
 fn a_packed_page_is_unpacked_up_to_a_bound() {
-    use std::io::Write as _;
-    let packed = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
     let url = "https://example.com/a";
     let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
-    assert_eq!(Web::new().page(url, 200, &headers, &packed(b"hello there")).fetch(url).unwrap().content, "hello there");
-    let bomb = packed(&vec![b'a'; 64 << 20]);
+    assert_eq!(Web::new().page(url, 200, &headers, &gzip(b"hello there")).fetch(url).unwrap().content, "hello there");
+    let bomb = gzip(&vec![b'a'; 64 << 20]);
     let output = Web::new().page(url, 200, &headers, &bomb).fetch(url).unwrap();
     assert_eq!(output.documents[0].text.len(), 1 << 20, "a source has its own bound");
     let error = Web::new().page(url, 200, &headers, b"not gzip").fetch(url).unwrap_err();

@@ -3,6 +3,7 @@
 //! orders them as a person reads them, and [`prose`] makes paragraphs and headings, without what repeats on every page.
 
 mod characters;
+mod direction;
 mod font;
 mod layout;
 mod names;

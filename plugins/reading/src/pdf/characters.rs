@@ -136,6 +136,7 @@ fn base(document: &Document, font: &Dictionary, encoding: Option<&Object>) -> Ve
         () if is(b"BaseFont", b"Symbol") => symbols(),
         // Most of what is taken from it marks the items of a list.
         () if is(b"BaseFont", b"ZapfDingbats") => vec!["•".to_owned(); 256],
+        () if is(b"Subtype", b"Type3") => drawn(),
         () if is(b"Subtype", b"TrueType") => standard(b"WinAnsiEncoding"),
         () => standard(b"StandardEncoding"),
     }
@@ -148,6 +149,21 @@ fn standard(name: &[u8]) -> Vec<String> {
     let encoding = font.get_font_encoding(&nothing).ok();
     let text = |code: u8| encoding.as_ref().and_then(|encoding| encoding.bytes_to_string(&[code]).ok());
     (0..=u8::MAX).map(|code| text(code).unwrap_or_default()).collect()
+}
+
+/// A font whose glyphs are drawn in the file, under names that are made up: as most of them are, one of TeX.
+fn drawn() -> Vec<String> {
+    let mut codes = standard(b"WinAnsiEncoding");
+    let ligatures = ["ff", "fi", "fl", "ffi", "ffl"];
+    let others =
+        [(0x10, "“"), (0x11, "”"), (0x15, "–"), (0x16, "—"), (0x27, "’"), (0x60, "‘"), (0x7f, "-"), (0xff, "ß")];
+    let listed = (0x0b..).zip(ligatures).chain((0x1b..).zip(ligatures)).chain(others);
+    for (code, text) in listed {
+        if let Some(slot) = codes.get_mut(code) {
+            text.clone_into(slot);
+        }
+    }
+    codes
 }
 
 /// The font `Symbol`, which every reader has: Greek where others have Latin letters.

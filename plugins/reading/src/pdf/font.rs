@@ -56,11 +56,7 @@ impl Font {
 
     /// The text of a string.
     pub(crate) fn text(&self, codes: &[u8]) -> String {
-        let text = self.characters.text(codes);
-        if text.contains(|c| matches!(c, '\u{fb00}'..='\u{fb06}')) {
-            return text.chars().map(without_ligature).collect();
-        }
-        text
+        self.characters.text(codes)
     }
 
     /// How far a string reaches, in parts of the font's size, and whether that is known or guessed.
@@ -79,19 +75,6 @@ impl Font {
             }
         };
         (sum / 1000.0, known)
-    }
-}
-
-/// The letters that a printer has drawn as one.
-fn without_ligature(c: char) -> String {
-    match c {
-        '\u{fb00}' => "ff".to_owned(),
-        '\u{fb01}' => "fi".to_owned(),
-        '\u{fb02}' => "fl".to_owned(),
-        '\u{fb03}' => "ffi".to_owned(),
-        '\u{fb04}' => "ffl".to_owned(),
-        '\u{fb05}' | '\u{fb06}' => "st".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -65,7 +65,10 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
                 read.map_err(|why| ToolError::Failed(format!("{url} is a {what} file that can not be read: {why}")))?;
             document(content.title, "text/markdown", content.markdown)
         }
-        Kind::Json => document(None, "application/json", pretty(&text)),
+        Kind::Json => match feed::read_json(&text, url) {
+            Some(feed) => document(feed.title, "text/markdown", feed.markdown),
+            None => document(None, "application/json", pretty(&text)),
+        },
         Kind::Text(media_type) => document(None, media_type, text.into_owned()),
     };
     if document.text.trim().is_empty() {

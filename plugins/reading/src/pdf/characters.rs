@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use encoding_rs::{BIG5, EUC_JP, EUC_KR, GB18030, SHIFT_JIS, UTF_8, UTF_16BE};
 use lopdf::{Dictionary, Document, Encoding, Object, dictionary};
 
+use crate::pdf::mapping;
 use crate::pdf::names::{self, means_something};
 use crate::pdf::program::Program;
 
-/// What a font's table of characters may unpack to.
-const MAX_TABLE_BYTES: usize = 4 << 20;
+/// What the table between codes and glyphs may unpack to.
+const MAX_TABLE_BYTES: usize = 1 << 20;
 
 /// The characters of a font's codes.
 pub(crate) enum Characters {
@@ -47,7 +48,7 @@ impl Characters {
                 other => code = other.as_i64().ok().and_then(|code| usize::try_from(code).ok()).unwrap_or(code),
             }
         }
-        if let Some(table) = table(document, font) {
+        if let Some(table) = mapping::read(document, font) {
             for (code, slot) in (0..=u8::MAX).zip(&mut codes) {
                 // Some write codes of two bytes where the font has one.
                 let found = [&[code][..], &[0, code]].into_iter().find_map(|code| looked_up(&table, code));
@@ -61,7 +62,7 @@ impl Characters {
 
     /// Those of a font of several bytes for each character; none where nobody but the font knows what they are.
     pub(crate) fn composite(document: &Document, font: &Dictionary) -> Option<Self> {
-        let table = table(document, font);
+        let table = mapping::read(document, font);
         let encoding = font.get_deref(b"Encoding", document).and_then(Object::as_name).unwrap_or_default();
         if encoding.starts_with(b"Identity") {
             let known = if table.is_some() { HashMap::new() } else { glyphs(document, font).unwrap_or_default() };
@@ -105,16 +106,6 @@ fn looked_up(table: &Encoding<'_>, code: &[u8]) -> Option<String> {
     (!text.is_empty() && text.chars().all(means_something)).then_some(text)
 }
 
-/// The table in which a file says what the codes are.
-fn table(document: &Document, font: &Dictionary) -> Option<Encoding<'static>> {
-    let table = font.get(b"ToUnicode").ok()?.clone();
-    let font = dictionary! { "Type" => "Font", "ToUnicode" => table };
-    match font.get_font_encoding_with_limit(document, MAX_TABLE_BYTES) {
-        Ok(Encoding::UnicodeMapEncoding(table)) => Some(Encoding::UnicodeMapEncoding(table)),
-        _ => None,
-    }
-}
-
 /// What the codes are before any are named otherwise.
 fn base(document: &Document, font: &Dictionary, encoding: Option<&Object>) -> Vec<String> {
     let is = |key: &[u8], name: &[u8]| {
@@ -134,8 +125,7 @@ fn base(document: &Document, font: &Dictionary, encoding: Option<&Object>) -> Ve
     }
     match () {
         () if is(b"BaseFont", b"Symbol") => symbols(),
-        // Most of what is taken from it marks the items of a list.
-        () if is(b"BaseFont", b"ZapfDingbats") => vec!["•".to_owned(); 256],
+        () if is(b"BaseFont", b"ZapfDingbats") => (0..=u8::MAX).map(dingbat).map(str::to_owned).collect(),
         () if is(b"Subtype", b"Type3") => drawn(),
         () if is(b"Subtype", b"TrueType") => standard(b"WinAnsiEncoding"),
         () => standard(b"StandardEncoding"),
@@ -177,6 +167,16 @@ fn symbols() -> Vec<String> {
         }
     }
     codes
+}
+
+/// The font `ZapfDingbats`, which every reader has: of it, ticks are made, and marks of a list's items.
+fn dingbat(code: u8) -> &'static str {
+    match code {
+        0..=b' ' => "",
+        b'3' | b'4' => "✓",
+        b'5'..=b'8' => "✗",
+        _ => "•",
+    }
 }
 
 /// The encoding behind the name of a table of East Asian characters that every reader has.

@@ -292,6 +292,19 @@ fn a_page_of_scripts_alone_says_so() {
 }
 
 #[test]
+fn a_page_that_only_sends_its_readers_on_says_where() {
+    let url = "https://example.com/old";
+    let page = r#"<meta http-equiv="refresh" content="0; URL='/new?a=1'"><script>location = "/new"</script>"#;
+    let error = Web::new().html(url, page).fetch(url).unwrap_err();
+    assert!(
+        matches!(&error, ToolError::Failed(why) if why.ends_with("fetch https://example.com/new?a=1")),
+        "{error:?}"
+    );
+    let with_text = format!("{page}<p>The page has moved, and is read here, too.</p>");
+    assert!(Web::new().html(url, &with_text).fetch(url).is_ok());
+}
+
+#[test]
 fn a_long_page_is_a_whole_source_and_a_bounded_answer() {
     let paragraphs: String = (0..500).map(|n| format!("<p>Paragraph {n} says nothing in particular.</p>")).collect();
     let page = format!("<main>{paragraphs}<p>The password of the lighthouse is a zebra.</p></main>");

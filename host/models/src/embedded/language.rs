@@ -242,7 +242,8 @@ fn room(prompt: usize, asked: Option<u32>) -> Result<u32, ModelError> {
     let context = CONTEXT_TOKENS as usize;
     let left = context.saturating_sub(prompt);
     if left == 0 {
-        let message = format!("the conversation has {prompt} tokens; embedded/{NAME} reads {context}, its answer included");
+        let message =
+            format!("the conversation has {prompt} tokens; embedded/{NAME} reads {context}, its answer included");
         return Err(ModelError::ContextLengthExceeded(message));
     }
     let left = u32::try_from(left).unwrap_or(u32::MAX);

@@ -233,8 +233,7 @@ fn the_embedded_answerer_reads_and_quotes() {
 
 #[test]
 fn a_model_that_can_quote_is_not_asked_to_write() {
-    let mut host =
-        with_corpus(ScriptedHost::new(Abilities::PASSAGES | Abilities::FREE_TEXT)).with_model(extractive);
+    let mut host = with_corpus(ScriptedHost::new(Abilities::PASSAGES | Abilities::FREE_TEXT)).with_model(extractive);
     let outcome = run(&mut host, request("apples?", 3)).unwrap();
     assert!(!outcome.citations.is_empty(), "{outcome:?}");
 }

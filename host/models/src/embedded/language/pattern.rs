@@ -250,7 +250,9 @@ mod tests {
     #[test]
     fn what_matches_is_json() {
         for schema in [json!({}), json!(true), json!({"type": "object"}), json!({"type": "array"})] {
-            for text in [r#"{"a": [1, "b", {"c": null}]}"#, "[]", "{}", "[1, 2.5, true]", r#"{"a": "\u12"}"#, "{\"a\": \"\n\"}"] {
+            for text in
+                [r#"{"a": [1, "b", {"c": null}]}"#, "[]", "{}", "[1, 2.5, true]", r#"{"a": "\u12"}"#, "{\"a\": \"\n\"}"]
+            {
                 if matches(&schema, text) {
                     assert!(serde_json::from_str::<Value>(text).is_ok(), "{text}");
                 }

@@ -3,38 +3,23 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use lopdf::{Dictionary, Document, Encoding, Object, ObjectId};
+use lopdf::{Dictionary, Document, Object, ObjectId};
 
+use crate::pdf::characters::Characters;
 use crate::pdf::widths;
 
-/// What a font's table of characters may unpack to.
-const MAX_TABLE_BYTES: usize = 4 << 20;
 /// In thousandths of the font's size, where the font does not say: about a letter's width.
 const LIKELY_WIDTH: f32 = 500.0;
 /// More widths than a font can have characters are not read.
 const MAX_WIDTHS: usize = 65_536;
-
-/// Lets fonts that say what their codes mean in Unicode be read by that, and not by the names of their glyphs, which are
-/// often made up.
-pub(crate) fn prefer_unicode(document: &mut Document) {
-    for object in document.objects.values_mut() {
-        if let Object::Dictionary(font) = object
-            && font.has_type(b"Font")
-            && font.has(b"ToUnicode")
-            && !is_composite(font)
-        {
-            font.remove(b"Encoding");
-        }
-    }
-}
 
 fn is_composite(font: &Dictionary) -> bool {
     font.get(b"Subtype").and_then(Object::as_name).is_ok_and(|subtype| subtype == b"Type0")
 }
 
 /// A font that can be read.
-pub(crate) struct Font<'d> {
-    encoding: Encoding<'d>,
+pub(crate) struct Font {
+    characters: Characters,
     widths: Widths,
 }
 
@@ -49,41 +34,29 @@ enum Widths {
     Composite { default: f32, widths: HashMap<u16, f32> },
 }
 
-impl<'d> Font<'d> {
-    fn read(document: &'d Document, font: &'d Dictionary) -> Option<Self> {
-        if is_composite(font) && !font.has(b"ToUnicode") && has_codes_of_glyphs(document, font) {
-            return None;
-        }
-        let encoding = font.get_font_encoding_with_limit(document, MAX_TABLE_BYTES).ok()?;
-        let widths = if is_composite(font) { composite(document, font) } else { simple(document, font) };
-        Some(Self { encoding, widths: widths.unwrap_or(Widths::Unknown) })
+impl Font {
+    fn read(document: &Document, font: &Dictionary) -> Option<Self> {
+        let (characters, widths) = if is_composite(font) {
+            (Characters::composite(document, font)?, composite(document, font))
+        } else {
+            (Characters::simple(document, font), simple(document, font))
+        };
+        Some(Self { characters, widths: widths.unwrap_or(Widths::Unknown) })
     }
 
     /// How many codes a string has.
     pub(crate) fn count(&self, codes: &[u8]) -> usize {
-        match &self.widths {
-            Widths::Composite { .. } => codes.len() / 2,
-            _ => codes.len(),
-        }
+        self.characters.count(codes)
     }
 
     /// Whether the space between words is drawn as a code of its own, which the page may widen.
     pub(crate) fn has_spaces(&self) -> bool {
-        !matches!(self.widths, Widths::Composite { .. })
+        matches!(self.characters, Characters::Simple(_))
     }
 
     /// The text of a string.
     pub(crate) fn text(&self, codes: &[u8]) -> String {
-        let mut text = String::new();
-        if self.encoding.write_to_string(codes, &mut text).is_err() {
-            text.clear();
-        }
-        if text.contains(|c| matches!(c, '\u{fb00}'..='\u{fb06}')) {
-            text = text.chars().map(without_ligature).collect();
-        }
-        // What has no meaning is not shown: it would look like text.
-        text.retain(|c| !matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}' | '\u{fffd}'));
-        text
+        self.characters.text(codes)
     }
 
     /// How far a string reaches, in parts of the font's size, and whether that is known or guessed.
@@ -103,25 +76,6 @@ impl<'d> Font<'d> {
         };
         (sum / 1000.0, known)
     }
-}
-
-/// The letters that a printer has drawn as one.
-fn without_ligature(c: char) -> String {
-    match c {
-        '\u{fb00}' => "ff".to_owned(),
-        '\u{fb01}' => "fi".to_owned(),
-        '\u{fb02}' => "fl".to_owned(),
-        '\u{fb03}' => "ffi".to_owned(),
-        '\u{fb04}' => "ffl".to_owned(),
-        '\u{fb05}' | '\u{fb06}' => "st".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Without a table of characters such codes mean nothing to anybody but the font.
-fn has_codes_of_glyphs(document: &Document, font: &Dictionary) -> bool {
-    let encoding = font.get_deref(b"Encoding", document).and_then(Object::as_name);
-    !encoding.is_ok_and(|name| name.starts_with(b"Uni"))
 }
 
 fn simple(document: &Document, font: &Dictionary) -> Option<Widths> {
@@ -181,7 +135,7 @@ fn number(document: &Document, object: &Object) -> Option<f32> {
 /// The fonts of a file, each read once, however many pages use it.
 pub(crate) struct Fonts<'d> {
     document: &'d Document,
-    read: HashMap<ObjectId, Option<Rc<Font<'d>>>>,
+    read: HashMap<ObjectId, Option<Rc<Font>>>,
 }
 
 impl<'d> Fonts<'d> {
@@ -190,7 +144,7 @@ impl<'d> Fonts<'d> {
     }
 
     /// The font that `resources` have under `name`; none where there is none that can be read.
-    pub(crate) fn get(&mut self, resources: &'d Dictionary, name: &[u8]) -> Option<Rc<Font<'d>>> {
+    pub(crate) fn get(&mut self, resources: &'d Dictionary, name: &[u8]) -> Option<Rc<Font>> {
         let document = self.document;
         let fonts = resources.get_deref(b"Font", document).and_then(Object::as_dict).ok()?;
         let read = |font: &'d Object| font.as_dict().ok().and_then(|font| Font::read(document, font)).map(Rc::new);

@@ -1,6 +1,7 @@
 //! From pieces of text at places to lines in the order in which a person reads them: words are put together, columns are read one
 //! after the other, and rows of a table stay rows.
 
+use crate::pdf::direction;
 use crate::pdf::page::Run;
 
 /// From so much of the font's size on, a gap is one between words.
@@ -151,8 +152,8 @@ fn rows(mut pieces: Vec<Piece>) -> Vec<Row> {
             match joined.last_mut() {
                 Some(last) if piece.left - last.right < CELL_GAP * last.size.max(piece.size) => {
                     let gap = piece.left - last.right;
-                    let size = piece.size.min(last.size);
-                    append(last, &piece.text, gap > WORD_GAP * size || gap < -0.5 * size || !last.known);
+                    let (size, large) = (piece.size.min(last.size), piece.size.max(last.size));
+                    append(last, &piece.text, gap > WORD_GAP * size || gap < -0.5 * large || !last.known);
                     // A line is of the size of most of its letters.
                     if piece.text.len() > last.text.len() - piece.text.len() {
                         (last.size, last.baseline) = (piece.size, piece.baseline);
@@ -295,7 +296,7 @@ fn is_of_same_table(row: &Row, other: &Row) -> bool {
 fn line(row: &Row, is_table: bool, block: usize) -> Option<Line> {
     let (first, last) = (row.first()?, row.last()?);
     let main = row.iter().max_by_key(|piece| piece.text.len())?;
-    let flat = |piece: &Piece| piece.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = |piece: &Piece| direction::as_read(&piece.text.split_whitespace().collect::<Vec<_>>().join(" "));
     let texts: Vec<String> = row.iter().map(flat).filter(|text| !text.is_empty() || is_table).collect();
     let text = match is_table {
         true => format!("| {} |", texts.iter().map(|text| text.replace('|', "\\|")).collect::<Vec<_>>().join(" | ")),

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use lopdf::content::{Content, Operation};
-use lopdf::{Dictionary, Document, Object, ObjectId};
+use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
-use crate::pdf::MAX_STREAM_BYTES;
 use crate::pdf::font::{Font, Fonts};
+use crate::pdf::{MAX_STREAM_BYTES, annotations};
 
 /// Pictures within pictures, as deep as anybody draws them.
 const MAX_DEPTH: usize = 12;
@@ -57,9 +57,9 @@ impl Matrix {
 
 /// What `q` saves, as far as it matters here.
 #[derive(Clone)]
-struct Graphics<'d> {
+struct Graphics {
     matrix: Matrix,
-    font: Option<Rc<Font<'d>>>,
+    font: Option<Rc<Font>>,
     size: f32,
     leading: f32,
     /// Added to the width of each character, and of each space.
@@ -68,6 +68,21 @@ struct Graphics<'d> {
     /// How wide everything is drawn.
     stretch: f32,
     rise: f32,
+}
+
+impl Graphics {
+    fn new() -> Self {
+        Self {
+            matrix: Matrix::IDENTITY,
+            font: None,
+            size: 1.0,
+            leading: 0.0,
+            spacing: 0.0,
+            word_spacing: 0.0,
+            stretch: 1.0,
+            rise: 0.0,
+        }
+    }
 }
 
 /// A piece of text and where it stands, in the page's own measure, with y upwards.
@@ -97,8 +112,8 @@ pub(crate) struct PageReader<'d, 'f> {
     document: &'d Document,
     fonts: &'f mut Fonts<'d>,
     found: Found,
-    graphics: Graphics<'d>,
-    saved: Vec<Graphics<'d>>,
+    graphics: Graphics,
+    saved: Vec<Graphics>,
     /// The text's own matrix, and that of its line's beginning.
     matrix: Matrix,
     line: Matrix,
@@ -109,21 +124,11 @@ pub(crate) struct PageReader<'d, 'f> {
 
 impl<'d, 'f> PageReader<'d, 'f> {
     pub(crate) fn new(document: &'d Document, fonts: &'f mut Fonts<'d>) -> Self {
-        let graphics = Graphics {
-            matrix: Matrix::IDENTITY,
-            font: None,
-            size: 1.0,
-            leading: 0.0,
-            spacing: 0.0,
-            word_spacing: 0.0,
-            stretch: 1.0,
-            rise: 0.0,
-        };
         Self {
             document,
             fonts,
             found: Found::default(),
-            graphics,
+            graphics: Graphics::new(),
             saved: Vec::new(),
             matrix: Matrix::IDENTITY,
             line: Matrix::IDENTITY,
@@ -139,6 +144,7 @@ impl<'d, 'f> PageReader<'d, 'f> {
         {
             self.follow(&content, resources);
         }
+        annotations::read(&mut self, page);
         self.found
     }
 
@@ -303,6 +309,25 @@ impl<'d, 'f> PageReader<'d, 'f> {
         self.follow(&content, own);
         self.forms.pop();
         (self.graphics, self.saved) = (graphics, saved);
+    }
+
+    /// A form that is drawn over the page, with its lower left corner at a place.
+    pub(crate) fn draw_at(&mut self, id: ObjectId, form: &'d Stream, (x, y): (f32, f32)) {
+        let Ok(content) = form.get_plain_content_with_limit(MAX_STREAM_BYTES) else { return };
+        let Ok(resources) = form.dict.get_deref(b"Resources", self.document).and_then(Object::as_dict) else { return };
+        self.graphics = Graphics { matrix: Matrix::moved(x, y), ..Graphics::new() };
+        self.saved.clear();
+        self.forms.push(id);
+        self.follow(&content, resources);
+        self.forms.pop();
+    }
+
+    pub(crate) fn document(&self) -> &'d Document {
+        self.document
+    }
+
+    pub(crate) fn runs_mut(&mut self) -> &mut [Run] {
+        &mut self.found.runs
     }
 }
 

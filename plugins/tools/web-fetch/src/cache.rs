@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vivarium_sdk::http::{Request, Response, Url};
 use vivarium_sdk::tool::Document;
 
+use crate::times::ms_until;
 use crate::world::{World, short};
 
 /// Pages that are kept; those that were asked for longest ago go first.
@@ -78,7 +79,7 @@ impl Entry {
     pub(crate) fn give(mut self, world: &mut impl World, url: &Url, answer: Option<&Response>) -> Document {
         let now = world.now_ms();
         if let Some(answer) = answer {
-            self.head.fresh_until_ms = now + Policy::of(answer).fresh_ms;
+            self.head.fresh_until_ms = now + Policy::of(answer, now).fresh_ms;
         }
         self.head.used_ms = now;
         if let Ok(head) = serde_json::to_vec(&self.head) {
@@ -93,7 +94,8 @@ impl Entry {
 pub(crate) fn keep(world: &mut impl World, response: &Response, document: &Document) {
     let url = without_fragment(&response.url);
     let key = short(&url);
-    let (policy, now) = (Policy::of(response), world.now_ms());
+    let now = world.now_ms();
+    let policy = Policy::of(response, now);
     let (etag, last_modified) = (owned(response, "etag"), owned(response, "last-modified"));
     let is_of_use = policy.fresh_ms > 0 || etag.is_some() || last_modified.is_some();
     remove(world, &key);
@@ -167,7 +169,7 @@ struct Policy {
 }
 
 impl Policy {
-    fn of(response: &Response) -> Self {
+    fn of(response: &Response, now_ms: u64) -> Self {
         let control = response.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         let directives: Vec<&str> = control.split(',').map(str::trim).collect();
         let has = |name: &str| directives.iter().any(|one| *one == name || one.starts_with(&format!("{name}=")));
@@ -177,9 +179,14 @@ impl Policy {
         let may_be_kept = response.status < 300 && !has("no-store") && !has("private") && !varies;
         let seconds =
             directives.iter().find_map(|one| one.strip_prefix("max-age=")?.trim_matches('"').parse::<u64>().ok());
+        let whole_ms = match seconds {
+            Some(seconds) => seconds.saturating_mul(1000),
+            // The older way to say it; what is no date there, such as 0, means that it is over.
+            None => response.header("expires").and_then(|date| ms_until(response, date, now_ms)).unwrap_or(0),
+        };
         let age: u64 = response.header("age").and_then(|age| age.trim().parse().ok()).unwrap_or(0);
-        let seconds = if has("no-cache") { 0 } else { seconds.unwrap_or(0).saturating_sub(age) };
-        Self { may_be_kept, fresh_ms: seconds.saturating_mul(1000).min(MAX_FRESH_MS) }
+        let fresh_ms = if has("no-cache") { 0 } else { whole_ms.saturating_sub(age.saturating_mul(1000)) };
+        Self { may_be_kept, fresh_ms: fresh_ms.min(MAX_FRESH_MS) }
     }
 }
 

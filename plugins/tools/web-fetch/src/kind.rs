@@ -84,6 +84,11 @@ pub(crate) fn of(content_type: &str, body: &[u8], text: &str) -> Result<Kind, St
     Ok(kind)
 }
 
+/// Whether the bytes are a file that is read as such.
+pub(crate) fn is_file(body: &[u8]) -> bool {
+    matches!(by_signature(body), Some(Ok(Kind::File(_))))
+}
+
 /// The first marks of a text in lower case, without what may stand before a page: space and comments.
 fn start_of(text: &str) -> String {
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();

@@ -12,6 +12,7 @@ mod markdown;
 mod page;
 mod polite;
 mod robots;
+mod times;
 mod world;
 
 use vivarium_sdk::excerpt::excerpt;
@@ -142,7 +143,10 @@ fn check_status(response: &Response) -> Result<(), ToolError> {
             Err(ToolError::Failed(format!("{url} is not open to everybody (status {status}): try another source")))
         }
         status @ (429 | 503) => {
-            let wait = response.header("retry-after").map(|wait| format!(", to be asked again after {wait}"));
+            let wait = response.header("retry-after").map(|wait| match wait.trim().parse::<u64>() {
+                Ok(seconds) => format!(", to be asked again after {seconds} s"),
+                Err(_) => format!(", to be asked again after {}", wait.trim()),
+            });
             let what = if status == 429 { "is asked too often" } else { "does not work at present" };
             Err(ToolError::Unavailable(format!("{url} {what} (status {status}{})", wait.unwrap_or_default())))
         }

@@ -3,7 +3,7 @@
 
 use dom_query::Document;
 use dom_smoothie::{Config, Readability};
-use vivarium_reading::html::to_markdown;
+use vivarium_reading::html::{prepare, to_markdown};
 use vivarium_sdk::http::Url;
 
 /// What no reader sees or wants.
@@ -11,9 +11,14 @@ const CLUTTER: &str = "script, style, noscript, template, iframe, svg, canvas, o
                        button, select, input, textarea, link, meta, [role=navigation], [hidden], [aria-hidden=true]";
 /// Where a page marks its own main part.
 const MAIN: &str = "main, [role=main]";
-/// Readability is made for articles. Where it keeps less of the page than this, it has lost the page's point: a reference,
-/// a table, a list.
-const MIN_KEPT_PERCENT: usize = 50;
+/// Readability is made for articles. Where it keeps less of the page's words than this, links aside, it has lost the page's point:
+/// a reference, a table, a list.
+const MIN_KEPT_PERCENT: usize = 70;
+/// The same for a page that says that it is an article: what is around it may be more than itself.
+const MIN_KEPT_OF_ARTICLE_PERCENT: usize = 25;
+/// With which a page says so.
+const MARKS_OF_ARTICLE: &str = "meta[property=\"og:type\"][content=article], meta[property=\"article:published_time\"], \
+                                [itemprop=articleBody]";
 /// A longer word about a page is not about its author.
 const MAX_ABOUT_BYTES: usize = 200;
 /// A page with more elements is not an article, and scoring them would take long.
@@ -32,8 +37,10 @@ pub(crate) struct Page {
 /// Makes the page at `url` readable.
 pub(crate) fn readable(html: &str, url: &Url) -> Page {
     let document = Document::from(html);
+    prepare(&document);
     let (title, about) = (title(&document), about(&document, url));
     let asks_for_password = document.select("input[type=password]").exists();
+    let min_kept_percent = if is_article(&document) { MIN_KEPT_OF_ARTICLE_PERCENT } else { MIN_KEPT_PERCENT };
     make_links_absolute(&document, url);
     name_languages(&document);
     document.select(CLUTTER).remove();
@@ -41,7 +48,7 @@ pub(crate) fn readable(html: &str, url: &Url) -> Page {
     let whole = marked.unwrap_or_else(|| document.select_single("body").inner_html());
     let whole = to_markdown(&whole);
     let markdown = match article(&document.html(), url).map(|article| to_markdown(&article)) {
-        Some(article) if article.len() * 100 >= whole.len() * MIN_KEPT_PERCENT => article,
+        Some(article) if prose(&article) * 100 >= prose(&whole) * min_kept_percent => article,
         _ => whole,
     };
     let markdown = tidy(&markdown);
@@ -49,9 +56,43 @@ pub(crate) fn readable(html: &str, url: &Url) -> Page {
     Page { title, markdown, asks_for_password }
 }
 
+/// Whether a page says that it is an article.
+fn is_article(document: &Document) -> bool {
+    let says_so = |script: &str| ["Article\"", "BlogPosting\""].iter().any(|kind| script.contains(kind));
+    document.select(MARKS_OF_ARTICLE).exists()
+        || document.select("script[type=\"application/ld+json\"]").iter().any(|script| says_so(&script.text()))
+}
+
+/// How many letters a text has besides those of its links: menus and lists of other pages are made of links.
+fn prose(markdown: &str) -> usize {
+    let (mut letters, mut in_brackets) = (0_usize, 0_usize);
+    let mut signs = markdown.chars().peekable();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '[' => in_brackets = 0,
+            ']' if signs.peek() == Some(&'(') => {
+                letters -= in_brackets;
+                in_brackets = 0;
+                for sign in signs.by_ref() {
+                    if matches!(sign, ')' | '\n') {
+                        break;
+                    }
+                }
+            }
+            letter if letter.is_alphanumeric() => {
+                letters += 1;
+                in_brackets += 1;
+            }
+            _ => {}
+        }
+    }
+    letters
+}
+
 /// A piece of a page, such as a feed's summary of it.
 pub(crate) fn fragment(html: &str, url: &Url) -> String {
     let document = Document::from(html);
+    prepare(&document);
     make_links_absolute(&document, url);
     document.select(CLUTTER).remove();
     tidy(&to_markdown(&document.select_single("body").inner_html()))
@@ -151,18 +192,6 @@ fn title(document: &Document) -> Option<String> {
 fn make_links_absolute(document: &Document, url: &Url) {
     let base = document.select_single("base[href]").attr("href").and_then(|href| url.join(&href).ok());
     let base = base.as_ref().unwrap_or(url);
-    for link in document.select("a[href]").iter() {
-        let href = link.attr_or("href", "");
-        if href.starts_with('#') {
-            // What headings carry so that one can link to them.
-            match link.text().trim() {
-                "" | "#" | "§" | "¶" | "🔗" => link.remove(),
-                _ => link.remove_attr("href"),
-            }
-        } else if let Ok(target) = base.join(&href) {
-            link.set_attr("href", target.as_str());
-        }
-    }
     for image in document.select("img").iter() {
         // Pages that load their pictures late have the address elsewhere.
         let late = image.attr("data-src").or_else(|| image.attr("data-original"));
@@ -181,6 +210,32 @@ fn make_links_absolute(document: &Document, url: &Url) {
             }
         }
     }
+    let page = without_fragment(base);
+    for link in document.select("a").iter() {
+        // It says what the link's words say.
+        link.remove_attr("title");
+        let words = link.text();
+        if words.trim().is_empty() && !link.select("img").exists() {
+            link.remove();
+            continue;
+        }
+        let Some(target) = link.attr("href").map(|href| base.join(&href)) else { continue };
+        match target {
+            Ok(target) if target.fragment().is_some() && without_fragment(&target) == page => match words.trim() {
+                // What headings carry so that one can link to them.
+                "#" | "§" | "¶" | "🔗" => link.remove(),
+                _ => link.remove_attr("href"),
+            },
+            Ok(target) => link.set_attr("href", target.as_str()),
+            Err(_) => {}
+        }
+    }
+}
+
+fn without_fragment(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url
 }
 
 /// The article within the page, if it looks like one.

@@ -15,6 +15,8 @@ use crate::{feed, markdown};
 
 /// Of a longer text, what is after this is not kept as a source: several hundred pages.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+/// Of a longer page what is after this is not read: as a tree it takes ten times as much memory.
+const MAX_PAGE_BYTES: usize = 8 << 20;
 /// What a packed answer may unpack to.
 const MAX_UNPACKED_BYTES: u64 = 16 << 20;
 
@@ -26,7 +28,8 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
     let url = &response.url;
     let body = unpacked(response)?;
     let content_type = response.header("content-type").unwrap_or_default();
-    let text = charset::decode(&body, content_type);
+    // A file that was made for a printer is no text in any encoding.
+    let text = if kind::is_file(&body) { Cow::Borrowed("") } else { charset::decode(&body, content_type) };
     let kind = kind::of(content_type, &body, &text)
         .map_err(|what| ToolError::Failed(format!("{url} can not be read, it is {what}: {READ}")))?;
     let document = |title: Option<String>, media_type: &str, text: String| Document {
@@ -37,7 +40,7 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
     };
     let document = match kind {
         Kind::Html => {
-            let page = markdown::readable(&text, url);
+            let page = markdown::readable(beginning(&text, MAX_PAGE_BYTES), url);
             if page.asks_for_password && url.path() != asked.path() && is_login(url) {
                 return Err(ToolError::Failed(format!(
                     "{asked} leads to {url}, which asks for a login, and this tool has none: try another source"
@@ -65,7 +68,10 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
                 read.map_err(|why| ToolError::Failed(format!("{url} is a {what} file that can not be read: {why}")))?;
             document(content.title, "text/markdown", content.markdown)
         }
-        Kind::Json => document(None, "application/json", pretty(&text)),
+        Kind::Json => match feed::read_json(&text, url) {
+            Some(feed) => document(feed.title, "text/markdown", feed.markdown),
+            None => document(None, "application/json", pretty(&text)),
+        },
         Kind::Text(media_type) => document(None, media_type, text.into_owned()),
     };
     if document.text.trim().is_empty() {
@@ -78,7 +84,7 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
 }
 
 /// The body as it was before its server packed it.
-fn unpacked(response: &Response) -> Result<Cow<'_, [u8]>, ToolError> {
+pub(crate) fn unpacked(response: &Response) -> Result<Cow<'_, [u8]>, ToolError> {
     let url = &response.url;
     let coding = response.header("content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
     let mut out = Vec::new();

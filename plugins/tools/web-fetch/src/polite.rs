@@ -5,6 +5,7 @@
 use vivarium_sdk::http::{Response, Url};
 use vivarium_sdk::tool::ToolError;
 
+use crate::times::ms_until;
 use crate::world::World;
 
 /// Between two requests, where neither the site nor the operator says.
@@ -46,10 +47,14 @@ pub(crate) fn wait(
 
 /// Notes that a host has asked for time: nobody of this tenant asks it before then. Gives how long that is.
 pub(crate) fn hold_off(world: &mut impl World, response: &Response) -> Option<u64> {
-    let seconds: u64 = response.header("retry-after")?.trim().parse().ok()?;
-    let wait = seconds.saturating_mul(1000).min(FURTHEST_MS);
-    let host = response.url.host_str().unwrap_or_default();
     let now = world.now_ms();
+    let asked_for = response.header("retry-after")?.trim();
+    let wait = match asked_for.parse::<u64>() {
+        Ok(seconds) => seconds.saturating_mul(1000),
+        Err(_) => ms_until(response, asked_for, now)?,
+    };
+    let wait = wait.min(FURTHEST_MS);
+    let host = response.url.host_str().unwrap_or_default();
     if next(world, host, now) < now + wait {
         world.set(&key(host), (now + wait).to_be_bytes().to_vec());
     }

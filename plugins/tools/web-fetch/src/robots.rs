@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use vivarium_sdk::http::{HttpError, Request, Url, get_following};
 use vivarium_sdk::tool::ToolError;
 
+use crate::page;
 use crate::world::{World, short};
 
 /// What names us in a robots.txt.
@@ -70,7 +71,11 @@ fn ask(world: &mut impl World, request: Request) -> Result<Rules, ToolError> {
     let closed = Rules { unreachable: true, ..Rules::default() };
     match get_following(world, request, MAX_REDIRECTS) {
         Ok(response) => Ok(match response.status {
-            200..=299 => Rules::read(&String::from_utf8_lossy(&response.body)),
+            200..=299 => match page::unpacked(&response) {
+                Ok(body) => Rules::read(&String::from_utf8_lossy(body.get(..MAX_BYTES).unwrap_or(&body))),
+                // What it closes is there, and can not be known.
+                Err(_) => closed,
+            },
             // The site works and has none: everything is open.
             300..=499 if response.status != 429 => Rules::default(),
             _ => closed,

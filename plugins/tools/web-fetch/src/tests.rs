@@ -276,7 +276,7 @@ fn a_status_says_what_to_do() {
     assert!(matches!(status(404), ToolError::NotFound(_)));
     assert!(matches!(status(401), ToolError::Failed(why) if why.contains("asks for a login")));
     assert!(matches!(status(403), ToolError::Failed(_)));
-    assert!(matches!(status(429), ToolError::Unavailable(why) if why.contains("after 3000")));
+    assert!(matches!(status(429), ToolError::Unavailable(why) if why.contains("after 3000 s")));
     assert!(matches!(status(503), ToolError::Unavailable(_)));
     let login = "<title>Log in</title><p>Please log in.<form><input name=u><input type=password name=p></form>";
     let mut web =
@@ -414,6 +414,64 @@ fn a_host_that_asks_for_time_gets_it() {
 }
 
 #[test]
+fn a_host_may_say_with_a_date_when_to_ask_again() {
+    let url = "https://example.com/a";
+    // By the server's own clock, however wrong that goes.
+    let held_off = [("date", "Fri, 31 Dec 1999 23:59:57 GMT"), ("retry-after", "Saturday, 01-Jan-00 00:00:01 GMT")];
+    let mut web = Web::new().page(url, 503, &held_off, b"").html(url, "<p>Back.</p>");
+    assert_eq!(web.fetch(url).unwrap().content, "Back.");
+    assert_eq!(web.waited, [4_000]);
+    // By ours where it does not tell its own: what is over is no time at all.
+    let mut web =
+        Web::new().page(url, 503, &[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], b"").html(url, "<p>Back.</p>");
+    assert_eq!(web.fetch(url).unwrap().content, "Back.");
+}
+
+#[test]
+fn a_page_that_says_with_a_date_until_when_it_is_fresh_is_kept_until_then() {
+    let url = "https://example.com/a";
+    let kept = |expires| {
+        let headers = [
+            ("content-type", "text/plain"),
+            ("date", "Sun, 22 Nov 2026 10:00:00 GMT"),
+            ("expires", expires),
+            ("age", "30"),
+        ];
+        let mut web = Web::new().page(url, 200, &headers, b"A.");
+        web.fetch(url).unwrap();
+        web.now += 29_000;
+        web.fetch(url).unwrap();
+        let within = web.asked.len();
+        web.now += 2_000;
+        web.fetch(url).unwrap();
+        (within, web.asked.len())
+    };
+    assert_eq!(kept("Sun, 22 Nov 2026 10:01:00 GMT"), (1, 2));
+    assert_eq!(kept("0"), (2, 3), "what is no date is over");
+    assert_eq!(kept("Sun, 22 Nov 2026 09:00:00 GMT"), (2, 3));
+}
+
+#[test]
+fn robots_are_kept_to_when_they_come_packed() {
+    let url = "https://example.com/private/a";
+    let packed = gzip(b"User-agent: *\nDisallow: /private\n");
+    let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let mut web = Web::new().page("https://example.com/robots.txt", 200, &headers, &packed).html(url, "<p>Closed.</p>");
+    assert!(matches!(web.fetch(url), Err(ToolError::Denied(why)) if why.contains("robots.txt closes")));
+    let mut web =
+        Web::new().page("https://example.com/robots.txt", 200, &headers, b"broken").html(url, "<p>Closed.</p>");
+    assert!(matches!(web.fetch(url), Err(ToolError::Unavailable(why)) if why.contains("robots.txt")));
+    assert!(web.asked.is_empty());
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
 fn a_page_is_asked_for_again_only_when_it_may_have_changed() {
     let url = "https://example.com/a";
     let kept = [("content-type", "text/html"), ("etag", "\"v1\""), ("cache-control", "max-age=60")];
@@ -494,16 +552,10 @@ fn what_is_kept_is_bounded_and_what_was_used_longest_ago_goes_first() {
 
 #[test]
 fn a_packed_page_is_unpacked_up_to_a_bound() {
-    use std::io::Write as _;
-    let packed = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
     let url = "https://example.com/a";
     let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
-    assert_eq!(Web::new().page(url, 200, &headers, &packed(b"hello there")).fetch(url).unwrap().content, "hello there");
-    let bomb = packed(&vec![b'a'; 64 << 20]);
+    assert_eq!(Web::new().page(url, 200, &headers, &gzip(b"hello there")).fetch(url).unwrap().content, "hello there");
+    let bomb = gzip(&vec![b'a'; 64 << 20]);
     let output = Web::new().page(url, 200, &headers, &bomb).fetch(url).unwrap();
     assert_eq!(output.documents[0].text.len(), 1 << 20, "a source has its own bound");
     let error = Web::new().page(url, 200, &headers, b"not gzip").fetch(url).unwrap_err();
@@ -563,4 +615,74 @@ fn code_keeps_its_lines_and_its_language_however_it_is_marked() {
     assert!(text.contains("```shell\nls -l\n```"), "{text}");
     assert!(text.contains("```js\nlet x = \"\";\n```"), "{text}");
     assert!(text.contains("```\nplain\n```"), "{text}");
+}
+
+#[test]
+fn a_feed_whose_texts_are_marks_is_told_with_them() {
+    let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title type="xhtml"><div xmlns="x">The <b>log</b></div></title><entry><title>One</title>
+        <issued>2026-11-01</issued><content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>First &amp; <a href="/x?a=1&b=2">second</a>.</p><br/>
+        <ul><li>third</li></ul></div></content></entry></feed>"#;
+    let url = "https://example.com/feed";
+    let output = Web::new().page(url, 200, &[("content-type", "text/xml")], atom.as_bytes()).fetch(url).unwrap();
+    assert_eq!(
+        output.content,
+        "# The **log**\n\n## One\n\n*2026-11-01*\n\nFirst & [second](https://example.com/x?a=1&b=2).\n\n- third"
+    );
+    let rss = r#"<rss version="2.0"><channel><title>News</title><item><title>A</title><guid>https://example.com/a</guid></item>
+        <item><title>B</title><guid isPermaLink="false">https://example.com/none</guid></item><item><title>C & D</title></item><item><title>E"#;
+    let output = Web::new().page(url, 200, &[("content-type", "text/xml")], rss.as_bytes()).fetch(url).unwrap();
+    assert_eq!(output.content, "# News\n\n## [A](https://example.com/a)\n\n## B\n\n## C & D\n\n## Without a title");
+}
+
+#[test]
+fn a_json_feed_is_told_as_a_feed_and_other_json_as_it_is() {
+    let feed = r#"{"version": "https://jsonfeed.org/version/1.1", "title": "Log", "items": [
+        {"id": "1", "url": "/one", "title": "One", "content_html": "<p>They <b>open</b>.</p>", "date_published": "2026-11-01", "authors": [{"name": "A"}]},
+        {"id": 2, "content_text": "Two."}]}"#;
+    let url = "https://example.com/feed.json";
+    for content_type in ["application/feed+json", "application/json", ""] {
+        let output = Web::new().page(url, 200, &[("content-type", content_type)], feed.as_bytes()).fetch(url).unwrap();
+        assert_eq!(
+            output.content,
+            "# Log\n\n## [One](https://example.com/one)\n\n*2026-11-01 · A*\n\nThey **open**.\n\n## Without a title\n\nTwo."
+        );
+    }
+    let other = br#"{"version":"1","items":[]}"#;
+    let output = Web::new().page(url, 200, &[("content-type", "application/json")], other).fetch(url).unwrap();
+    assert_eq!(output.content, "{\n  \"version\": \"1\",\n  \"items\": []\n}");
+}
+
+#[test]
+fn a_page_that_is_an_article_is_read_without_the_lists_around_it_and_no_other_loses_its_point() {
+    let links: String = (0..40)
+        .map(|n| format!("<div><a href=/{n}>Another story of the day, number {n}, to be read</a></div>"))
+        .collect();
+    let teasers: String = (0..12).map(|n| format!("<div>Teaser {n} of something else that happened.</div>")).collect();
+    let story =
+        "The gates of the harbour were opened at noon, said the keeper, and the ships went out one after the other. "
+            .repeat(4);
+    let story = format!("<div class=story><h2>The gates</h2><p>{story}</p><p>{story}</p></div>");
+    let page = |head: &str| {
+        format!(
+            "<html><head><title>T</title>{head}</head><body><div>{links}</div>{story}<div>{teasers}</div></body></html>"
+        )
+    };
+    let (_, text) = markdown(&page("<meta property=og:type content=article>"), "https://example.com/story");
+    assert!(text.contains("said the keeper") && !text.contains("Another story"), "{text}");
+    // A small part of it is an article: it is a reference, which is read whole.
+    let rows: String = (0..60).map(|n| format!("<div>Option {n}: what it does, told in some words</div>")).collect();
+    let reference = format!("<html><body>{story}<div>{rows}</div></body></html>");
+    let (_, text) = markdown(&reference, "https://example.com/reference");
+    assert!(text.contains("Option 59"), "{text}");
+}
+
+#[test]
+fn links_that_say_or_lead_to_nothing_are_left_out() {
+    let html = r##"<main><h2>Gates<a class="anchor" href="#gates">¶</a></h2><p>See <a href="/log" title="The log of the harbour">the log</a><a href="/play"></a>,
+        <a href="/ref#note-1">[1]</a> and <a href="https://example.com/ref">this page</a>.</p></main>"##;
+    let (_, text) = markdown(html, "https://example.com/ref");
+    assert_eq!(
+        text,
+        "## Gates\n\nSee [the log](https://example.com/log), \\[1\\] and [this page](https://example.com/ref)."
+    );
 }

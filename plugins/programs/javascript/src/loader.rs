@@ -68,7 +68,7 @@ impl Workspace {
         if !is_path {
             let message = format!(
                 "Cannot find package '{wanted}': packages of npm are not there; there are files of the workspace \
-                 (import \"./file.js\") and fs, path, process, util, assert, events"
+                 (import \"./file.js\") and fs, path, process, util, assert, events, readline, node:test, @jest/globals"
             );
             return Err(JsNativeError::error().with_message(message).into());
         }

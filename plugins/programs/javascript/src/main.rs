@@ -26,6 +26,9 @@ const MAIN: &str = "/main.mjs";
 /// A program that runs the test files that its arguments name, or all that there are.
 const TESTS: &str = "await __testFiles((path) => import(path));";
 
+/// How many lines are shown of an error of the engine's own, which is mostly a row of the same frame.
+const MAX_FRAMES: usize = 10;
+
 /// How deep calls may go, and how many values they may hold together.
 const MAX_RECURSION: usize = 10_000;
 const MAX_STACK: usize = 1 << 20;
@@ -161,7 +164,10 @@ fn call(context: &mut Context, name: &str) -> JsResult<JsValue> {
 /// An error as a person reads it, with where it came from.
 fn told(error: &JsError, context: &mut Context) -> String {
     // What is of the engine alone, such as a limit of it, is no value.
-    let Ok(value) = error.clone().into_opaque(context) else { return format!("Uncaught {error}\n") };
+    let Ok(value) = error.clone().into_opaque(context) else {
+        let (text, most) = (error.to_string(), MAX_FRAMES);
+        return format!("Uncaught {}\n", text.lines().take(most).collect::<Vec<_>>().join("\n"));
+    };
     let function = context.global_object().get(js_string!("__told"), context).ok();
     let text = function.as_ref().and_then(JsValue::as_callable).and_then(|function| {
         let told = function.call(&JsValue::undefined(), &[value], context).ok()?;

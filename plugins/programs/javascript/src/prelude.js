@@ -16,7 +16,7 @@
   const errorText = (error) => {
     const head = `${error.name ?? "Error"}${error.message ? ": " + error.message : ""}`;
     const stack = typeof error.stack === "string" ? error.stack.trimEnd() : "";
-    const all = stack.split("\n").filter((line) => /^\s*at /.test(line) && !/\((native|unknown) at/.test(line));
+    const all = stack.split("\n").filter((line) => /^\s*at /.test(line) && !/\((native|unknown)( at|\))/.test(line));
     const frames = all.length > MAX_FRAMES ? [...all.slice(0, MAX_FRAMES), `    ... ${all.length - MAX_FRAMES} more`] : all;
     const cause = error.cause === undefined ? "" : `\n  [cause]: ${inspect(error.cause)}`;
     return [head, ...frames].join("\n") + cause;
@@ -366,6 +366,16 @@
     }
     return decoded;
   });
+  // There is no Intl; as far as en-US goes for numbers, it is this.
+  const grouped = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+  Number.prototype.toLocaleString = function (_, options = {}) {
+    const least = options.minimumFractionDigits ?? 0, most = Math.max(options.maximumFractionDigits ?? 3, least);
+    if (!Number.isFinite(this.valueOf())) return String(this);
+    const [whole, part = ""] = this.toFixed(most).split(".");
+    const kept = part.replace(/0+$/, "").padEnd(least, "0");
+    return grouped(whole) + (kept ? "." + kept : "");
+  };
+  BigInt.prototype.toLocaleString = function () { return grouped(String(this)); };
   hidden("fetch", async (url) => { throw new TypeError(`fetch failed: there is no network here, so ${url} can not be had; read files of the workspace instead`); });
 
   // --- modules ------------------------------------------------------------------------------------------------------------

@@ -119,7 +119,18 @@ const PYTHON: [(&[&str], &str); 9] = [
 ];
 
 /// The same of JavaScript.
-const JAVASCRIPT: [(&[&str], &str); 4] = [
+const JAVASCRIPT: [(&[&str], &str); 5] = [
+    (
+        &[
+            "Intl is not defined",
+            "Buffer is not defined",
+            "URL is not defined",
+            "URLSearchParams is not defined",
+            "crypto is not defined",
+        ],
+        "That is no part of the language but of a browser or of Node, and is not there: use what the language has, such as strings, \
+         Uint8Array, TextEncoder, btoa and toLocaleString of numbers.",
+    ),
     (
         &["child_process"],
         "There are no other processes and no shell in the sandbox: do it in the program itself, or call run_code again.",

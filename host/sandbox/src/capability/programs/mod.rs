@@ -10,6 +10,7 @@
 
 mod output;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -59,6 +60,19 @@ pub(crate) struct ProgramSetting {
     fixed: Option<FixedWorld>,
     pub(crate) mounts: Arc<[Mount]>,
     changed: Vec<String>,
+    /// Which of them were not there before the program.
+    made: BTreeSet<String>,
+}
+
+/// What a program does with a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It was not there, and is.
+    Made,
+    /// It was there, and is perhaps another now.
+    Written,
+    /// It is not there any more.
+    Gone,
 }
 
 impl ProgramSetting {
@@ -78,12 +92,19 @@ impl ProgramSetting {
         }
     }
 
-    /// Notes a path of the workspace that the program has changed.
-    pub(crate) fn note_change(&mut self, path: &str) {
+    /// Notes a path of the workspace that the program has changed. What it has made and removed again is no change.
+    pub(crate) fn note_change(&mut self, path: &str, change: Change) {
         let path = path.trim_start_matches("./");
+        if change == Change::Gone && self.made.remove(path) {
+            self.changed.retain(|known| known != path);
+            return;
+        }
         let known = self.changed.iter().any(|known| known == path);
         if !known && self.changed.len() < MAX_CHANGED && path.len() <= MAX_CHANGED_BYTES {
             self.changed.push(path.to_owned());
+            if change == Change::Made {
+                self.made.insert(path.to_owned());
+            }
         }
     }
 }
@@ -285,6 +306,7 @@ impl Guest {
             fixed,
             mounts: Arc::clone(&program.mounts),
             changed: Vec::new(),
+            made: BTreeSet::new(),
         };
         let grant = Grant { files: self.grant.files, redactor: Arc::clone(&self.grant.redactor), ..Grant::default() };
         let call = Setting {

@@ -27,6 +27,7 @@ mod dependencies;
 mod doctor;
 mod durable;
 mod examples;
+mod exercises;
 mod fallbacks;
 mod fetch;
 mod guide;

@@ -40,7 +40,7 @@ pub(crate) fn hint(asked: &Asked, finished: &Finished, stdout: &str, stderr: &st
         Ending::OutOfMemory(_) => MEMORY,
         Ending::OutOfBounds(_) => "It went beyond a limit of the call: do less in one call.",
         Ending::Trapped(reason) if reason.contains("stack") => RECURSION,
-        Ending::Trapped(_) if finished.memory_refused => MEMORY,
+        Ending::Trapped(_) if finished.memory_refused || stderr.contains("capacity overflow") => MEMORY,
         // An interpreter whose stack runs over writes past its end.
         Ending::Trapped(reason) if asked.language != Language::Wasm && reason.contains("out of bounds") => RECURSION,
         Ending::Trapped(_) => {

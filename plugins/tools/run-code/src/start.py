@@ -8,7 +8,10 @@ def start():
         import traceback
         while trace is not None and trace.tb_frame.f_code.co_filename in ("<string>", "<frozen runpy>"):
             trace = trace.tb_next
-        traceback.print_exception(kind, error, trace)
+        lines = list(traceback.TracebackException(kind, error, trace).format())
+        if len(lines) > 60:
+            lines[20:-30] = [f"  … {len(lines) - 50} more calls …\n"]
+        print("".join(lines), end="", file=sys.stderr)
 
     class Nothing(io.RawIOBase):
         name = os.devnull

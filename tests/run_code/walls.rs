@@ -265,7 +265,8 @@ async fn a_file_that_is_gone_again_is_no_change() {
     let host = with_python().await.start().await;
     let told = python(
         &host,
-        "import os\nopen('old', 'w').write('1')\nopen('brief', 'w').close()\nos.remove('brief')\nos.mkdir('folder')\nos.rmdir('folder')\n\
+        "import os, shutil\nopen('old', 'w').write('1')\nopen('brief', 'w').close()\nos.remove('brief')\nos.mkdir('folder')\nos.rmdir('folder')\n\
+         os.mkdir('a')\nopen('a/file', 'w').close()\nos.rename('a', 'b')\nshutil.rmtree('b')\n\
          open('first', 'w').close()\nos.rename('first', 'second')\n\
          try: open('nowhere/x', 'w')\nexcept OSError: pass",
     )

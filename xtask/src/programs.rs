@@ -53,8 +53,8 @@ file = "python.wasm"
 PYTHONDONTWRITEBYTECODE = "1"
 PYTHONPATH = "/usr/lib/python"
 PYTHONUTF8 = "1"
-# There are no file descriptors to duplicate, and the workspace is for the files of the work.
-PYTEST_ADDOPTS = "--capture=sys --color=no -p no:cacheprovider -p no:faulthandler -o tmp_path_retention_policy=none"
+# There are no file descriptors to duplicate, no signals, and the workspace is for the files of the work.
+PYTEST_ADDOPTS = "--capture=sys --color=no -p no:cacheprovider -p no:faulthandler"
 TMPDIR = "/"
 
 [mounts]

@@ -337,6 +337,10 @@ fn the_list_of_things_to_do_is_a_file_that_a_person_can_read() {
     assert_eq!(told(kept_list(&mut disk, Todo { items: Some(items) })), expected);
     assert_eq!(told(kept_list(&mut disk, Todo { items: None })), expected);
     assert_eq!(content(&disk, ".todo.md"), expected);
+    let done = Some(vec![item("repair", Status::Done)]);
+    let expected = "- [x] repair\nall is done, and the list is put away";
+    assert_eq!(told(kept_list(&mut disk, Todo { items: done })), expected);
+    assert_eq!(disk, Memory::default());
 }
 
 /// Texts of few different lines, with all that lines can end with.

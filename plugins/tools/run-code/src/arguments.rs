@@ -7,11 +7,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Language {
-    /// ECMAScript modules.
+    // Words of their own for each would hide from an error which languages there are.
     Javascript,
-    /// CPython.
     Python,
-    /// A WASI command of the workspace.
     Wasm,
 }
 

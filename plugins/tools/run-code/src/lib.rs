@@ -10,8 +10,8 @@ use vivarium_sdk::tool::{Context, Output, ToolError};
 
 use crate::arguments::{Language, RunCode};
 
-/// How much of each output the model is shown.
-const MAX_SHOWN_BYTES: u32 = 24 << 10;
+/// How much of each output the model is shown: both together are what a mode shows whole of a result.
+const MAX_SHOWN_BYTES: u32 = 10 << 10;
 /// Of what a call may give back, each output takes at most one of so many parts: as JSON a byte can take six.
 const SHARE_OF_OUTPUT: u32 = 16;
 

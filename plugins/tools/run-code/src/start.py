@@ -63,6 +63,11 @@ def start():
     del sys.argv[1:3]
     main = sys.modules["__main__"].__dict__
     del main["start"]
+    if what == "pytest":
+        # Its temporary folders are none of the workspace's files.
+        import atexit, shutil, tempfile
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if way == "module":
         sys.path[0] = os.getcwd()
         return lambda: runpy._run_module_as_main(what)
@@ -76,7 +81,8 @@ def start():
             sys.exit(f"{name} can not be read: {error}")
     else:
         import linecache
-        linecache.cache[name] = (len(what), None, what.splitlines(True), name)
+        for known in (name, "/" + name):
+            linecache.cache[known] = (len(what), None, what.splitlines(True), known)
     main["__file__"] = "/" + name.lstrip("/")
     return lambda: exec(compile(what, name, "exec", dont_inherit=True), main)
 

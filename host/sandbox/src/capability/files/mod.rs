@@ -138,12 +138,15 @@ impl Guest {
     /// Notes that a program has changed what stands under this path, where it is one from the workspace's root.
     fn note_change(&mut self, folder: &Resource<Descriptor>, path: &str, change: Change) {
         let Some(workspace) = self.workspace.clone().filter(|_| matches!(self.role, Role::Program(_))) else { return };
-        let from_root = matches!(self.ctx().table.get(folder), Ok(Descriptor::Dir(at)) if workspace.is_root(at));
-        if let Role::Program(setting) = &mut self.role
-            && from_root
+        if self.is_root(&workspace, folder)
+            && let Role::Program(setting) = &mut self.role
         {
             setting.note_change(path, change);
         }
+    }
+
+    fn is_root(&mut self, workspace: &Workspace, folder: &Resource<Descriptor>) -> bool {
+        matches!(self.ctx().table.get(folder), Ok(Descriptor::Dir(at)) if workspace.is_root(at))
     }
 
     fn file(&mut self, descriptor: &Resource<Descriptor>) -> FsResult<Arc<File>> {
@@ -424,14 +427,20 @@ impl HostDescriptor for Guest {
         new_path: String,
     ) -> FsResult<()> {
         let _span = self.span("files.rename");
-        let mut change = self.changing()?.change().await;
+        let workspace = self.changing()?;
+        let mut change = workspace.change().await;
         // Something may have stood in its new place.
         change.shrunk();
         let there = (Resource::new_borrow(new_fd.rep()), new_path.clone());
         let is_new = !self.exists(&new_fd, PathFlags::empty(), &new_path).await;
         self.filesystem().rename_at(Resource::new_borrow(fd.rep()), path.clone(), there.0, there.1).await?;
-        self.note_change(&fd, &path, Change::Gone);
-        self.note_change(&new_fd, &new_path, if is_new { Change::Made } else { Change::Written });
+        // A program's folders are all named from the workspace's root on, as its C library has no others.
+        if self.is_root(&workspace, &fd)
+            && self.is_root(&workspace, &new_fd)
+            && let Role::Program(setting) = &mut self.role
+        {
+            setting.note_move(&path, &new_path, if is_new { Change::Made } else { Change::Written });
+        }
         Ok(())
     }
 

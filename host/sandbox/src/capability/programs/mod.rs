@@ -92,6 +92,19 @@ impl ProgramSetting {
         }
     }
 
+    /// Notes that what stood under one path stands under another now, and what is below it.
+    pub(crate) fn note_move(&mut self, from: &str, to: &str, over: Change) {
+        let (from, to) = (from.trim_start_matches("./"), to.trim_start_matches("./"));
+        let moved = |path: String| match path.strip_prefix(from) {
+            Some(rest) if rest.starts_with('/') => format!("{to}{rest}"),
+            _ => path,
+        };
+        self.changed = std::mem::take(&mut self.changed).into_iter().map(moved).collect();
+        self.made = std::mem::take(&mut self.made).into_iter().map(moved).collect();
+        self.note_change(from, Change::Gone);
+        self.note_change(to, over);
+    }
+
     /// Notes a path of the workspace that the program has changed. What it has made and removed again is no change.
     pub(crate) fn note_change(&mut self, path: &str, change: Change) {
         let path = path.trim_start_matches("./");

@@ -41,6 +41,9 @@ pub(crate) fn hint(asked: &Asked, finished: &Finished, stdout: &str, stderr: &st
         Ending::OutOfBounds(_) => "It went beyond a limit of the call: do less in one call.",
         Ending::Trapped(reason) if reason.contains("stack") => RECURSION,
         Ending::Trapped(_) if finished.memory_refused || stderr.contains("capacity overflow") => MEMORY,
+        Ending::Trapped(reason) if reason.contains("resource table") => {
+            "Too many files are open at one time: close each when it is read or written."
+        }
         // An interpreter whose stack runs over writes past its end.
         Ending::Trapped(reason) if asked.language != Language::Wasm && reason.contains("out of bounds") => RECURSION,
         Ending::Trapped(_) => {
@@ -96,7 +99,7 @@ const PYTHON: [(&[&str], &str); 9] = [
     ),
     (
         &["No module named 'numpy'", "No module named 'pandas'", "No module named 'scipy'"],
-        "The module is not there, because compiled extensions can not be loaded, and nothing can be installed: use lists, math, statistics, \
+        "The module is not there, because compiled extensions can not be loaded. Nothing can be installed: use lists, math, statistics, \
          fractions, decimal, csv and sqlite3 of Python's standard library.",
     ),
     (

@@ -276,3 +276,11 @@ async fn a_file_that_is_gone_again_is_no_change() {
     let told = python(&host, "import os\nos.remove('old')").await;
     assert_eq!(told["changedFiles"], json!(["old"]), "{told}");
 }
+
+#[tokio::test]
+async fn of_the_files_that_a_program_has_changed_a_hundred_are_told() {
+    let host = with_python().await.start().await;
+    let told = python(&host, "for n in range(150): open(f'f{n}', 'w').close()").await;
+    assert_eq!(told["exitCode"], 0, "{told}");
+    assert_eq!(told["changedFiles"].as_array().map(Vec::len), Some(100), "{told}");
+}

@@ -382,3 +382,34 @@ pub(crate) fn is_mountable(guest_path: &str) -> bool {
         && !guest_path.trim_end_matches('/').is_empty()
         && path.components().all(|part| !matches!(part, std::path::Component::ParentDir))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(arguments: Vec<String>, stdin: usize) -> wit::Request {
+        wit::Request {
+            program: wit::Program::Installed("x".to_owned()),
+            arguments,
+            environment: vec![("NAME".to_owned(), "value".to_owned())],
+            stdin: vec![0; stdin],
+            timeout_ms: None,
+            max_output_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_program_is_given_is_bounded_in_each_way() {
+        let refused = |arguments: Vec<String>, stdin| match check(&request(arguments, stdin)) {
+            Err(wit::ProgramError::Invalid(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(check(&request(vec!["a".to_owned(); MAX_ARGUMENTS], MAX_STDIN_BYTES)).is_ok());
+        assert_eq!(refused(vec![String::new(); 1_001], 0), "1001 arguments are given; at most 1000 are taken");
+        let text = refused(vec!["x".repeat(MAX_ARGUMENT_BYTES + 1)], 0);
+        assert_eq!(text, "the arguments have 1048577 bytes; at most 1048576 are taken");
+        let text = refused(Vec::new(), MAX_STDIN_BYTES + 1);
+        assert_eq!(text, "the standard input have 16777217 bytes; at most 16777216 are taken");
+        assert!(refused(vec!["a\0b".to_owned()], 0).contains("a zero byte"));
+    }
+}

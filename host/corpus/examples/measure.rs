@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::{IndexRecordOption, STORED, STRING, Schema, TEXT};
-use tantivy::{Index, TantivyDocument, Term};
+use tantivy::schema::{IndexRecordOption, STORED, STRING, Schema, TEXT, TextFieldIndexing, TextOptions, Value as _};
+use tantivy::{Index, IndexWriter, TantivyDocument, Term};
 use vivarium_corpus::{Given, Holdings};
 use vivarium_domain::Document;
 
@@ -58,7 +58,7 @@ fn ours(folder: &Path, texts: &[String], queries: &[String]) -> Done {
             Given {
                 document: document(id.to_string(), format!("Document {id}"), text.clone()),
                 external_id: id.to_string(),
-                hash: 1,
+                hash: id as u64,
             }
         });
         holdings.change(&[], given.collect())?;
@@ -135,43 +135,96 @@ fn floor(folder: &Path, texts: &[String], queries: &[String]) -> Done {
     Ok(())
 }
 
+/// How well a public collection's documents are ranked, by the corpus and by plain BM25 over title and text (k1 1.2, b 0.75, English
+/// stems), which is what others publish figures of.
 fn quality(folder: &Path, collection: &Path) -> Done {
-    let read = |name: &str| std::fs::read_to_string(collection.join(name));
+    let lines = |name: &str| -> Result<Vec<Value>, Box<dyn Error>> {
+        let text = std::fs::read_to_string(collection.join(name))?;
+        text.lines().map(|line| serde_json::from_str(line).map_err(Into::into)).collect()
+    };
     let field = |line: &Value, name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let holdings = Holdings::open(folder)?;
-    let mut given = Vec::new();
-    for line in read("corpus.jsonl")?.lines() {
-        let line: Value = serde_json::from_str(line)?;
-        let id = field(&line, "_id");
-        let document = document(id.clone(), field(&line, "title"), field(&line, "text"));
-        given.push(Given { document, external_id: id, hash: 1 });
-    }
-    println!("{} documents", given.len());
-    holdings.change(&[], given)?;
-    let mut wanted: HashMap<String, HashMap<String, f64>> = HashMap::new();
-    for line in read("qrels.tsv")?.lines().skip(1) {
+    let documents: Vec<Document> = lines("corpus.jsonl")?
+        .iter()
+        .map(|line| document(field(line, "_id"), field(line, "title"), field(line, "text")))
+        .collect();
+    println!("{} documents", documents.len());
+    let queries: Vec<(String, String)> =
+        lines("queries.jsonl")?.iter().map(|line| (field(line, "_id"), field(line, "text"))).collect();
+    let mut wanted = Wanted::new();
+    for line in std::fs::read_to_string(collection.join("qrels.tsv"))?.lines().skip(1) {
         if let [query, document, grade] = line.split('\t').collect::<Vec<_>>().as_slice() {
             wanted.entry((*query).to_owned()).or_default().insert((*document).to_owned(), grade.parse()?);
         }
     }
+    let holdings = Holdings::open(&folder.join("ours"))?;
+    let given =
+        |document: &Document| Given { document: document.clone(), external_id: document.location.clone(), hash: 1 };
+    if holdings.known()?.len() != documents.len() {
+        holdings.change(&[], documents.iter().map(given).collect())?;
+    }
+    judge("ours", &queries, &wanted, |query| {
+        let found = holdings.documents(query, 0, 100).unwrap_or_default();
+        Ok(found.into_iter().map(|hit| hit.external_id).collect())
+    })?;
+    let mut schema = Schema::builder();
+    let (id, body) = (schema.add_text_field("id", STRING | STORED), schema.add_text_field("body", stems()));
+    let index = Index::create_in_ram(schema.build());
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 96 << 20)?;
+    for Document { location, title, text, .. } in &documents {
+        let mut entry = TantivyDocument::default();
+        entry.add_text(id, location);
+        entry.add_text(body, format!("{title} {text}"));
+        writer.add_document(entry)?;
+    }
+    writer.commit()?;
+    let searcher = index.reader()?.searcher();
+    let mut analyzer = index.tokenizers().get("en_stem").ok_or("no English stems")?;
+    judge("plain BM25", &queries, &wanted, |query| {
+        let mut clauses = Vec::new();
+        analyzer.token_stream(query).process(&mut |token| {
+            let term = TermQuery::new(Term::from_field_text(body, &token.text), IndexRecordOption::WithFreqs);
+            clauses.push((Occur::Should, Box::new(term) as Box<dyn Query>));
+        });
+        let found = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(100).order_by_score())?;
+        let id = |(_, address)| -> Result<String, Box<dyn Error>> {
+            let read: TantivyDocument = searcher.doc(address)?;
+            Ok(read.get_first(id).and_then(|id| id.as_str()).unwrap_or_default().to_owned())
+        };
+        found.into_iter().map(id).collect()
+    })
+}
+
+fn stems() -> TextOptions {
+    let indexing = TextFieldIndexing::default().set_tokenizer("en_stem").set_index_option(IndexRecordOption::WithFreqs);
+    TextOptions::default().set_indexing_options(indexing)
+}
+
+/// Which documents answer which query, and how well.
+type Wanted = HashMap<String, HashMap<String, f64>>;
+
+fn judge(
+    name: &str,
+    queries: &[(String, String)],
+    wanted: &Wanted,
+    mut ask: impl FnMut(&str) -> Result<Vec<String>, Box<dyn Error>>,
+) -> Done {
     let (mut gain, mut recall, mut count) = (0.0, 0.0, 0.0);
-    for line in read("queries.jsonl")?.lines() {
-        let line: Value = serde_json::from_str(line)?;
-        let Some(wanted) = wanted.get(&field(&line, "_id")) else { continue };
-        let found = holdings.documents(&field(&line, "text"), 0, 100).unwrap_or_default();
+    for (id, text) in queries {
+        let Some(wanted) = wanted.get(id) else { continue };
+        let found = ask(text)?;
         let discount = |place: usize| 1.0 / ((place + 2) as f64).log2();
-        let grade = |id: &str| wanted.get(id).copied().unwrap_or_default();
-        let got: f64 = found.iter().take(10).enumerate().map(|(n, hit)| grade(&hit.external_id) * discount(n)).sum();
+        let grade = |id: &String| wanted.get(id).copied().unwrap_or_default();
+        let got: f64 = found.iter().take(10).enumerate().map(|(n, id)| grade(id) * discount(n)).sum();
         let mut best: Vec<f64> = wanted.values().copied().collect();
         best.sort_by(|a, b| b.total_cmp(a));
         let best: f64 = best.iter().take(10).enumerate().map(|(n, grade)| grade * discount(n)).sum();
         let relevant = wanted.values().filter(|grade| **grade > 0.0).count().max(1);
-        let seen = found.iter().filter(|hit| grade(&hit.external_id) > 0.0).count();
+        let seen = found.iter().filter(|id| grade(id) > 0.0).count();
         gain += if best > 0.0 { got / best } else { 0.0 };
         recall += seen as f64 / relevant as f64;
         count += 1.0;
     }
-    println!("{count} queries: nDCG@10 {:.4}, recall@100 {:.4}", gain / count, recall / count);
+    println!("{name}: {count} queries: nDCG@10 {:.4}, recall@100 {:.4}", gain / count, recall / count);
     Ok(())
 }
 

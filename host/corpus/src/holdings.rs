@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::directory::MmapDirectory;
+use tantivy::indexer::UserOperation;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 use vivarium_domain::Document;
 
@@ -136,9 +137,8 @@ impl Holdings {
             extracted.title = document.title.clone();
             let spans = split(&extracted);
             let names = Names { location: &document.location, path: "", external: &external_id };
-            for entry in fields.entries(names, hash, &extracted, &spans) {
-                writer.add_document(entry).map_err(trouble)?;
-            }
+            let entries: Vec<_> = fields.entries(names, hash, &extracted, &spans).map(UserOperation::Add).collect();
+            writer.run(entries).map_err(trouble)?;
         }
         let mut prepared = writer.prepare_commit().map_err(trouble)?;
         prepared.set_payload(&FORMAT.to_string());

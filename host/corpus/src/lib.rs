@@ -8,9 +8,12 @@
 mod collection;
 mod convert;
 mod extract;
+mod highlight;
 mod holdings;
 mod manifest;
 mod passages;
+mod query;
+mod ranking;
 mod reading;
 mod schema;
 mod search;

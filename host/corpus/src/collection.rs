@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tantivy::indexer::UserOperation;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError};
+use tantivy::{Index, IndexReader, IndexWriter, TantivyError};
 use vivarium_domain::Document;
 
 use crate::extract::extract;
@@ -58,7 +58,7 @@ impl Collection {
         }
         writer.commit().map_err(failed)?;
         writer.wait_merging_threads().map_err(failed)?;
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
+        let reader = search::reader(&index).map_err(failed)?;
         Ok(Self { inner: Arc::new(Inner { fields, reader }) })
     }
 

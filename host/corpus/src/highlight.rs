@@ -11,19 +11,26 @@ use crate::words::{parts, places, stemmed};
 /// More places than this in one passage tell nobody more.
 const MAX_PLACES: usize = 50;
 
+/// Stemming changes at most so many letters at a stem's end (`dying`, `die`).
+const CHANGED: usize = 2;
+
 /// Finds the words of one query.
 pub(crate) struct Highlighter {
     stems: HashSet<String>,
-    /// What the stems begin with. Stemming leaves the first letter as it is, so that most words need no stemming to be told apart.
-    initials: HashSet<char>,
+    /// How words begin that may have one of the stems, so that most others need no stemming to be told apart.
+    beginnings: Vec<String>,
     analyzer: TextAnalyzer,
 }
 
 impl Highlighter {
     pub(crate) fn new(query: &str) -> Self {
-        let stems: HashSet<String> = query_words(query).into_iter().flat_map(|word| word.stems).collect();
-        let initials = stems.iter().filter_map(|stem| stem.chars().next()).collect();
-        Self { stems, initials, analyzer: stemmed() }
+        let stems: HashSet<String> =
+            query_words(query).into_iter().filter(|word| !word.is_grammar).flat_map(|word| word.stems).collect();
+        let beginning = |stem: &String| {
+            let end = stem.len().saturating_sub(CHANGED).max(1);
+            stem.get(..stem.floor_char_boundary(end)).unwrap_or_default().to_owned()
+        };
+        Self { beginnings: stems.iter().map(beginning).collect(), stems, analyzer: stemmed() }
     }
 
     /// Where they stand, in bytes, in order and not overlapping.
@@ -46,12 +53,45 @@ impl Highlighter {
     }
 
     fn is_one(&mut self, word: &str) -> bool {
-        let Some(first) = word.chars().next() else { return false };
-        if first.is_ascii() && !self.initials.contains(&first.to_ascii_lowercase()) {
+        let begins =
+            |beginning: &String| word.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning));
+        if word.is_ascii() && !self.beginnings.iter().any(begins) {
             return false;
         }
         let mut stream = self.analyzer.token_stream(word);
         // The first is the word as a whole.
         stream.advance() && self.stems.contains(&stream.token().text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn found(query: &str, passage: &str) -> Vec<String> {
+        let places = Highlighter::new(query).places(passage);
+        places.into_iter().map(|place| passage[place].to_owned()).collect()
+    }
+
+    #[test]
+    fn words_are_found_in_every_form_that_has_their_stem() {
+        let passage = "They lie dying under the skies; happy, http_headers (parseHttpHeader) and Cafés die.";
+        assert_eq!(found("die", passage), ["dying", "die"]);
+        assert_eq!(found("happiness", passage), ["happy"]);
+        assert_eq!(found("header", passage), ["headers", "Header"]);
+        assert_eq!(found("parseHttpHeader", passage), ["http", "headers", "parseHttpHeader"]);
+        assert_eq!(found("cafe sky", passage), ["skies", "Cafés"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_has_the_stem_is_passed_over(word in "[a-zA-Z]{1,14}(s|es|ing|ed|ies|ily|ness|ational|izer|y|'s)?") {
+            let query = Highlighter::new(&word);
+            let whole = crate::words::words(&mut stemmed(), &word);
+            if let [stem] = whole.as_slice() && query.stems.contains(stem) {
+                prop_assert!(!found(&word, &word).is_empty());
+            }
+        }
     }
 }

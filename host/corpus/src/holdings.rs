@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::UserOperation;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Term};
+use tantivy::{Index, IndexReader, IndexWriter, Term};
 use vivarium_domain::Document;
 
 use crate::extract::extract;
@@ -83,7 +83,7 @@ impl Holdings {
             }
         };
         words::register(index.tokenizers());
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader = search::reader(&index);
         let reader = reader.map_err(|error: tantivy::TantivyError| trouble(&error))?;
         let index_dir = index_dir.to_owned();
         Ok(Self {

@@ -1,7 +1,7 @@
 //! From a person's words to what is looked up.
 //!
-//! A query is words, never a query language: what a user or a model types may hold anything. Words of grammar are left out where
-//! there are others; an identifier is looked up whole and by its parts; words next to each other are looked up joined as well
+//! A query is words, never a query language: what a user or a model types may hold anything. Words of grammar find nothing where
+//! there are others, but tell apart what those have found; an identifier is looked up whole and by its parts; words next to each other are looked up joined as well
 //! ("hash map" also means `hashmap`).
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +22,8 @@ const MAX_TERMS: usize = 48;
 const WHOLE: f32 = 0.7;
 /// What a word counts that asks more than it names.
 const WEAK: f32 = 0.35;
+/// What a word of grammar counts.
+const GRAMMAR: f32 = 0.3;
 /// What the first passage of a document counts: it says what the document is about.
 const OPENING: f32 = 1.1;
 /// …all the more where just that is asked.
@@ -46,28 +48,38 @@ pub(crate) struct Wanted {
     pub(crate) frequency: u64,
     /// How much it counts.
     pub(crate) weight: f32,
+    /// A passage that holds nothing else is no answer.
+    pub(crate) is_grammar: bool,
 }
 
 /// A word of a query with the stems that it is looked up by: the whole first, then its parts, if it has any.
 #[derive(Debug, Clone)]
 pub(crate) struct Word {
     pub(crate) lower: String,
+    /// There are others that say more.
+    pub(crate) is_grammar: bool,
     pub(crate) stems: Vec<String>,
 }
 
-/// The different words of a query, without those of grammar if there are others.
+/// The words of a query in their order. A word that is said again is there again.
 pub(crate) fn query_words(query: &str) -> Vec<Word> {
     let query = query.get(..query.floor_char_boundary(MAX_QUERY_BYTES)).unwrap_or_default();
+    let all: Vec<(String, &str)> = runs(query).into_iter().map(|run| (run.to_lowercase(), run)).collect();
+    let has_matter = all.iter().any(|(lower, _)| !is_stop_word(lower));
     let mut analyzer = stemmed();
-    let mut seen = HashSet::new();
-    let all =
-        runs(query).into_iter().map(|run| (run.to_lowercase(), run)).filter(|(lower, _)| seen.insert(lower.clone()));
-    let mut all: Vec<(String, &str)> = all.collect();
-    if all.iter().any(|(lower, _)| !is_stop_word(lower)) {
-        all.retain(|(lower, _)| !is_stop_word(lower));
+    let mut known: HashMap<String, Vec<String>> = HashMap::new();
+    let mut found = Vec::new();
+    for (lower, run) in all {
+        if known.len() >= MAX_WORDS && !known.contains_key(&lower) {
+            continue;
+        }
+        let stems = known.entry(lower.clone()).or_insert_with(|| words(&mut analyzer, run)).clone();
+        if !stems.is_empty() {
+            let is_grammar = has_matter && is_stop_word(&lower);
+            found.push(Word { lower, is_grammar, stems });
+        }
     }
-    let word = |(lower, run)| Word { lower, stems: words(&mut analyzer, run) };
-    all.into_iter().take(MAX_WORDS).map(word).filter(|word| !word.stems.is_empty()).collect()
+    found
 }
 
 impl Question {
@@ -78,34 +90,41 @@ impl Question {
             return Ok(None);
         }
         let mut stems = Stems::default();
-        let mut pairs = Vec::new();
+        let mut pairs: Vec<(usize, usize)> = Vec::new();
+        let mut analyzer = stemmed();
         let mut before: Option<(&Word, usize)> = None;
-        for word in &all {
+        for word in all.iter().filter(|word| !word.is_grammar) {
             let weight = if is_weak(&word.lower) { WEAK } else { 1.0 };
             let Some((first, last)) = stems.add_word(word, weight) else { continue };
             if let Some((left, end)) = before {
                 pairs.push((end, first));
-                if let [joined] = words(&mut stemmed(), &format!("{}{}", left.lower, word.lower)).as_slice() {
+                if let [joined] = words(&mut analyzer, &format!("{}{}", left.lower, word.lower)).as_slice() {
                     stems.add(joined, 1.0);
                 }
             }
             before = Some((word, last));
+        }
+        let matter = stems.weights.len();
+        for word in all.iter().filter(|word| word.is_grammar) {
+            stems.add_word(word, GRAMMAR);
         }
         let mut found = Vec::with_capacity(stems.weights.len());
         for (place, (stem, weight)) in stems.weights.into_iter().enumerate() {
             let term = Term::from_field_text(fields.text, &stem);
             let frequency = searcher.doc_freq(&term)?;
             if frequency > 0 {
-                found.push((place, Wanted { term, frequency, weight }));
+                found.push((place, Wanted { term, frequency, weight, is_grammar: place >= matter }));
             }
         }
         if found.len() > MAX_TERMS {
-            found.sort_by_key(|(_, wanted)| wanted.frequency);
+            found.sort_by_key(|(_, wanted)| (wanted.is_grammar, wanted.frequency));
             found.truncate(MAX_TERMS);
         }
         let places: HashMap<usize, usize> = found.iter().enumerate().map(|(new, (old, _))| (*old, new)).collect();
         let pair = |(left, right)| Some((*places.get(&left)?, *places.get(&right)?));
-        let pairs = pairs.into_iter().filter_map(pair).filter(|(left, right)| left != right).collect();
+        let mut seen = HashSet::new();
+        let pairs = pairs.into_iter().filter_map(pair);
+        let pairs = pairs.filter(|(left, right)| left != right && seen.insert((*left, *right))).collect();
         let terms = found.into_iter().map(|(_, wanted)| wanted).collect();
         Ok(Some(Self { terms, pairs, opening: if defines(query) { OPENING_FOR_DEFINITION } else { OPENING } }))
     }
@@ -119,7 +138,7 @@ fn defines(query: &str) -> bool {
         || lower.contains("differen")
 }
 
-/// Stems in the order of the query, each once, with what they count.
+/// Stems in the order of the query, each once, with what they count: as often as they are said.
 #[derive(Default)]
 struct Stems {
     weights: Vec<(String, f32)>,
@@ -143,7 +162,7 @@ impl Stems {
     fn add(&mut self, stem: &str, weight: f32) -> usize {
         if let Some(place) = self.places.get(stem).copied() {
             if let Some((_, known)) = self.weights.get_mut(place) {
-                *known = known.max(weight);
+                *known += weight;
             }
             return place;
         }

@@ -88,14 +88,15 @@ pub(crate) fn rank(
 
 /// The passages with the highest sums of words, best first.
 fn likely(searcher: &Searcher, question: &Question, depth: usize) -> tantivy::Result<Vec<(f32, DocAddress)>> {
-    if question.terms.is_empty() {
+    let finding: Vec<_> = question.terms.iter().filter(|wanted| !wanted.is_grammar).collect();
+    if finding.is_empty() {
         return Ok(Vec::new());
     }
     let clause = |wanted: &crate::query::Wanted| {
         let term = Box::new(TermQuery::new(wanted.term.clone(), IndexRecordOption::WithFreqs));
         (Occur::Should, Box::new(BoostQuery::new(term, wanted.weight)) as Box<dyn Query>)
     };
-    let query = BooleanQuery::new(question.terms.iter().map(clause).collect());
+    let query = BooleanQuery::new(finding.into_iter().map(clause).collect());
     let weight = query.weight(EnableScoring::enabled_from_searcher(searcher))?;
     let mut segments: Vec<(u32, &SegmentReader)> = (0..).zip(searcher.segment_readers()).collect();
     // What the largest parts hold spares most of the others a look.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use tantivy::collector::DocSetCollector;
 use tantivy::query::TermQuery;
 use tantivy::schema::IndexRecordOption;
-use tantivy::{DocAddress, Searcher, TantivyDocument, Term};
+use tantivy::{DocAddress, Index, IndexReader, ReloadPolicy, Searcher, TantivyDocument, Term};
 use vivarium_domain::Document;
 
 use crate::highlight::Highlighter;
@@ -24,6 +24,15 @@ const MORE: usize = 4;
 /// What a passage without any sentence keeps of its score: lists of signatures repeat the words of a query more often
 /// than an explanation does, and say less.
 const UNREADABLE: f32 = 0.6;
+
+/// Blocks of stored text that each part of an index keeps unpacked, of 16 KiB each. Hits lie far apart, so that more would only hold
+/// memory, for as many indexes as are open.
+const BLOCKS_KEPT: usize = 4;
+
+/// Reads an index as it was when this was asked last to.
+pub(crate) fn reader(index: &Index) -> tantivy::Result<IndexReader> {
+    index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(BLOCKS_KEPT).try_into()
+}
 
 pub(crate) fn search(
     searcher: &Searcher,

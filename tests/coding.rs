@@ -79,7 +79,7 @@ async fn a_bug_is_found_and_repaired_and_the_answer_ends_with_the_difference() {
     let run = exercise.solve("add(1, 2) gives -1. Repair it.").await;
     assert_eq!(exercise.file("src/sum.py").await, SUM.replace("a - b", "a + b"));
     let expected = "add subtracted; it adds now.\n\n## Changes\n\n- `src/sum.py`: changed, +1 −1\n\n```diff\n--- a/src/sum.py\n\
-                    +++ b/src/sum.py\n@@ -1,5 +1,5 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n \n \n def mul(a, b):\n```";
+                    +++ b/src/sum.py\n@@ -1,5 +1,5 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n \n \n def mul(a, b):\n```\n\n## Runs\n\nNothing was run.";
     assert_eq!(answer(&run), expected);
     let steps = exercise.steps(&run).await;
     let expected = [

@@ -292,6 +292,37 @@ async fn a_corpus_is_its_tenants_and_its_index_goes_with_it() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_in_the_making_goes_with_its_tenant() {
+    let data = tempfile::tempdir().unwrap();
+    let cli = Cli::on(data.path());
+    cli.output(&["tenant", "create", "a"]).await;
+    let key = cli.output(&["key", "create", "--tenant", "a", "--scope", "agents:read,agents:write"]).await;
+    let host = Host::builder().data(data).start().await;
+    let text = "The sluice of the pier opens at noon. ".repeat(40);
+    let line = |n: usize| format!("{}\n", json!({"_id": format!("d{n}"), "title": "Gate", "text": text}));
+    let lines: String = (0..4_000).map(line).collect();
+    let import = host.client().post(host.url(IMPORT)).bearer_auth(&key).header("content-type", "application/x-ndjson");
+    assert_eq!(host.send(import.body(lines)).await.status(), 201);
+    let search = host.json_as(&key, Method::GET, "/v1/corpora/harbour/search?q=sluice", None);
+    let folder = host.data().join("corpora/tenants/a");
+    let delete = async {
+        while !folder.exists() {
+            tokio::task::yield_now().await;
+        }
+        host.json(Method::DELETE, "/v1/admin/tenants/a", None).await.0
+    };
+    let (_either_way, deleted) = tokio::join!(search, delete);
+    assert_eq!(deleted, 204);
+    let gone = async {
+        while folder.exists() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // What looks for such folders regularly comes once in a minute.
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the folder is removed when the indexing ends");
+}
+
+#[tokio::test]
 async fn an_agent_searches_a_whole_corpus_with_what_is_added_to_it_later() {
     let model = ScriptedModel::start().await;
     let host = Host::builder().model(&model).start().await;

@@ -60,11 +60,12 @@ async fn its_words_are_streamed_as_it_writes_them_and_a_cancelled_run_stops_it()
     }
     assert_eq!(words, 5, "the story came in fewer pieces");
     let (_, runs) = host.json(Method::GET, "/v1/runs", None).await;
-    let run = runs["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{runs}")).to_owned();
+    let run = runs["data"][0]["id"].as_str().unwrap_or_else(|| panic!("{runs}")).to_owned();
     let (status, cancelled) = host.json(Method::POST, &format!("/v1/runs/{run}/cancel"), None).await;
     assert!(status < 300, "{cancelled}");
     // It is free for the next question within a moment, though the story would have taken a minute.
-    let next = host.post("/v1/agent/run", &chat("Say hello."));
+    let hello = chat("Say hello.");
+    let next = host.post("/v1/agent/run", &hello);
     let next = tokio::time::timeout(Duration::from_secs(40), next).await.expect("the cancelled answer holds the model");
     assert_eq!(next.status(), 200);
 }
@@ -91,7 +92,7 @@ async fn an_answer_by_a_schema_is_json_that_satisfies_it() {
 async fn research_quotes_documents_and_invents_nothing() {
     let Some(builder) = builder() else { return };
     let host = builder.corpus(&repository_root().join("tests/data/corpus")).start().await;
-    let query = json!({"query": "How does a vector grow?", "mode": "research", "maxCycles": 2});
+    let query = json!({"query": "What does hybrid retrieval join?", "mode": "research", "maxCycles": 2});
     let answer = host.post_ok("/v1/agent/run", &query).await;
     let sources = answer["sources"].as_array().unwrap();
     assert!(!sources.is_empty(), "{answer}");

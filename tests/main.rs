@@ -28,6 +28,7 @@ mod doctor;
 mod durable;
 mod embedded_model;
 mod examples;
+mod exercises;
 mod fallbacks;
 mod fetch;
 mod guide;

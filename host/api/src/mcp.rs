@@ -40,6 +40,10 @@ use handler::Handler;
 
 /// The id that a client of an early version of the protocol comes back with.
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The same, as a person reads it.
+const MCP_SESSION_ID: &str = "Mcp-Session-Id";
+/// What it must be.
+const WRONG_SESSION: &str = "must be what the answer to initialize has said";
 
 /// The longest of them that is read.
 const MAX_SESSION_BYTES: usize = 64;
@@ -115,7 +119,9 @@ async fn message(
 ) -> Result<Response, NativeError> {
     let (mut head, body) = request.into_parts();
     origin::check(&caller, &head.headers)?;
-    let session = session_of(&head.headers)?;
+    let Ok(session) = session_of(&head.headers) else {
+        return Ok(refused(&Value::Null, INVALID_REQUEST, &format!("{MCP_SESSION_ID} {WRONG_SESSION}")));
+    };
     let body = json_bytes(&state, &head.headers, body).await?;
     let message: Value = match serde_json::from_slice(&body) {
         Ok(message) => message,
@@ -202,9 +208,9 @@ fn method_of(message: &Value) -> Option<&str> {
 
 fn session_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(session) = headers.get(SESSION) else { return Ok(None) };
-    let text = session.to_str().ok().filter(|text| text.len() <= MAX_SESSION_BYTES);
-    let wrong = || ApiError::invalid("Mcp-Session-Id", "must be what the answer to initialize has said");
-    text.map(|text| Some(text.to_owned())).ok_or_else(wrong)
+    let is_visible = |text: &&str| text.len() <= MAX_SESSION_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = session.to_str().ok().filter(is_visible);
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| ApiError::invalid(MCP_SESSION_ID, WRONG_SESSION))
 }
 
 /// An error of the protocol, before the protocol's server sees the message.

@@ -314,6 +314,14 @@ fn example(status: StatusCode, dialect: Dialect) -> (ApiError, &'static str) {
             error(Kind::Conflict, "the name \"my-assistant\" is taken").about("name"),
             "What is there already stands against it.",
         ),
+        StatusCode::PRECONDITION_FAILED => {
+            let message = "\"src/main.py\" is not what the request says that it is: it is not there; read it again";
+            (error(Kind::FileChanged, message).about("If-Match"), "It is not what the request says that it is.")
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            let message = "the file has 11 bytes, and not this range of them";
+            (error(Kind::RangeNotSatisfiable, message), "There is no such range.")
+        }
         StatusCode::PAYLOAD_TOO_LARGE => {
             (error(Kind::BodyTooLarge, "the body is larger than 1048576 bytes"), "The body is too large.")
         }

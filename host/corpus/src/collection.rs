@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError};
+use tantivy::indexer::UserOperation;
+use tantivy::{Index, IndexReader, IndexWriter, TantivyError};
 use vivarium_domain::Document;
 
 use crate::extract::extract;
@@ -52,13 +53,12 @@ impl Collection {
             let spans = split(&extracted);
             let hash = Sha256::digest(extracted.text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes);
             let names = Names { location: &document.location, path: "", external: "" };
-            for entry in fields.entries(names, hash, &extracted, &spans) {
-                writer.add_document(entry).map_err(failed)?;
-            }
+            let entries: Vec<_> = fields.entries(names, hash, &extracted, &spans).map(UserOperation::Add).collect();
+            writer.run(entries).map_err(failed)?;
         }
         writer.commit().map_err(failed)?;
         writer.wait_merging_threads().map_err(failed)?;
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
+        let reader = search::reader(&index).map_err(failed)?;
         Ok(Self { inner: Arc::new(Inner { fields, reader }) })
     }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::directory::MmapDirectory;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Term};
+use tantivy::indexer::UserOperation;
+use tantivy::{Index, IndexReader, IndexWriter, Term};
 use vivarium_domain::Document;
 
 use crate::extract::extract;
@@ -82,7 +83,7 @@ impl Holdings {
             }
         };
         words::register(index.tokenizers());
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader = search::reader(&index);
         let reader = reader.map_err(|error: tantivy::TantivyError| trouble(&error))?;
         let index_dir = index_dir.to_owned();
         Ok(Self {
@@ -136,9 +137,8 @@ impl Holdings {
             extracted.title = document.title.clone();
             let spans = split(&extracted);
             let names = Names { location: &document.location, path: "", external: &external_id };
-            for entry in fields.entries(names, hash, &extracted, &spans) {
-                writer.add_document(entry).map_err(trouble)?;
-            }
+            let entries: Vec<_> = fields.entries(names, hash, &extracted, &spans).map(UserOperation::Add).collect();
+            writer.run(entries).map_err(trouble)?;
         }
         let mut prepared = writer.prepare_commit().map_err(trouble)?;
         prepared.set_payload(&FORMAT.to_string());

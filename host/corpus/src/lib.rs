@@ -8,9 +8,12 @@
 mod collection;
 mod convert;
 mod extract;
+mod highlight;
 mod holdings;
 mod manifest;
 mod passages;
+mod query;
+mod ranking;
 mod reading;
 mod schema;
 mod search;
@@ -24,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tantivy::{IndexReader, ReloadPolicy};
+use tantivy::IndexReader;
 use vivarium_domain::Document;
 
 pub use collection::Collection;
@@ -211,7 +214,7 @@ impl Corpus {
         let index_dir = options.index_dir.clone();
         let mut shelf = Shelf::open(options)?;
         let report = shelf.update(progress)?;
-        let reader = shelf.index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader = search::reader(&shelf.index);
         let reader = reader.map_err(|error: tantivy::TantivyError| shelf::unusable(&index_dir, &error))?;
         let fields = shelf.fields.clone();
         Ok((Self { inner: Arc::new(Inner { fields, reader, shelf: Mutex::new(shelf) }) }, report))

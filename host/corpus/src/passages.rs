@@ -129,6 +129,18 @@ impl<'t> Cutter<'t> {
     }
 }
 
+/// How much of a passage stands in lines that read like sentences, in percent: little of a list of signatures, all of an
+/// explanation.
+pub(crate) fn readable_percent(passage: &str) -> u64 {
+    const MIN_WORDS: usize = 6;
+    let is_sentence = |line: &&str| {
+        let symbols = line.chars().filter(|c| "{}()[]<>=;:&|*!#$@\\/_+".contains(*c)).count();
+        line.split_whitespace().nth(MIN_WORDS - 1).is_some() && symbols * 100 < line.len() * 14
+    };
+    let sentences: usize = passage.lines().filter(is_sentence).map(str::len).sum();
+    (sentences * 100 / passage.len().max(1)) as u64
+}
+
 fn push_line(text: &mut String, line: &str) {
     if !text.is_empty() {
         text.push('\n');

@@ -1,6 +1,9 @@
 //! The fields of the index. One entry is one passage; a document has no entry of its own, because it is the sum of its
 //! passages and of the gaps before them: so what [`Corpus::read`](crate::Corpus::read) gives and what was quoted can
 //! not come apart, even when the file has changed since.
+//!
+//! All that is searched is one field, because only a query of words in one field can leave out most of what it need not look at
+//! (block-max WAND). A word's place counts by repetition: a title stands there twice, as BM25F would weigh it.
 
 use sha2::{Digest as _, Sha256};
 use tantivy::TantivyDocument;
@@ -9,11 +12,11 @@ use tantivy::schema::{
 };
 
 use crate::extract::{EXTRACTION_VERSION, Extracted};
-use crate::passages::Span;
-use crate::words::{STEMMED, WHOLE};
+use crate::passages::{Span, readable_percent};
+use crate::words::STEMMED;
 
 /// Raise it with every change of the fields or of the words' analysis.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 /// What an index must have been made with to be used.
 pub(crate) const FORMAT: u32 = EXTRACTION_VERSION * 1000 + SCHEMA_VERSION;
 
@@ -23,15 +26,18 @@ pub(crate) struct Fields {
     pub(crate) location: Field,
     /// The hash of the location: what passages are grouped by, and documents removed by, without reading what is stored.
     pub(crate) key: Field,
-    pub(crate) path: Field,
-    pub(crate) title: Field,
-    pub(crate) heading: Field,
-    pub(crate) headings: Field,
-    pub(crate) body: Field,
-    pub(crate) whole: Field,
+    /// What is searched: title, headings, path and text.
+    pub(crate) text: Field,
+    title: Field,
+    heading: Field,
+    body: Field,
     gap: Field,
-    order: Field,
+    /// The passage's place in its document, from 0.
+    pub(crate) order: Field,
+    /// The same for documents with the same text.
     document: Field,
+    /// How much of the passage stands in sentences, in percent.
+    readable: Field,
     external: Field,
     media_type: Field,
 }
@@ -62,49 +68,30 @@ pub(crate) struct Entry {
     pub(crate) gap: String,
     pub(crate) body: String,
     pub(crate) order: u64,
-    /// The same for documents with the same text.
-    pub(crate) document: u64,
     /// The id that the document has where it came from; empty where it has none.
     pub(crate) external: String,
 }
 
 impl Fields {
     pub(crate) fn new() -> Self {
-        let indexed = |analyzer: &str, option| {
-            let indexing = TextFieldIndexing::default().set_tokenizer(analyzer).set_index_option(option);
-            TextOptions::default().set_indexing_options(indexing)
-        };
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer(STEMMED)
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let mut schema = Schema::builder();
         let location = schema.add_text_field("location", STRING | STORED);
         let key = schema.add_u64_field("key", INDEXED | FAST);
-        let path = schema.add_text_field("path", indexed(STEMMED, IndexRecordOption::WithFreqs));
-        let title = schema.add_text_field("title", indexed(STEMMED, IndexRecordOption::WithFreqs) | STORED);
+        let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+        let title = schema.add_text_field("title", STORED);
         let heading = schema.add_text_field("heading", STORED);
-        let headings = schema.add_text_field("headings", indexed(STEMMED, IndexRecordOption::WithFreqs));
-        let body = schema.add_text_field("body", indexed(STEMMED, IndexRecordOption::WithFreqsAndPositions) | STORED);
-        let whole = schema.add_text_field("whole", indexed(WHOLE, IndexRecordOption::WithFreqs));
+        let body = schema.add_text_field("body", STORED);
         let gap = schema.add_text_field("gap", STORED);
-        let order = schema.add_u64_field("order", STORED);
-        let document = schema.add_u64_field("document", STORED | FAST);
+        let order = schema.add_u64_field("order", STORED | INDEXED | FAST);
+        let document = schema.add_u64_field("document", FAST);
+        let readable = schema.add_u64_field("readable", FAST);
         let external = schema.add_text_field("external", STORED);
         let media_type = schema.add_text_field("media_type", STORED);
         let schema = schema.build();
-        Self {
-            schema,
-            location,
-            key,
-            path,
-            title,
-            heading,
-            headings,
-            body,
-            whole,
-            gap,
-            order,
-            document,
-            external,
-            media_type,
-        }
+        Self { schema, location, key, text, title, heading, body, gap, order, document, readable, external, media_type }
     }
 
     /// The entries of a document, one for each passage.
@@ -123,19 +110,23 @@ impl Fields {
             let mut entry = TantivyDocument::default();
             entry.add_text(self.location, names.location);
             entry.add_u64(self.key, key);
-            entry.add_text(self.path, names.path);
+            // Twice: what a document is called counts double.
+            entry.add_text(self.text, &document.title);
+            entry.add_text(self.text, &document.title);
+            entry.add_text(self.text, searchable(span, &document.title));
+            entry.add_text(self.text, names.path);
+            entry.add_text(self.text, body);
             if !names.external.is_empty() {
                 entry.add_text(self.external, names.external);
             }
             entry.add_text(self.title, &document.title);
             entry.add_text(self.media_type, document.media_type);
             entry.add_text(self.heading, &span.heading);
-            entry.add_text(self.headings, searchable(span));
             entry.add_text(self.gap, part(end..span.range.start));
             entry.add_text(self.body, body);
-            entry.add_text(self.whole, body);
             entry.add_u64(self.order, order);
             entry.add_u64(self.document, document_hash);
+            entry.add_u64(self.readable, readable_percent(body));
             end = span.range.end;
             entry
         })
@@ -152,7 +143,6 @@ impl Fields {
             gap: text(self.gap),
             body: text(self.body),
             order: number(self.order),
-            document: number(self.document),
             external: text(self.external),
         }
     }
@@ -160,9 +150,9 @@ impl Fields {
 
 /// The words of a passage's headings. Of a signature only what it declares: its types repeat in every other signature of
 /// the page, and would make each of them look like an answer to a question about the type.
-fn searchable(span: &Span) -> String {
+fn searchable(span: &Span, title: &str) -> String {
     let mut text = String::new();
-    for label in std::iter::once(span.heading.as_str()).chain(span.context.lines()) {
+    for label in std::iter::once(span.heading.as_str()).chain(span.context.lines()).filter(|label| *label != title) {
         let is_signature =
             label.contains("fn ") || label.contains('=') || label.contains("->") || label.starts_with("impl");
         let end = if is_signature { label.find(['(', '<', '=', '{']).unwrap_or(label.len()) } else { label.len() };

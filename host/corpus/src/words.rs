@@ -1,6 +1,6 @@
-//! What counts as a word, for the index and for queries alike. Two views of the same text: stemmed words find what
-//! is meant (*growing* finds *grows*), whole identifiers find what is named (`push_str` is one word there). An identifier
-//! whose parts are told by its letters' case, such as `parseHttpHeader`, is in the first view whole and in its parts.
+//! What counts as a word, for the index and for queries alike: runs of letters and digits, stemmed, so that *growing* finds *grows*.
+//! An identifier, such as `push_str` or `parseHttpHeader`, is there whole and in its parts: it is found by what it is named and by
+//! what that says.
 
 use std::iter::Peekable;
 use std::ops::Range;
@@ -11,30 +11,21 @@ use tantivy::tokenizer::{
     TokenizerManager,
 };
 
-pub(crate) const STEMMED: &str = "vivarium-stemmed-2";
-pub(crate) const WHOLE: &str = "vivarium-whole-1";
+pub(crate) const STEMMED: &str = "vivarium-stemmed-3";
 
 /// Longer runs are hashes and encoded data; nobody searches for them.
 const MAX_WORD_BYTES: usize = 100;
 
 pub(crate) fn register(manager: &TokenizerManager) {
     manager.register(STEMMED, stemmed());
-    manager.register(WHOLE, whole());
 }
 
 pub(crate) fn stemmed() -> TextAnalyzer {
-    TextAnalyzer::builder(Words { identifiers: false, token: Token::default() })
+    TextAnalyzer::builder(Words::default())
         .filter(RemoveLongFilter::limit(MAX_WORD_BYTES))
         .filter(LowerCaser)
         .filter(AsciiFoldingFilter)
         .filter(Stemmer::new(Language::English))
-        .build()
-}
-
-pub(crate) fn whole() -> TextAnalyzer {
-    TextAnalyzer::builder(Words { identifiers: true, token: Token::default() })
-        .filter(RemoveLongFilter::limit(MAX_WORD_BYTES))
-        .filter(LowerCaser)
         .build()
 }
 
@@ -46,6 +37,17 @@ pub(crate) fn words(analyzer: &mut TextAnalyzer, text: &str) -> Vec<String> {
         found.push(stream.token().text.clone());
     }
     found
+}
+
+/// The words of a query as they were written, identifiers whole.
+pub(crate) fn runs(text: &str) -> Vec<&str> {
+    places(text).filter_map(|run| text.get(run)).collect()
+}
+
+/// Where the words of a text stand, in bytes, identifiers whole.
+pub(crate) fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut chars = text.char_indices().peekable();
+    std::iter::from_fn(move || next_run(&mut chars))
 }
 
 /// Words that carry the grammar of a question and not its matter.
@@ -89,45 +91,68 @@ pub(crate) fn is_weak(word: &str) -> bool {
     WEAK.contains(&word)
 }
 
-/// Runs of letters and digits, and of `_` where identifiers stay whole; scripts that write without spaces give a word
-/// per character.
-#[derive(Clone)]
+/// The whole of each run, followed by its parts if it has any.
+#[derive(Clone, Default)]
 struct Words {
-    identifiers: bool,
     token: Token,
 }
 
 struct WordStream<'t> {
     chars: Peekable<CharIndices<'t>>,
     text: &'t str,
-    identifiers: bool,
     /// Where the parts of the identifier stand that was given last, the next one at the end.
     parts: Vec<Range<usize>>,
     token: &'t mut Token,
 }
 
-/// Where the parts of an identifier stand that its letters' case tells apart, last first; none where there are not two.
+/// Where the next run of letters, digits and `_` stands, without the `_` around it; scripts that write without spaces give one for
+/// each character.
+fn next_run(chars: &mut Peekable<CharIndices<'_>>) -> Option<Range<usize>> {
+    let (start, first) = chars.find(|(_, c)| c.is_alphanumeric())?;
+    let (mut end, mut last) = (start + first.len_utf8(), first);
+    while let Some(&(at, next)) = chars.peek()
+        && (next.is_alphanumeric() || next == '_')
+        && !is_unspaced(last)
+        && !is_unspaced(next)
+    {
+        if next != '_' {
+            end = at + next.len_utf8();
+        }
+        last = next;
+        chars.next();
+    }
+    Some(start..end)
+}
+
+/// Where the parts of an identifier stand that `_` or its letters' case tells apart, last first; none where there are not two.
 /// `parseHTTPHeader` has `parse`, `HTTP` and `Header`.
-fn parts(word: &str, at: usize) -> Vec<Range<usize>> {
-    let mut starts = vec![0];
+pub(crate) fn parts(word: &str, at: usize) -> Vec<Range<usize>> {
+    if word.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return Vec::new();
+    }
+    let mut parts: Vec<Range<usize>> = Vec::new();
     let mut before: Option<char> = None;
     let mut chars = word.char_indices().peekable();
     while let Some((place, c)) = chars.next() {
         let next_is_lower = chars.peek().is_some_and(|(_, next)| next.is_lowercase());
-        let begins = before.is_some_and(|before| {
-            c.is_uppercase()
-                && (before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && next_is_lower))
+        let begins = before.is_none_or(|before| {
+            before == '_'
+                || c.is_uppercase()
+                    && (before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && next_is_lower))
         });
-        if begins {
-            starts.push(place);
-        }
         before = Some(c);
+        if c == '_' {
+            continue;
+        }
+        let end = at + place + c.len_utf8();
+        match parts.last_mut() {
+            Some(part) if !begins => part.end = end,
+            _ => parts.push(at + place..end),
+        }
     }
-    if starts.len() < 2 {
+    if parts.len() < 2 {
         return Vec::new();
     }
-    let ends = starts.iter().skip(1).copied().chain([word.len()]);
-    let mut parts: Vec<_> = starts.iter().zip(ends).map(|(start, end)| at + start..at + end).collect();
     parts.reverse();
     parts
 }
@@ -137,52 +162,25 @@ impl Tokenizer for Words {
 
     fn token_stream<'t>(&'t mut self, text: &'t str) -> WordStream<'t> {
         self.token.reset();
-        WordStream {
-            chars: text.char_indices().peekable(),
-            text,
-            identifiers: self.identifiers,
-            parts: Vec::new(),
-            token: &mut self.token,
-        }
-    }
-}
-
-impl WordStream<'_> {
-    fn is_part(&self, c: char) -> bool {
-        c.is_alphanumeric() || (self.identifiers && c == '_')
+        WordStream { chars: text.char_indices().peekable(), text, parts: Vec::new(), token: &mut self.token }
     }
 }
 
 impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
+        let place = match self.parts.pop() {
+            Some(part) => part,
+            None => {
+                let Some(run) = next_run(&mut self.chars) else { return false };
+                self.parts = parts(self.text.get(run.clone()).unwrap_or_default(), run.start);
+                run
+            }
+        };
         self.token.text.clear();
+        self.token.text.push_str(self.text.get(place.clone()).unwrap_or_default());
         self.token.position = self.token.position.wrapping_add(1);
-        if let Some(part) = self.parts.pop() {
-            self.token.text.push_str(self.text.get(part.clone()).unwrap_or_default());
-            (self.token.offset_from, self.token.offset_to) = (part.start, part.end);
-            return true;
-        }
-        while let Some((at, c)) = self.chars.next() {
-            if !self.is_part(c) {
-                continue;
-            }
-            self.token.offset_from = at;
-            self.token.offset_to = at + c.len_utf8();
-            self.token.text.push(c);
-            while let Some(&(at, next)) = self.chars.peek() {
-                if is_unspaced(c) || is_unspaced(next) || !self.is_part(next) {
-                    break;
-                }
-                self.token.offset_to = at + next.len_utf8();
-                self.token.text.push(next);
-                self.chars.next();
-            }
-            if !self.identifiers {
-                self.parts = parts(&self.token.text, at);
-            }
-            return true;
-        }
-        false
+        (self.token.offset_from, self.token.offset_to) = (place.start, place.end);
+        true
     }
 
     fn token(&self) -> &Token {
@@ -213,18 +211,18 @@ mod tests {
     fn an_identifier_is_found_by_its_parts_and_whole() {
         let stems = |text: &str| words(&mut stemmed(), text);
         assert_eq!(stems("parseHTTPHeader"), ["parsehttphead", "pars", "http", "header"]);
-        assert_eq!(stems("max_retryCount"), ["max", "retrycount", "retri", "count"]);
+        assert_eq!(stems("__max_retryCount"), ["max_retrycount", "max", "retri", "count"]);
         assert_eq!(
-            stems("HTTP and utf8 Word ÜberGröße"),
-            ["http", "and", "utf8", "word", "ubergross", "uber", "gross"]
+            stems("HTTP and utf8 Word ÜberGröße __init__ _"),
+            ["http", "and", "utf8", "word", "ubergross", "uber", "gross", "init"]
         );
-        assert_eq!(words(&mut whole(), "parseHTTPHeader max_retryCount"), ["parsehttpheader", "max_retrycount"]);
+        assert_eq!(runs("parseHTTPHeader, _max_retryCount!"), ["parseHTTPHeader", "max_retryCount"]);
     }
 
     #[test]
-    fn words_are_stemmed_in_one_view_and_whole_in_the_other() {
-        let text = "Growing Strings: `push_str`, Café, 漢字";
-        assert_eq!(words(&mut stemmed(), text), ["grow", "string", "push", "str", "cafe", "漢", "字"]);
-        assert_eq!(words(&mut whole(), text), ["growing", "strings", "push_str", "café", "漢", "字"]);
+    fn words_are_stemmed_and_characters_of_unspaced_scripts_stand_alone() {
+        let text = "Growing Strings: `push_str`, Café, 漢字_x";
+        let expected = ["grow", "string", "push_str", "push", "str", "cafe", "漢", "字", "x"];
+        assert_eq!(words(&mut stemmed(), text), expected);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use vivarium_domain::{Date, ModelInfo, ModelName};
 
-use crate::embedded::PROVIDER;
 use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
+use crate::embedded::PROVIDER;
 use crate::measured::Measured;
 use crate::prices::{Price, Prices};
 use crate::{Anthropic, Embedded, Google, ModelError, OpenAi, Provider, catalog};

@@ -51,7 +51,7 @@ pub(crate) async fn latest(store: &dyn Store, tenant: &TenantId, run: &Run) -> R
         return Ok(Stored::default());
     }
     let Some(session) = store.session(tenant, &run.session_id).await? else { return Ok(Stored::default()) };
-    up_to(store, tenant, run, session.messages, session.summary).await
+    up_to(store, tenant, &run.session_id, session.messages, session.summary).await
 }
 
 /// The same as they were when the run's mode was started: without what was said since, and with the summary of that time. What
@@ -79,14 +79,14 @@ pub(crate) async fn as_it_was(
         }
         end = first;
     }
-    up_to(store, tenant, run, end, summary).await
+    up_to(store, tenant, &run.session_id, end, summary).await
 }
 
 /// The messages before number `end`, behind those that a summary stands for.
 async fn up_to(
     store: &dyn Store,
     tenant: &TenantId,
-    run: &Run,
+    session: &SessionId,
     end: u64,
     summary: Option<SessionSummary>,
 ) -> Result<Stored, StoreError> {
@@ -94,17 +94,23 @@ async fn up_to(
     let told = summary.as_ref().map_or(0, |summary| summary.up_to);
     let mut first = told.max(end.saturating_sub(HISTORY_MESSAGES));
     let limit = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
-    let mut messages = store.messages_from(tenant, &run.session_id, first, limit).await?;
-    let mut room = HISTORY_BYTES;
-    let fits = messages.iter().rev().take_while(|said| {
-        let fits = said.message.size() <= room;
-        room = room.saturating_sub(said.message.size());
-        fits
-    });
-    let left_out = messages.len() - fits.count();
+    let mut messages = store.messages_from(tenant, session, first, limit).await?;
+    let left_out = messages.len() - fitting(&messages, HISTORY_BYTES);
     messages.drain(..left_out);
     first += left_out as u64;
     Ok(Stored { summary, first, messages })
+}
+
+/// How many of the last messages have no more than so many bytes together.
+fn fitting(messages: &[SessionMessage], most_bytes: usize) -> usize {
+    let mut room = most_bytes;
+    let fits = |said: &&SessionMessage| {
+        let size = said.message.size();
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    messages.iter().rev().take_while(fits).count()
 }
 
 /// What a mode is told before its input: of the conversation so far as many turns as it may have, what the client put in front
@@ -263,6 +269,7 @@ mod tests {
 
     use proptest::prelude::*;
     use vivarium_domain::{AssistantMessage, RunId, Timestamp};
+    use vivarium_store::{Batch, Write};
 
     use super::*;
 
@@ -315,14 +322,30 @@ mod tests {
         assert_eq!(repaired(vec![Message::user("q"), calling(&["1"])]).last(), Some(&unanswered(call("1"))));
     }
 
+    fn stored(message: Message) -> SessionMessage {
+        SessionMessage { run_id: RunId::new(), at: Timestamp::UNIX_EPOCH, message, attachments: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_mode_is_told_of_no_more_messages_and_bytes_than_the_host_will_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = vivarium_store::SledStore::open(folder.path()).unwrap().0;
+        let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "one".parse().unwrap());
+        let mut said = 0;
+        for (text, count, told) in
+            [("a".to_owned(), 1_200, 1_000), ("b".repeat(1 << 20), 8, 5), ("c".repeat(7 << 20), 1, 0)]
+        {
+            let messages = vec![stored(Message::user(text)); count];
+            let batch = Batch::from(Write::AppendMessages { session: session.clone(), messages });
+            store.commit(&tenant, batch).await.unwrap();
+            said += count as u64;
+            let found = up_to(&store, &tenant, &session, said, None).await.unwrap();
+            assert_eq!((found.messages.len(), found.first), (told, said - told as u64), "of {said}");
+        }
+    }
+
     #[test]
     fn turns_are_counted_from_the_end() {
-        let stored = |message| SessionMessage {
-            run_id: RunId::new(),
-            at: Timestamp::UNIX_EPOCH,
-            message,
-            attachments: Vec::new(),
-        };
         let messages: Vec<SessionMessage> = [
             Message::assistant("the end of a turn that was cut"),
             Message::user("1"),

@@ -65,6 +65,10 @@ impl PooledEngine {
     }
 }
 
+/// How much native stack a guest may use: an interpreter's guest, whose recursion is its own, needs more than the usual 512 KiB.
+/// The other half of what the fiber has is for the host's functions.
+const MAX_WASM_STACK_BYTES: usize = 1 << 20;
+
 pub(crate) fn engine_config(pool: Option<u32>) -> Config {
     let mut config = Config::new();
     config
@@ -75,7 +79,9 @@ pub(crate) fn engine_config(pool: Option<u32>) -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
-        .memory_init_cow(true);
+        .memory_init_cow(true)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(2 * MAX_WASM_STACK_BYTES);
     if let Some(instances) = pool {
         let mut pool = PoolingAllocationConfig::new();
         // A component made from a Rust guest has three core instances (itself and two shims), two tables, one memory; one made

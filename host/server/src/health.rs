@@ -122,8 +122,16 @@ impl Health {
             tokio::time::timeout(PATIENCE, self.store.check_writable()),
             tokio::time::timeout(PATIENCE, self.sandbox.check()),
         );
-        reasons.extend(reason(written, "the store can not be written", "the store takes more than 5 seconds for a small write"));
-        reasons.extend(reason(up, "the engine makes no instances", "the engine takes more than 5 seconds for an instance"));
+        reasons.extend(reason(
+            written,
+            "the store can not be written",
+            "the store takes more than 5 seconds for a small write",
+        ));
+        reasons.extend(reason(
+            up,
+            "the engine makes no instances",
+            "the engine takes more than 5 seconds for an instance",
+        ));
         reasons.extend(self.disk.shortage());
         reasons.extend(self.corpus.as_ref().and_then(|corpus| corpus.trouble()));
         reasons

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ struct Stack {
     behind: Mutex<Behind>,
     /// Held by who brings it up.
     work: tokio::sync::Mutex<()>,
+    /// Its tenant is deleted: nothing is made for it any more.
+    gone: AtomicBool,
 }
 
 /// What the index does not know yet.
@@ -104,7 +107,7 @@ impl Library {
         max_hits: usize,
     ) -> Result<Vec<CorpusHit>, CorpusError> {
         let Some((stack, holdings)) = self.current(tenant, corpus).await? else { return Ok(Vec::new()) };
-        let hits = off_thread(move || holdings.search(&query, max_hits)).await?;
+        let hits = stack.ask(move || holdings.search(&query, max_hits)).await?;
         let still_there = |hit: &vivarium_corpus::Hit| !stack.is_behind(&hit.location);
         let there = hits.into_iter().filter(|hit| still_there(hit));
         Ok(there.map(hit).collect())
@@ -119,8 +122,8 @@ impl Library {
         max_bytes: usize,
     ) -> Result<Document, CorpusError> {
         let nothing = || CorpusError::NotFound(format!("the corpus {corpus} holds no document"));
-        let (_stack, holdings) = self.current(tenant, corpus).await?.ok_or_else(nothing)?;
-        off_thread(move || holdings.read(&location, max_bytes)).await
+        let (stack, holdings) = self.current(tenant, corpus).await?.ok_or_else(nothing)?;
+        stack.ask(move || holdings.read(&location, max_bytes)).await
     }
 
     /// Removes the indexes of tenants that are gone.
@@ -145,6 +148,15 @@ impl Library {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the corpora of a tenant that is deleted out of use.
+    fn take(&self, tenant: &TenantId) -> Vec<Arc<Stack>> {
+        let gone: Vec<_> = self.open().extract_if(.., |stack| stack.name.0 == *tenant).collect();
+        for stack in &gone {
+            stack.gone.store(true, Ordering::Release);
+        }
+        gone
+    }
+
     fn stack(&self, name: Name) -> Arc<Stack> {
         let mut open = self.open();
         if let Some(found) = open.iter().position(|stack| stack.name == name) {
@@ -159,7 +171,8 @@ impl Library {
             open.remove(unused);
         }
         let behind = Mutex::new(Behind { whole: true, ..Behind::default() });
-        let stack = Arc::new(Stack { name, holdings: OnceCell::new(), behind, work: tokio::sync::Mutex::default() });
+        let (holdings, work, gone) = (OnceCell::new(), tokio::sync::Mutex::default(), AtomicBool::new(false));
+        let stack = Arc::new(Stack { name, holdings, behind, work, gone });
         open.push(Arc::clone(&stack));
         stack
     }
@@ -177,6 +190,10 @@ impl Library {
         let stack = self.stack(name);
         let folder = self.0.folder(&stack.name);
         let holdings = stack.holdings.get_or_try_init(|| off_thread(move || Holdings::open(&folder))).await?.clone();
+        if stack.is_gone() {
+            remove_folder(&self.0.root, tenant.as_str());
+            return Ok(None);
+        }
         if !stack.behind().is_nothing() {
             let work = self.in_background(&stack);
             match tokio::time::timeout(PATIENCE, work).await {
@@ -194,6 +211,9 @@ impl Library {
         let (inner, stack) = (Arc::clone(&self.0), Arc::clone(stack));
         tokio::spawn(async move {
             let _one_at_a_time = stack.work.lock().await;
+            if stack.is_gone() {
+                return Ok(());
+            }
             let folder = inner.folder(&stack.name);
             let holdings =
                 stack.holdings.get_or_try_init(|| off_thread(move || Holdings::open(&folder))).await?.clone();
@@ -205,6 +225,24 @@ impl Library {
 impl Stack {
     fn behind(&self) -> std::sync::MutexGuard<'_, Behind> {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the index, which is in use until that is done, also when nobody waits for it any more.
+    async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> Result<T, vivarium_corpus::CorpusError> + Send + 'static,
+    ) -> Result<T, CorpusError> {
+        let in_use = Arc::clone(self);
+        off_thread(move || {
+            let found = work();
+            drop(in_use);
+            found
+        })
+        .await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// A document of which the index may say what is no longer so.
@@ -224,7 +262,7 @@ impl Inner {
             // What is written from here on is looked at in the next round.
             let (whole, some, changes) = {
                 let mut behind = stack.behind();
-                if behind.is_nothing() {
+                if behind.is_nothing() || stack.is_gone() {
                     return Ok(());
                 }
                 let some: Vec<DocumentId> = behind.documents.keys().copied().collect();
@@ -306,7 +344,7 @@ impl Inner {
         documents.sort_unstable_by_key(|document| (document.content, document.offset_bytes));
         let mut documents = documents.into_iter().peekable();
         let mut last: Option<(ContentHash, Option<Bytes>)> = None;
-        while documents.peek().is_some() {
+        while documents.peek().is_some() && !stack.is_gone() {
             let (mut given, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
             while let Some(document) = documents.next_if(|_| given.len() < AT_ONCE && bytes < BYTES_AT_ONCE) {
                 ids.push(document.id);
@@ -356,7 +394,7 @@ impl Corpora for Library {
         Box::pin(async move {
             let current = library.current(&tenant, &corpus).await.map_err(for_clients)?;
             let Some((stack, holdings)) = current else { return Ok(Vec::new()) };
-            let hits = off_thread(move || holdings.documents(&query, skip, take)).await.map_err(for_clients)?;
+            let hits = stack.ask(move || holdings.documents(&query, skip, take)).await.map_err(for_clients)?;
             let there = hits.into_iter().filter(|hit| !stack.is_behind(&hit.location));
             Ok(there.filter_map(found).collect())
         })
@@ -376,9 +414,22 @@ impl Corpora for Library {
     }
 
     fn forget(&self, tenant: &TenantId) {
-        self.open().retain(|stack| stack.name.0 != *tenant);
-        // What is still at work with one of them finds it gone; what it leaves behind is removed within a minute.
-        remove_folder(&self.0.root, tenant.as_str());
+        let (library, tenant) = (self.clone(), tenant.clone());
+        let mut gone = library.take(&tenant);
+        remove_folder(&library.0.root, tenant.as_str());
+        if gone.is_empty() {
+            return;
+        }
+        // What is at work with one of them may leave something behind, or ask for it again.
+        tokio::spawn(async move {
+            while !gone.is_empty() {
+                for stack in gone {
+                    let _at_work = stack.work.lock().await;
+                }
+                remove_folder(&library.0.root, tenant.as_str());
+                gone = library.take(&tenant);
+            }
+        });
     }
 }
 

@@ -49,7 +49,7 @@ fn main() -> std::io::Result<()> {
             "todo",
             "List of things to do",
             "Keeps the list of things to do for this task, in the file .todo.md, where the person sees it, too. Give the whole list each \
-             time something changes.",
+             time something changes; when all of it is done, the file goes.",
             |tool| tool.idempotent(),
         )
         .files("write")

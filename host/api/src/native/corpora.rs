@@ -295,7 +295,10 @@ struct Cleared {
     delete, path = "/v1/corpora/{corpus}/documents", operation_id = "clearCorpus", tag = "Native",
     params(("corpus" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description = "The collection's name.", example = "harbour")),
-    responses((status = 200, description = "They are gone.", body = Cleared))
+    responses(
+        (status = 200, description = "They are gone.", body = Cleared),
+        (status = 400, description = "This can not be a collection's name."),
+    )
 )]
 async fn clear(
     State(state): State<ApiState>,

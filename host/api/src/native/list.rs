@@ -64,6 +64,15 @@ impl Parameters {
         self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
     }
 
+    /// The parameter, if it is no longer than this.
+    pub(super) fn bounded(&self, name: &'static str, max_chars: usize) -> Result<Option<&str>, ApiError> {
+        let text = self.text(name);
+        if text.is_some_and(|text| text.chars().count() > max_chars) {
+            return Err(ApiError::invalid(name, format!("must have at most {max_chars} characters")));
+        }
+        Ok(text)
+    }
+
     /// The parameter as what it must be; `must` completes a sentence that begins with its name.
     pub(super) fn parsed<T: FromStr>(&self, name: &'static str, must: &str) -> Result<Option<T>, ApiError> {
         self.text(name).map(|text| text.parse().map_err(|_| ApiError::invalid(name, must))).transpose()

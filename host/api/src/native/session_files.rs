@@ -32,6 +32,8 @@ use crate::segment::Segment;
 
 /// How much of a file is in memory while it is sent.
 const PIECE: usize = 64 << 10;
+/// What a path can begin with is no longer than a path.
+pub(super) const MAX_PREFIX_CHARS: usize = 1024;
 
 /// A file's path has slashes in it: in the router it is the rest of the path; in the document it is one parameter.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -97,7 +99,7 @@ pub(super) async fn list(
     caller.needs(Scope::Runs)?;
     let asked = Parameters::of(&uri, &["prefix", "limit", "cursor"])?;
     let (limit, after) = (asked.limit()?, asked.cursor::<String>()?);
-    let prefix = asked.text("prefix").unwrap_or_default().to_owned();
+    let prefix = asked.bounded("prefix", MAX_PREFIX_CHARS)?.unwrap_or_default().to_owned();
     let session = session_of(&state, &caller, &session).await?;
     let (files, next) = workspaces(&state).list(&caller.tenant, &session, prefix, after, limit).await?;
     Ok(Json(List::new(files, next)))
@@ -112,7 +114,7 @@ pub(super) async fn list(
     params(
         ("session" = String, Path, description = "The session's id."),
         ("path" = String, Path, description = "The file's path in the workspace.", example = "src/main.py"),
-        ("Range" = Option<String>, Header, nullable = false, pattern = "^bytes=[0-9]*-[0-9]*$", example = "bytes=0-1023", description = "One range of bytes."),
+        ("Range" = Option<String>, Header, nullable = false, example = "bytes=0-1023", description = "One range of bytes. What is no such range is not understood, and the file is given whole."),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of what the client has: then the answer is 304 without a body."),
     ),
     responses(

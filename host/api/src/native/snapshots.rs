@@ -12,7 +12,7 @@ use vivarium_workspaces::{Bounds, FilesError, NewSnapshot, State as Files};
 
 use super::list::{List, Parameters};
 use super::session_archive::{WorkspaceSize, refuse_while_busy};
-use super::session_files::{quota, session_of, workspaces};
+use super::session_files::{MAX_PREFIX_CHARS, quota, session_of, workspaces};
 use super::{NativeError, run_id};
 use crate::ApiState;
 use crate::body::{json_bytes, json_of};
@@ -226,7 +226,7 @@ pub(super) async fn diff(
         Some(_) => Files::Then(asked.parsed("to", "must be the id of a snapshot, or now")?.unwrap_or(from)),
     };
     let session = session_of(&state, &caller, &session).await?;
-    let bounds = bounds(asked.text("prefix"));
+    let bounds = bounds(asked.bounded("prefix", MAX_PREFIX_CHARS)?);
     Ok(Json(workspaces(&state).diff(&caller.tenant, &session, Files::Then(from), to, bounds).await?))
 }
 

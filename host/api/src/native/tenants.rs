@@ -217,9 +217,10 @@ pub(super) async fn delete(
     }
     let deleting = async move {
         let closed = state.0.runs.close_tenant(&id, &by).await?;
-        state.0.corpora.forget(&id);
         state.0.auth.forget_tenant(&id);
         closed.delete().await?;
+        // Not before: who still asks would make the index again of what is stored.
+        state.0.corpora.forget(&id);
         tracing::info!(tenant = %id, by = %caller.key, "a tenant was deleted");
         Ok(StatusCode::NO_CONTENT)
     };

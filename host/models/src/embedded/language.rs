@@ -57,11 +57,15 @@ impl std::fmt::Debug for LanguageModel {
 
 /// One answer, while it is worked out on the model's threads.
 struct Work {
-    prompt: Vec<u32>,
-    most: u32,
-    temperature: f32,
+    request: GenerateRequest,
     constraint: Option<Constraint>,
     pieces: mpsc::UnboundedSender<String>,
+}
+
+/// What is known when it is done, besides the text.
+struct Done {
+    finish_reason: FinishReason,
+    usage: Usage,
 }
 
 impl LanguageModel {
@@ -98,15 +102,10 @@ impl LanguageModel {
         on_token: &mut (dyn FnMut(&str) + Send),
     ) -> Result<GenerateResponse, ModelError> {
         check(request)?;
-        let prompt = prompt::tokens(request, &self.0.vocabulary)?;
-        let input_tokens = prompt.len() as u64;
-        let most = room(prompt.len(), request.max_output_tokens)?;
-        let constraint = request.output_schema.as_ref().map(Constraint::of).transpose()?;
         let place = self.place().await?;
         let (pieces, mut told) = mpsc::unbounded_channel();
         let (done, ended) = oneshot::channel();
-        let temperature = request.temperature.unwrap_or(sample::TEMPERATURE);
-        let work = Work { prompt, most, temperature, constraint, pieces };
+        let work = Work { request: request.clone(), constraint: None, pieces };
         let inner = Arc::clone(&self.0);
         self.0.threads.spawn(move || {
             let result = work.go(&inner);
@@ -120,8 +119,7 @@ impl LanguageModel {
             on_token(&piece);
         }
         let broken = |_| ModelError::Unavailable("the embedded model broke off in the middle of its answer".to_owned());
-        let (finish_reason, output_tokens) = ended.await.map_err(broken)??;
-        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+        let Done { finish_reason, usage } = ended.await.map_err(broken)??;
         Ok(GenerateResponse { text, finish_reason, usage, ..GenerateResponse::default() })
     }
 
@@ -158,11 +156,15 @@ impl Drop for Waits<'_> {
 }
 
 impl Work {
-    /// Gives why the answer ends, and its tokens.
-    fn go(mut self, inner: &Inner) -> Result<(FinishReason, u64), ModelError> {
+    /// Reads the request and writes the answer. A long text and a large schema take their time, too, so all of it is done here.
+    fn go(mut self, inner: &Inner) -> Result<Done, ModelError> {
+        let prompt = prompt::tokens(&self.request, &inner.vocabulary)?;
+        let most = room(prompt.len(), self.request.max_output_tokens)?;
+        let temperature = self.request.temperature.unwrap_or(sample::TEMPERATURE);
+        self.constraint = self.request.output_schema.as_ref().map(Constraint::of).transpose()?;
         let mut memory = inner.llama.memory();
         let mut expected = Vec::new();
-        for piece in self.prompt.chunks(PROMPT_PIECE) {
+        for piece in prompt.chunks(PROMPT_PIECE) {
             if self.pieces.is_closed() {
                 return Err(left());
             }
@@ -170,11 +172,11 @@ impl Work {
         }
         let mut said: Vec<u32> = Vec::new();
         let mut bytes = Vec::new();
-        let finish = loop {
+        let finish_reason = loop {
             if let Some(constraint) = &mut self.constraint {
                 constraint.hold(&mut expected, &inner.vocabulary)?;
             }
-            let Some(token) = sample::next(std::mem::take(&mut expected), self.temperature, self.lately(&said)) else {
+            let Some(token) = sample::next(std::mem::take(&mut expected), temperature, self.lately(&said)) else {
                 break FinishReason::Stop;
             };
             if token == inner.vocabulary.end {
@@ -189,7 +191,7 @@ impl Work {
             if let Some(constraint) = &mut self.constraint {
                 constraint.said(inner.vocabulary.bytes(token))?;
             }
-            if said.len() >= self.most as usize {
+            if said.len() >= most as usize {
                 break FinishReason::Length;
             }
             if self.pieces.is_closed() {
@@ -201,7 +203,8 @@ impl Work {
             // A character that was never finished; who asked may have left.
             let _ = self.pieces.send(String::from_utf8_lossy(&bytes).into_owned());
         }
-        Ok((finish, said.len() as u64))
+        let usage = Usage { input_tokens: prompt.len() as u64, output_tokens: said.len() as u64, ..Usage::default() };
+        Ok(Done { finish_reason, usage })
     }
 
     /// What was said before, as far as it must not be said again: JSON repeats itself.
@@ -242,7 +245,8 @@ fn room(prompt: usize, asked: Option<u32>) -> Result<u32, ModelError> {
     let context = CONTEXT_TOKENS as usize;
     let left = context.saturating_sub(prompt);
     if left == 0 {
-        let message = format!("the conversation has {prompt} tokens; embedded/{NAME} reads {context}, its answer included");
+        let message =
+            format!("the conversation has {prompt} tokens; embedded/{NAME} reads {context}, its answer included");
         return Err(ModelError::ContextLengthExceeded(message));
     }
     let left = u32::try_from(left).unwrap_or(u32::MAX);

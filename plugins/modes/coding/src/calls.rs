@@ -19,7 +19,7 @@ pub(crate) struct Ran {
     pub(crate) what: String,
     /// How it ended; none: it did not come to an end of its own.
     pub(crate) exit_code: Option<i64>,
-    /// What is worth telling besides: why there is no exit code.
+    /// What is worth telling besides: what it said last, or why there is no exit code.
     pub(crate) note: Option<String>,
 }
 
@@ -30,7 +30,9 @@ impl Ran {
 
     pub(crate) fn result(&self) -> String {
         match (self.exit_code, &self.note) {
-            (Some(code), _) => format!("exit code {code}"),
+            // What a program says is shown as that: no mark of it means anything.
+            (Some(code), Some(note)) => format!("exit code {code} (`{}`)", note.replace('`', "'")),
+            (Some(code), None) => format!("exit code {code}"),
             (None, Some(note)) => note.clone(),
             (None, None) => "no exit code".to_owned(),
         }
@@ -57,7 +59,8 @@ fn short(text: &str) -> String {
 
 /// What is run by a call of `run_code`.
 fn program(arguments: &Value) -> String {
-    let mut what = match (text(arguments, "path"), text(arguments, "language")) {
+    let file = text(arguments, "path").or_else(|| text(arguments, "module"));
+    let mut what = match (file, text(arguments, "language")) {
         (Some(path), _) => short(path),
         (None, Some(language)) => format!("some {}", short(language)),
         (None, None) => "some code".to_owned(),
@@ -112,8 +115,34 @@ pub(crate) fn ran(call: &ToolCall, result: &CallResult) -> Option<Ran> {
     }
     let told: Value = serde_json::from_str(&result.content).unwrap_or_default();
     let exit_code = told.get("exitCode").and_then(Value::as_i64);
-    let note = text(&told, "hint").or_else(|| text(&told, "stderr")).map(short);
+    let note = match exit_code {
+        Some(0) if text(&arguments(call), "module").is_none() => None,
+        Some(_) => last_words(&told),
+        None => text(&told, "summary").or_else(|| text(&told, "hint")).map(short),
+    };
     Some(Ran { what, exit_code, note })
+}
+
+/// The last line of what a program has said: the error that was not caught, or how many tests have failed.
+fn last_words(told: &Value) -> Option<String> {
+    let last =
+        |name| text(told, name)?.lines().map(|line| line.trim_matches(['=', ' ', '\t'])).rfind(|line| !line.is_empty());
+    last("stderr").or_else(|| last("stdout")).map(short)
+}
+
+/// What makes a failure the same as another: not how long it took.
+pub(crate) fn essence(call: &ToolCall, result: &CallResult) -> String {
+    let told: Value = match serde_json::from_str(&result.content) {
+        Ok(told) if call.name == RUN_CODE && !result.is_error => told,
+        _ => return result.content.clone(),
+    };
+    let said = ["stdout", "stderr"].map(|name| text(&told, name).unwrap_or_default()).join("\n");
+    let is_time = |word: &str| {
+        let number = word.trim_matches(['(', ')', '[', ']', ',', ';']).trim_end_matches(['m', 's']);
+        number.len() < word.len() && number.parse::<f64>().is_ok()
+    };
+    let words = said.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ");
+    format!("{:?} {words}", told.get("exitCode"))
 }
 
 /// The call failed, or what it has run did.

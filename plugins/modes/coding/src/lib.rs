@@ -74,6 +74,7 @@ fn with_a_model(
         Some(plan) => format!("{}\n\nYour plan:\n{plan}", request.input),
         None => request.input,
     }));
+    let can_run = tools.iter().any(|tool| tool.name == calls::RUN_CODE);
     let may_change = tools.iter().any(|tool| !tool.read_only);
     let question = GenerateRequest::answer(messages).with_tools(tools);
     let mut answered = work::work(host, &mut context, question, request.max_cycles)?;
@@ -93,7 +94,7 @@ fn with_a_model(
     let changes = if may_change { host.changes(report::MAX_DIFF_BYTES) } else { None };
     // Who has only looked need not be told that nothing has changed.
     let changes = changes.filter(|changes| answered.meant_to_change || !changes.files.is_empty());
-    report::add(&mut answer, changes.as_ref(), &answered.ran);
+    report::add(&mut answer, changes.as_ref(), &answered.runs, can_run);
     Ok(Outcome { answer, answer_json, citations })
 }
 

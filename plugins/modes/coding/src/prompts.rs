@@ -54,8 +54,8 @@ pub(crate) fn after_a_failure(what: &str) -> String {
 /// Beside a failure that is the same as before.
 pub(crate) fn same_again(times: usize) -> String {
     format!(
-        "[The host notes: this is the same failure of the same call, for the {times}. time. Doing it once more gives the same: \
-         look at the cause, or go another way.]"
+        "[The host notes: this call has now failed in the same way {times} times. Making it once more gives the same: look at \
+         the cause, or go another way.]"
     )
 }
 

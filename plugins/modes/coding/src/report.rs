@@ -13,13 +13,24 @@ const MAX_FILES: usize = 50;
 /// The most runs that are listed.
 const MAX_RUNS: usize = 30;
 
-/// Adds what has changed and what was run.
-pub(crate) fn add(answer: &mut String, changes: Option<&Difference>, ran: &[Ran]) {
+/// What was run.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    /// In order.
+    pub(crate) ran: Vec<Ran>,
+    /// A file was changed after the last of them.
+    pub(crate) are_behind: bool,
+}
+
+/// Adds what has changed and what was run. `can_run` is whether anything could have been.
+pub(crate) fn add(answer: &mut String, changes: Option<&Difference>, runs: &Runs, can_run: bool) {
     if let Some(changes) = changes {
         changed(answer, changes);
     }
-    if !ran.is_empty() {
-        runs(answer, ran);
+    if !runs.ran.is_empty() {
+        listed(answer, runs);
+    } else if can_run && changes.is_some_and(|changes| !changes.files.is_empty()) {
+        answer.push_str("\n\n## Runs\n\nNothing was run.");
     }
 }
 
@@ -37,12 +48,13 @@ fn changed(answer: &mut String, changes: &Difference) {
     if more > 0 {
         let _ = writeln!(answer, "- and {more} more files");
     }
-    let fence = fence(&changes.diff);
-    let _ = write!(answer, "\n{fence}diff\n{}", changes.diff);
-    if !changes.diff.is_empty() && !changes.diff.ends_with('\n') {
-        answer.push('\n');
+    if changes.diff.is_empty() {
+        answer.truncate(answer.trim_end().len());
+    } else {
+        let fence = fence(&changes.diff);
+        let end = if changes.diff.ends_with('\n') { "" } else { "\n" };
+        let _ = write!(answer, "\n{fence}diff\n{}{end}{fence}", changes.diff);
     }
-    answer.push_str(&fence);
     if changes.more_lines > 0 {
         let _ = write!(answer, "\n\nThe diff has {} more lines.", changes.more_lines);
     }
@@ -71,13 +83,19 @@ fn fence(text: &str) -> String {
     "`".repeat((longest + 1).max(3))
 }
 
-fn runs(answer: &mut String, ran: &[Ran]) {
+fn listed(answer: &mut String, runs: &Runs) {
     answer.push_str("\n\n## Runs\n");
-    let skipped = ran.len().saturating_sub(MAX_RUNS);
+    let skipped = runs.ran.len().saturating_sub(MAX_RUNS);
     if skipped > 0 {
         let _ = write!(answer, "\n- {skipped} earlier runs");
     }
-    for ran in ran.iter().skip(skipped) {
+    for ran in runs.ran.iter().skip(skipped) {
         let _ = write!(answer, "\n- `{}`: {}", ran.what.replace('`', "'"), ran.result());
+    }
+    if runs.ran.last().is_some_and(|ran| !ran.is_ok()) {
+        answer.push_str("\n\nThe last run failed.");
+    }
+    if runs.are_behind {
+        answer.push_str("\n\nFiles were changed after the last run.");
     }
 }

@@ -1,4 +1,4 @@
-use vivarium_sdk::mode::{ChangeKind, Difference, FileChange, Visibility};
+use vivarium_sdk::mode::{CallResult, ChangeKind, Difference, FileChange, ToolCall, Visibility};
 use vivarium_sdk::testing::{ScriptedHost, extractive};
 
 use super::*;
@@ -92,8 +92,11 @@ fn with_runs(host: ScriptedHost, exit_codes: &[i64]) -> ScriptedHost {
     let mut host = host
         .with_tool("edit_file", |_| Ok(("src/sum.py: 2 lines, 20 bytes, hash 0123456789abcdef".to_owned(), vec![])))
         .with_tool("run_code", move |_| {
-            let told =
-                serde_json::json!({"exitCode": codes.next().unwrap_or(0), "stdout": "", "stderr": "AssertionError"});
+            let code = codes.next().unwrap_or(0);
+            // How long it took is another number each time.
+            let took = codes.len();
+            let told = serde_json::json!({"summary": format!("… after {took} ms."), "exitCode": code, "durationMs": took,
+                "stdout": format!("Ran 2 tests in {took}.1s"), "stderr": "AssertionError"});
             Ok((told.to_string(), vec![]))
         });
     let file = FileChange {
@@ -122,14 +125,14 @@ fn a_failing_run_is_repaired_and_the_answer_ends_with_what_the_host_has_seen() {
         [
             "Planning the work",
             "Plan: 1. Run. 2. Repair.",
-            "Running tests.py: exit code 1",
+            "Running tests.py: exit code 1 (`AssertionError`)",
             "Editing src/sum.py",
             "Running tests.py: exit code 0",
         ]
     );
     let expected = "The sum is right now.\n\n## Changes\n\n- `src/sum.py`: changed, +1 −1\n\n```diff\n--- a/src/sum.py\n+++ b/src/sum.py\n\
-                    @@ -1 +1 @@\n-a - b\n+a + b\n```\n\nThe diff has 3 more lines.\n\n## Runs\n\n- `tests.py`: exit code 1\n\
-                    - `tests.py`: exit code 0";
+                    @@ -1 +1 @@\n-a - b\n+a + b\n```\n\nThe diff has 3 more lines.\n\n## Runs\n\n\
+                    - `tests.py`: exit code 1 (`AssertionError`)\n- `tests.py`: exit code 0";
     assert_eq!(outcome.answer, expected);
 }
 
@@ -142,7 +145,7 @@ fn who_wants_to_end_on_a_failure_is_asked_once_to_go_on_and_its_words_are_not_th
     let hidden = host.asked.iter().filter(|asked| asked.visibility == Visibility::Hidden).count();
     assert_eq!(hidden, 2, "the plan, and the question whose answer may not be the last word");
     let told = host.asked.last().unwrap().messages.iter().map(Message::text).collect::<Vec<_>>().join("\n");
-    assert!(told.contains("The last run failed: tests.py, exit code 1."), "{told}");
+    assert!(told.contains("The last run failed: tests.py, exit code 1 (`AssertionError`)."), "{told}");
 }
 
 #[test]
@@ -155,11 +158,16 @@ fn a_failure_that_is_the_same_as_before_is_told_to_the_model() {
     let outcome = run(&mut host, Request { max_cycles: 3, ..request("Repair the sum") }).unwrap();
     let told: Vec<String> = host.asked.last().unwrap().messages.iter().map(Message::text).collect();
     assert!(
-        told.iter().any(|text| text.contains("for the 2. time"))
-            && told.iter().any(|text| text.contains("for the 3. time"))
+        told.iter().any(|text| text.contains("in the same way 2 times"))
+            && told.iter().any(|text| text.contains("in the same way 3 times"))
     );
     assert!(told.last().unwrap().starts_with("There are no more cycles"), "at the last cycle it has to answer");
-    assert!(outcome.answer.contains("It can not be repaired.") && outcome.answer.contains("- `tests.py`: exit code 1"));
+    assert!(outcome.answer.starts_with("It can not be repaired.\n"), "{}", outcome.answer);
+    assert!(
+        outcome.answer.ends_with("- `tests.py`: exit code 1 (`AssertionError`)\n\nThe last run failed."),
+        "{}",
+        outcome.answer
+    );
 }
 
 #[test]
@@ -167,8 +175,8 @@ fn a_model_that_says_that_it_has_run_something_adds_no_run() {
     let host = with_runs(ScriptedHost::new(all()), &[]).saying("Do it.").asking_for(&[EDIT]);
     let mut host = host.saying("I ran all tests: exit code 0.");
     let outcome = run(&mut host, request("Repair the sum")).unwrap();
-    assert!(!outcome.answer.contains("## Runs"), "{}", outcome.answer);
     assert!(outcome.answer.contains("## Changes"));
+    assert!(outcome.answer.ends_with("## Runs\n\nNothing was run."), "{}", outcome.answer);
 }
 
 #[test]
@@ -176,4 +184,37 @@ fn the_embedded_answerer_says_that_it_has_done_no_work() {
     let mut host = with_runs(with_corpus(ScriptedHost::new(Abilities::PASSAGES)).with_model(extractive), &[]);
     let outcome = run(&mut host, request("What guards the table?")).unwrap();
     assert!(outcome.answer.contains("No file was changed and no code was run"), "{}", outcome.answer);
+}
+
+#[test]
+fn a_change_behind_the_last_run_is_said_to_be_one() {
+    let host = with_runs(ScriptedHost::new(all()), &[0]).saying("Do it.").asking_for(&[RUN]).asking_for(&[EDIT]);
+    let mut host = host.saying("Done.");
+    let outcome = run(&mut host, request("Repair the sum")).unwrap();
+    assert!(
+        outcome.answer.ends_with("- `tests.py`: exit code 0\n\nFiles were changed after the last run."),
+        "{}",
+        outcome.answer
+    );
+}
+
+#[test]
+fn what_a_program_says_last_is_shown_as_text_and_nothing_else() {
+    let call = ToolCall {
+        id: "1".into(),
+        name: "run_code".into(),
+        arguments_json: r#"{"language":"python","module":"pytest","args":["a_test.py"]}"#.into(),
+    };
+    let told = |code: i64, stdout: &str, stderr: &str| {
+        let content = serde_json::json!({"exitCode": code, "stdout": stdout, "stderr": stderr}).to_string();
+        let result = CallResult { id: "1".into(), name: "run_code".into(), content, is_error: false, sources: vec![] };
+        let ran = calls::ran(&call, &result).unwrap();
+        format!("{}: {}", ran.what, ran.result())
+    };
+    assert_eq!(told(0, "..\n=== 2 passed in 0.02s ===\n", ""), "pytest a_test.py: exit code 0 (`2 passed in 0.02s`)");
+    assert_eq!(
+        told(1, "x", "Traceback\nValueError: `![a](http://x)`\n"),
+        "pytest a_test.py: exit code 1 (`ValueError: '![a](http://x)'`)"
+    );
+    assert_eq!(told(4, "", ""), "pytest a_test.py: exit code 4");
 }

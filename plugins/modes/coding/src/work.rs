@@ -7,8 +7,8 @@ use vivarium_sdk::mode::{
     AssistantMessage, CallResult, GenerateRequest, GenerateResponse, Host, Message, ModeError, ToolCall, Visibility,
 };
 
-use crate::calls::{self, Ran};
-use crate::prompts;
+use crate::report::Runs;
+use crate::{calls, prompts};
 
 /// The longest result of a tool that the model is shown whole.
 const MAX_RESULT_BYTES: usize = 24 << 10;
@@ -20,8 +20,7 @@ pub(crate) struct Done {
     /// The whole conversation, the answer not included.
     pub(crate) messages: Vec<Message>,
     pub(crate) has_sources: bool,
-    /// What was run, in order.
-    pub(crate) ran: Vec<Ran>,
+    pub(crate) runs: Runs,
     /// A tool was called that changes files.
     pub(crate) meant_to_change: bool,
 }
@@ -34,10 +33,10 @@ pub(crate) fn work(
     max_cycles: u32,
 ) -> Result<Done, ModeError> {
     let mut failures = Failures::default();
-    let (mut ran, mut has_sources, mut rounds, mut is_told) = (Vec::<Ran>::new(), false, 0, false);
+    let (mut runs, mut has_sources, mut rounds, mut is_told) = (Runs::default(), false, 0, false);
     let mut meant_to_change = false;
     loop {
-        let failed = ran.last().filter(|ran| !ran.is_ok());
+        let failed = runs.ran.last().filter(|ran| !ran.is_ok());
         // An answer after a failure may not be the last word, and then nobody should take it for one.
         let may_go_on = failed.is_some() && !is_told && !request.tools.is_empty();
         request.visibility = if may_go_on { Visibility::Hidden } else { Visibility::Answer };
@@ -54,7 +53,7 @@ pub(crate) fn work(
                     is_told = true;
                     continue;
                 }
-                None => return Ok(Done { response, messages: request.messages, has_sources, ran, meant_to_change }),
+                None => return Ok(Done { response, messages: request.messages, has_sources, runs, meant_to_change }),
             }
         }
         rounds += 1;
@@ -70,7 +69,11 @@ pub(crate) fn work(
             if let Some(step) = calls::after(call, &result) {
                 host.step(&step);
             }
-            ran.extend(calls::ran(call, &result));
+            if let Some(ran) = calls::ran(call, &result) {
+                runs.ran.push(ran);
+                runs.are_behind = false;
+            }
+            runs.are_behind |= !result.is_error && !runs.ran.is_empty() && calls::changes_files(&call.name);
             let note = failures.note(call, &result);
             told.push(shown(result, note));
         }
@@ -93,7 +96,7 @@ impl Failures {
         if !calls::has_failed(call, result) {
             return None;
         }
-        let key = (call.name.clone(), call.arguments_json.clone(), result.content.clone());
+        let key = (call.name.clone(), call.arguments_json.clone(), calls::essence(call, result));
         let times = self.0.entry(key).or_insert(0);
         *times += 1;
         (*times > 1).then(|| prompts::same_again(*times))

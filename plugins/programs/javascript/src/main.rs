@@ -1,7 +1,9 @@
-//! JavaScript as a program of the sandbox: `javascript -e CODE …` or `javascript FILE …`. The code is an ECMAScript module; what
-//! it has besides the language is in `prelude.js`, over the few functions of `natives.rs`.
+//! JavaScript as a program of the sandbox: `javascript -e CODE …`, `javascript FILE …`, or `javascript --test [FILE …]`. The code is an
+//! ECMAScript module, or a CommonJS one; what it has besides the language is in `prelude.js` and, where it has tests, in `testing.js`,
+//! over the few functions of `natives.rs`.
 //!
-//! It exits with what the code exits with: 0 at its end, 1 where an error is not caught, which is told on standard error.
+//! It exits with what the code exits with: 0 at its end, 1 where a test fails or an error is not caught, which is told on standard
+//! error.
 
 mod loader;
 mod natives;
@@ -21,6 +23,12 @@ use crate::loader::Workspace;
 /// What a program's own file is called where the code is given as text.
 const MAIN: &str = "/main.mjs";
 
+/// A program that runs the test files that its arguments name, or all that there are.
+const TESTS: &str = "await __testFiles((path) => import(path));";
+
+/// How many lines are shown of an error of the engine's own, which is mostly a row of the same frame.
+const MAX_FRAMES: usize = 10;
+
 /// How deep calls may go, and how many values they may hold together.
 const MAX_RECURSION: usize = 10_000;
 const MAX_STACK: usize = 1 << 20;
@@ -33,8 +41,9 @@ fn main() {
             let code = arguments.next().unwrap_or_default();
             run(Path::new(MAIN), &code, arguments.collect())
         }
+        "--test" => run(Path::new(MAIN), TESTS, arguments.collect()),
         "" => {
-            natives::tell("javascript: -e CODE or a file is expected\n");
+            natives::tell("javascript: -e CODE, a file or --test is expected\n");
             2
         }
         file => {
@@ -80,6 +89,10 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
     if let Err(error) = context.eval(Source::from_bytes(&prelude)) {
         return Err(format!("javascript: the prelude does not run: {error}\n"));
     }
+    let common = if path == Path::new(MAIN) { only_common(code) } else { loader::is_common(path, code) };
+    let quoted = json_list([path.display().to_string(), code.to_owned()].into_iter());
+    let code = if common { &format!("__main(...{quoted});") } else { code };
+    let code = code.strip_prefix('\u{feff}').unwrap_or(code);
     let source = Source::from_reader(code.as_bytes(), Some(path));
     let module = Module::parse(source, None, context).map_err(|error| told(&error, context))?;
     loader.remember(path, module.clone());
@@ -94,6 +107,8 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
                 natives::sleep(wait);
                 call(context, "__runTimers").map_err(|error| told(&error, context))?;
             }
+            // Nothing goes on any more: time for the tests.
+            _ if call(context, "__atEnd").map_err(|error| told(&error, context))?.to_boolean() => {}
             _ => break,
         }
     }
@@ -105,6 +120,12 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
     }
     let code = call(context, "__exitCode").map_err(|error| told(&error, context))?;
     Ok(code.as_number().map_or(0, |code| (code as i64 & 0xff) as u8))
+}
+
+/// Whether code without a name is CommonJS: `require` it has in any case.
+fn only_common(code: &str) -> bool {
+    let names = ["module.exports", "require.main", "exports."];
+    names.iter().any(|name| code.contains(name)) && loader::is_common(Path::new("/main.js"), code)
 }
 
 /// The promises that were rejected and that nobody has taken care of.
@@ -143,7 +164,10 @@ fn call(context: &mut Context, name: &str) -> JsResult<JsValue> {
 /// An error as a person reads it, with where it came from.
 fn told(error: &JsError, context: &mut Context) -> String {
     // What is of the engine alone, such as a limit of it, is no value.
-    let Ok(value) = error.clone().into_opaque(context) else { return format!("Uncaught {error}\n") };
+    let Ok(value) = error.clone().into_opaque(context) else {
+        let (text, most) = (error.to_string(), MAX_FRAMES);
+        return format!("Uncaught {}\n", text.lines().take(most).collect::<Vec<_>>().join("\n"));
+    };
     let function = context.global_object().get(js_string!("__told"), context).ok();
     let text = function.as_ref().and_then(JsValue::as_callable).and_then(|function| {
         let told = function.call(&JsValue::undefined(), &[value], context).ok()?;

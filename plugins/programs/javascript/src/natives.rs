@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use boa_engine::object::builtins::{JsArray, JsUint8Array};
 use boa_engine::{Context, JsArgs as _, JsError, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
 
-use crate::loader::absolute;
+use crate::loader::{self, absolute};
 
 #[cfg(target_arch = "wasm32")]
 #[allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated")]
@@ -28,7 +28,7 @@ mod wasi {
 type Native = fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>;
 
 /// The functions, by the names that the prelude knows, with the number of their arguments.
-const NATIVES: [(&str, usize, Native); 14] = [
+const NATIVES: [(&str, usize, Native); 16] = [
     ("__write", 2, write),
     ("__read", 2, read),
     ("__save", 3, save),
@@ -42,7 +42,9 @@ const NATIVES: [(&str, usize, Native); 14] = [
     ("__now", 0, now),
     ("__environment", 0, environment),
     ("__exit", 1, leave),
-    ("__parse", 1, parse),
+    ("__parse", 2, parse),
+    ("__isModule", 1, is_module),
+    ("__testing", 0, testing),
 ];
 
 pub(crate) fn register(context: &mut Context) -> JsResult<()> {
@@ -203,4 +205,14 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
     let wrapped = format!("(function (module, exports, require, __filename, __dirname) {{ {code}\n}})");
     let source = boa_engine::Source::from_reader(wrapped.as_bytes(), Some(std::path::Path::new(&name)));
     context.eval(source)
+}
+
+/// `__isModule(code)`: it has `import` or `export`.
+fn is_module(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    Ok(loader::is_module(&text(arguments, 0, context)?).into())
+}
+
+/// `__testing()`: what makes the functions of tests.
+fn testing(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    context.eval(boa_engine::Source::from_bytes(include_str!("testing.js")))
 }

@@ -3,7 +3,7 @@
 // them, as far as they go. Everything is synchronous underneath; `fs.promises` only looks otherwise.
 (() => {
   const native = {};
-  for (const name of ["write", "read", "save", "stat", "list", "mkdir", "rmdir", "unlink", "rename", "stdin", "now", "environment", "exit", "parse", "arguments"]) {
+  for (const name of ["write", "read", "save", "stat", "list", "mkdir", "rmdir", "unlink", "rename", "stdin", "now", "environment", "exit", "parse", "isModule", "testing", "arguments"]) {
     native[name] = globalThis["__" + name];
     delete globalThis["__" + name];
   }
@@ -16,7 +16,7 @@
   const errorText = (error) => {
     const head = `${error.name ?? "Error"}${error.message ? ": " + error.message : ""}`;
     const stack = typeof error.stack === "string" ? error.stack.trimEnd() : "";
-    const all = stack.split("\n").filter((line) => /^\s*at /.test(line) && !/\((native|unknown) at/.test(line));
+    const all = stack.split("\n").filter((line) => /^\s*at /.test(line) && !/\((native|unknown)( at|\))/.test(line));
     const frames = all.length > MAX_FRAMES ? [...all.slice(0, MAX_FRAMES), `    ... ${all.length - MAX_FRAMES} more`] : all;
     const cause = error.cause === undefined ? "" : `\n  [cause]: ${inspect(error.cause)}`;
     return [head, ...frames].join("\n") + cause;
@@ -278,8 +278,18 @@
     memoryUsage: () => ({}), on: () => process, once: () => process, off: () => process, emitWarning: (text) => err(`Warning: ${text}`),
     stdout: { write: (text) => { native.write(1, content(text)); return true; }, isTTY: false },
     stderr: { write: (text) => { native.write(2, content(text)); return true; }, isTTY: false },
-    stdin: { isTTY: false, async *[Symbol.asyncIterator]() { const text = native.stdin(true); if (text) yield text; } },
+    stdin: {
+      isTTY: false, fd: 0, setEncoding: () => process.stdin, resume: () => process.stdin, pause: () => process.stdin,
+      // All of it is there from the beginning: it is told when the program's own code is through.
+      on: (name, listener) => {
+        if (name === "data") setTimeout(() => { const text = native.stdin(true); if (text) listener(text); });
+        if (name === "end" || name === "close") setTimeout(listener, 1);
+        return process.stdin;
+      },
+      async *[Symbol.asyncIterator]() { const text = native.stdin(true); if (text) yield text; },
+    },
   };
+  process.stdin.once = process.stdin.on;
   hidden("process", process);
   hidden("global", globalThis);
   hidden("__exitCode", () => Number(process.exitCode ?? 0));
@@ -356,47 +366,82 @@
     }
     return decoded;
   });
+  // There is no Intl; as far as en-US goes for numbers, it is this.
+  const grouped = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+  Number.prototype.toLocaleString = function (_, options = {}) {
+    const least = options.minimumFractionDigits ?? 0, most = Math.max(options.maximumFractionDigits ?? 3, least);
+    if (!Number.isFinite(this.valueOf())) return String(this);
+    const [whole, part = ""] = this.toFixed(most).split(".");
+    const kept = part.replace(/0+$/, "").padEnd(least, "0");
+    return grouped(whole) + (kept ? "." + kept : "");
+  };
+  BigInt.prototype.toLocaleString = function () { return grouped(String(this)); };
   hidden("fetch", async (url) => { throw new TypeError(`fetch failed: there is no network here, so ${url} can not be had; read files of the workspace instead`); });
 
   // --- modules ------------------------------------------------------------------------------------------------------------
   class AssertionError extends Error { name = "AssertionError"; code = "ERR_ASSERTION"; }
-  const same = (a, b, strict) => {
-    if (Object.is(a, b) || (!strict && a == b)) return true;
-    if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-    if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
-    if (a instanceof Date) return a.getTime() === b.getTime();
-    if (a instanceof RegExp) return String(a) === String(b);
-    if (a instanceof Map || a instanceof Set) return a.size === b.size && same([...a], [...b], strict);
-    const names = Object.keys(a);
-    return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && same(a[name], b[name], strict));
-  };
+  // `abstract` is what == is; `strict` looks at prototypes, too; `loose` does not see what is undefined; `like` may decide by itself.
+  function isDeepEqual(a, b, how, seen = []) {
+    const decided = how.like?.(a, b);
+    if (decided !== undefined) return decided;
+    if (Object.is(a, b) || (how.abstract && a == b)) return true;
+    if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
+    if (how.strict && Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
+    if (seen.some(([x, y]) => x === a && y === b)) return true;
+    const within = [...seen, [a, b]], same = (a, b) => isDeepEqual(a, b, how, within), both = (type) => a instanceof type && b instanceof type;
+    for (const type of [Date, RegExp, Error, Map, Set, Number, String, Boolean]) if (a instanceof type !== b instanceof type) return false;
+    if (both(Date)) return Object.is(a.getTime(), b.getTime());
+    if (both(RegExp)) return String(a) === String(b);
+    if (both(Error)) return a.message === b.message && a.name === b.name;
+    if ([Number, String, Boolean].some(both) && !Object.is(a.valueOf(), b.valueOf())) return false;
+    if (both(Set)) return a.size === b.size && [...a].every((one) => b.has(one) || [...b].some((other) => same(one, other)));
+    if (both(Map)) return a.size === b.size && [...a].every(([key, value]) => (b.has(key) ? same(value, b.get(key)) : [...b].some(([k, v]) => same(key, k) && same(value, v))));
+    const names = (value) => Reflect.ownKeys(value).filter((name) => Object.prototype.propertyIsEnumerable.call(value, name) && !(how.loose && value[name] === undefined));
+    const [left, right] = [names(a), names(b)];
+    return a.length === b.length && left.length === right.length && left.every((name) => Object.hasOwn(b, name) && same(a[name], b[name]));
+  }
   const check = (fine, message, told) => { if (!fine) throw message instanceof Error ? message : new AssertionError(message ?? told()); };
   const both = (what, a, b) => () => `${what}:\n  actual:   ${inspect(a, 1)}\n  expected: ${inspect(b, 1)}`;
-  const assert = Object.assign((value, message) => check(value, message, () => `${inspect(value, 1)} is not true`), {
+  const isTrue = (value, message) => check(value, message, () => `${inspect(value, 1)} is not true`);
+  // Whether what was thrown is what was expected: by its class, its text, some of its properties, or a function that says so.
+  const isExpected = (error, expected) => {
+    if (expected === undefined || typeof expected === "string") return true;
+    if (expected instanceof RegExp) return expected.test(String(error));
+    if (typeof expected === "function") return expected.prototype !== undefined && error instanceof expected ? true : Error.isPrototypeOf(expected) ? false : expected.call({}, error) === true;
+    return [...Object.keys(expected), ...(expected instanceof Error ? ["name", "message"] : [])].every((name) => (expected[name] instanceof RegExp ? expected[name].test(error?.[name]) : isDeepEqual(error?.[name], expected[name], { strict: true })));
+  };
+  const thrown = (error, expected, message) => {
+    if (!isExpected(error, expected)) check(false, message, () => `what is thrown is not what is expected:\n  actual:   ${error instanceof Error ? String(error) : inspect(error, 1)}\n  expected: ${inspect(expected, 1)}`);
+  };
+  const called = (work) => (typeof work === "function" ? work() : work);
+  const assert = Object.assign((value, message) => isTrue(value, message), {
     AssertionError,
-    ok: (value, message) => check(value, message, () => `${inspect(value, 1)} is not true`),
-    equal: (a, b, message) => check(a == b, message, both("they are not equal", a, b)),
+    ok: isTrue,
+    equal: (a, b, message) => check(a == b || (Number.isNaN(a) && Number.isNaN(b)), message, both("they are not equal", a, b)),
     notEqual: (a, b, message) => check(a != b, message, both("they are equal", a, b)),
     strictEqual: (a, b, message) => check(Object.is(a, b), message, both("they are not strictly equal", a, b)),
     notStrictEqual: (a, b, message) => check(!Object.is(a, b), message, both("they are strictly equal", a, b)),
-    deepEqual: (a, b, message) => check(same(a, b, false), message, both("they are not deeply equal", a, b)),
-    deepStrictEqual: (a, b, message) => check(same(a, b, true), message, both("they are not deeply equal", a, b)),
+    deepEqual: (a, b, message) => check(isDeepEqual(a, b, { abstract: true }), message, both("they are not deeply equal", a, b)),
+    notDeepEqual: (a, b, message) => check(!isDeepEqual(a, b, { abstract: true }), message, both("they are deeply equal", a, b)),
+    deepStrictEqual: (a, b, message) => check(isDeepEqual(a, b, { strict: true }), message, both("they are not deeply equal", a, b)),
+    notDeepStrictEqual: (a, b, message) => check(!isDeepEqual(a, b, { strict: true }), message, both("they are deeply equal", a, b)),
     match: (text, pattern, message) => check(pattern.test(text), message, () => `${quoted(String(text))} does not match ${pattern}`),
+    doesNotMatch: (text, pattern, message) => check(!pattern.test(text), message, () => `${quoted(String(text))} matches ${pattern}`),
     fail: (message) => check(false, message, () => "Failed"),
+    ifError: (value) => { if (value != null) throw value; },
     throws: (work, expected, message) => {
-      try { work(); } catch (error) {
-        const fits = expected === undefined || typeof expected === "string" || (expected instanceof RegExp ? expected.test(String(error)) : typeof expected === "function" && error instanceof expected);
-        if (!fits) throw error;
-        return;
-      }
-      check(false, message, () => "it does not throw");
+      try { work(); } catch (error) { return thrown(error, expected, message); }
+      check(false, typeof expected === "string" ? expected : message, () => "it does not throw");
     },
-    rejects: async (work, expected) => {
-      try { await (typeof work === "function" ? work() : work); } catch (error) { return assert.throws(() => { throw error; }, expected); }
-      check(false, undefined, () => "it is not rejected");
+    doesNotThrow: (work, message) => { try { work(); } catch (error) { check(false, typeof message === "string" ? message : undefined, () => `it throws ${error instanceof Error ? String(error) : inspect(error, 1)}`); } },
+    rejects: async (work, expected, message) => {
+      try { await called(work); } catch (error) { return thrown(error, expected, message); }
+      check(false, message, () => "it is not rejected");
     },
+    doesNotReject: async (work) => { try { await called(work); } catch (error) { check(false, undefined, () => `it is rejected with ${error instanceof Error ? String(error) : inspect(error, 1)}`); } },
   });
-  assert.strict = assert;
+  assert.strict = Object.assign((value, message) => isTrue(value, message), assert, { equal: assert.strictEqual, notEqual: assert.notStrictEqual, deepEqual: assert.deepStrictEqual, notDeepEqual: assert.notDeepStrictEqual });
+  assert.strict.strict = assert.strict;
   class EventEmitter {
     #heard = new Map();
     on(name, listener) { this.#heard.set(name, [...(this.#heard.get(name) ?? []), listener]); return this; }
@@ -408,16 +453,68 @@
     listenerCount(name) { return (this.#heard.get(name) ?? []).length; }
   }
   EventEmitter.EventEmitter = EventEmitter;
-  const util = { inspect: (value) => inspect(value, 1), format, isDeepStrictEqual: (a, b) => same(a, b, true), TextEncoder: globalThis.TextEncoder, TextDecoder: globalThis.TextDecoder,
+  const util = { inspect: (value) => inspect(value, 1), format, isDeepStrictEqual: (a, b) => isDeepEqual(a, b, { strict: true }), TextEncoder: globalThis.TextEncoder, TextDecoder: globalThis.TextDecoder,
     promisify: (work) => (...values) => new Promise((done, failed) => work(...values, (error, value) => (error ? failed(error) : done(value)))) };
   const timersPromises = { setTimeout: (delay, value) => new Promise((done) => setTimeout(() => done(value), delay)) };
-  const builtins = { fs, "fs/promises": fs.promises, path: posix, "path/posix": posix, process, util, assert, "assert/strict": assert, events: EventEmitter,
+  const builtins = { fs, "fs/promises": fs.promises, path: posix, "path/posix": posix, process, util, assert, "assert/strict": assert.strict, events: EventEmitter,
     timers: { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate }, "timers/promises": timersPromises,
     os: { EOL: "\n", platform: () => "wasi", tmpdir: () => "/", homedir: () => "/", cpus: () => [], type: () => "WASI" }, perf_hooks: { performance: globalThis.performance } };
-  const find = (name) => builtins[name.replace(/^node:/, "")];
+  builtins.readline = { createInterface: () => {
+    const lines = new EventEmitter(), text = native.stdin(true).replace(/\r?\n$/, ""), all = text === "" ? [] : text.split(/\r?\n/);
+    let isClosed = false;
+    const close = () => { if (!isClosed) { isClosed = true; lines.emit("close"); } };
+    const next = () => {
+      if (isClosed || lines.listenerCount("line") === 0) return;
+      if (all.length === 0) return close();
+      lines.emit("line", all.shift());
+      setTimeout(next);
+    };
+    setTimeout(next);
+    return Object.assign(lines, {
+      close, setPrompt: () => undefined, prompt: () => undefined,
+      question: (text, ...more) => { process.stdout.write(text); const answer = all.shift() ?? ""; setTimeout(() => more.at(-1)(answer)); },
+      async *[Symbol.asyncIterator]() { while (all.length > 0) yield all.shift(); },
+    });
+  } };
+  builtins["readline/promises"] = { createInterface: () => {
+    const lines = builtins.readline.createInterface();
+    const ask = lines.question;
+    return Object.assign(lines, { question: (text) => new Promise((done) => ask(text, done)) });
+  } };
+
+  // --- tests --------------------------------------------------------------------------------------------------------------
+  let tests, running;
+  const testing = () => (tests ??= native.testing()({ inspect, isDeepEqual, out, errorText, assert: () => assert }));
+  const frameworks = { "node:test": () => testing().node, "@jest/globals": () => testing().jest, vitest: () => testing().vitest, mocha: () => testing().globals };
+  for (const name of ["describe", "test", "it", "expect", "beforeAll", "afterAll", "beforeEach", "afterEach", "before", "after", "xdescribe", "xtest", "xit", "fdescribe", "fit", "jest", "vi"]) {
+    Object.defineProperty(globalThis, name, { get: () => testing().globals[name], set: (value) => hidden(name, value), configurable: true, enumerable: false });
+  }
+  // Called where nothing is left to do: runs the tests that are there, and says whether there is more to do.
+  hidden("__atEnd", () => {
+    if (running === false || !tests?.isThere()) return false;
+    if (running) tests.giveUp();
+    else {
+      running = true;
+      tests.run().then((fine) => { running = false; if (!fine) process.exitCode ||= 1; });
+    }
+    return true;
+  });
+  const isTestFile = (path) => /[._-](test|spec)\.[cm]?js$|(^|\/)test(-[^/]*)?\.[cm]?js$|(^|\/)(tests?|__tests__)\/.*\.[cm]?js$/.test(path);
+  const filesIn = (folder) => fs.readdirSync(folder).filter((name) => !name.startsWith(".") && name !== "node_modules").flatMap((name) => {
+    const path = posix.join(folder, name);
+    return statOf(path).isDirectory() ? filesIn(path) : [path];
+  });
+  hidden("__testFiles", async (load) => {
+    const wanted = process.argv.splice(2).filter((argument) => !argument.startsWith("-")).map((path) => posix.resolve(path));
+    const files = wanted.length === 0 ? filesIn("/").filter(isTestFile) : wanted.flatMap((path) => (isThere(path) && statOf(path).isDirectory() ? filesIn(path).filter(isTestFile) : [path]));
+    if (files.length === 0) throw new Error("there are no test files: they are called like sum.test.js, sum.spec.js or test/sum.js");
+    for (const path of files) await testing().inFile(path.slice(1), () => load(path));
+  });
+  const find = (name) => frameworks[name]?.() ?? builtins[name.replace(/^node:/, "")];
   hidden("__builtin", find);
   const loaded = new Map();
-  const requireFrom = (folder) => (name) => {
+  let main;
+  const requireFrom = (folder) => Object.assign((name) => {
     const builtin = find(name);
     if (builtin !== undefined) return builtin;
     if (!/^\.{0,2}\//.test(name)) throw Object.assign(new Error(`Cannot find module '${name}': packages of npm are not there; there are files of the workspace (require("./file.js")) and ${Object.keys(builtins).join(", ")}`), { code: "MODULE_NOT_FOUND" });
@@ -425,12 +522,18 @@
     const path = ["", ".js", ".cjs", ".json", "/index.js"].map((ending) => base + ending).find((path) => isThere(path) && !statOf(path).isDirectory());
     if (path === undefined) throw Object.assign(new Error(`Cannot find module '${name}': ${base} is not in the workspace`), { code: "MODULE_NOT_FOUND" });
     if (loaded.has(path)) return loaded.get(path).exports;
-    const module = { exports: {}, filename: path, id: path };
+    return common(path, fs.readFileSync(path, "utf8"));
+  }, { main });
+  const common = (path, code) => {
+    const module = { exports: {}, filename: path, id: path, path: posix.dirname(path) };
+    main ??= module;
     loaded.set(path, module);
-    const code = fs.readFileSync(path, "utf8");
     if (path.endsWith(".json")) module.exports = JSON.parse(code);
-    else native.parse(code.replace(/^#!.*/, ""), path)(module, module.exports, requireFrom(posix.dirname(path)), path, posix.dirname(path));
+    else if (native.isModule(code)) throw new SyntaxError(`${path} is an ECMAScript module (it has import or export): load it with import, and not with require`);
+    else native.parse(code.replace(/^#!.*/, ""), path).call(module.exports, module, module.exports, requireFrom(module.path), path, module.path);
     return module.exports;
   };
   hidden("require", requireFrom("/"));
+  // A program that is no module itself.
+  hidden("__main", common);
 })();

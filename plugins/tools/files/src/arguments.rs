@@ -116,11 +116,8 @@ pub(crate) struct Patch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// Nobody has begun it.
     Open,
-    /// It is being done.
     Doing,
-    /// It is done.
     Done,
 }
 

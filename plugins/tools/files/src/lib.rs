@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use vivarium_sdk::files::{FileError, Workspace};
 use vivarium_sdk::tool::{Context, Output, ToolError};
 
-use crate::arguments::{EditFile, List, Patch, Read, Search, Todo, Write};
+use crate::arguments::{EditFile, List, Patch, Read, Search, Status, Todo, Write};
 use crate::disk::{Changes, Disk};
 use crate::look::{Looking, look};
 use crate::text::{about, bare, bytes, failed, hash, is_hash_of, lines, plain};
@@ -319,6 +319,17 @@ fn kept_list(disk: &mut impl Disk, todo: Todo) -> Result<String, ToolError> {
         };
     };
     let text = todo::written(&items);
-    disk.commit(vec![(path.to_owned(), Some(text.clone().into_bytes()))]).map_err(|error| failed(path, &error))?;
-    Ok(if text.is_empty() { "the list is empty".to_owned() } else { text })
+    // A list with nothing to do on it has done its work, and is no part of the task's.
+    let is_done = items.iter().all(|item| item.status == Status::Done);
+    if !is_done || disk.length(path).is_ok() {
+        let kept = (!is_done).then(|| text.clone().into_bytes());
+        disk.commit(vec![(path.to_owned(), kept)]).map_err(|error| failed(path, &error))?;
+    }
+    Ok(if text.is_empty() {
+        "the list is empty".to_owned()
+    } else if is_done {
+        format!("{text}all is done, and the list is put away")
+    } else {
+        text
+    })
 }

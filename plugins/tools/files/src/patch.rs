@@ -47,6 +47,18 @@ pub(crate) fn parse(patch: &str) -> Result<Vec<FilePatch>, String> {
         if let (Some(from), Some(to)) = (line.strip_prefix("--- "), next.strip_prefix("+++ ")) {
             files.push(FilePatch { from: name(from)?, to: name(to)?, hunks: Vec::new() });
             at += 2;
+        } else if let (Some(from), Some(to)) = (line.strip_prefix("rename from "), next.strip_prefix("rename to ")) {
+            // What has headers of its own is told by them.
+            at += 2;
+            if !all
+                .get(at..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|line| !line.starts_with("diff "))
+                .any(|line| line.starts_with("--- "))
+            {
+                files.push(FilePatch { from: name(from)?, to: name(to)?, hunks: Vec::new() });
+            }
         } else if line.starts_with("@@") {
             let file =
                 files.last_mut().ok_or("a hunk stands before the first file: begin with --- a/path and +++ b/path")?;

@@ -238,6 +238,16 @@ fn a_patch_changes_all_of_its_files_or_none() {
 }
 
 #[test]
+fn a_patch_moves_files_as_git_says_it() {
+    let mut disk = with(&[("a.txt", "one\n"), ("b.txt", "x\ny\n")]);
+    let patch = "diff --git a/a.txt b/lib/a.txt\nsimilarity index 100%\nrename from a.txt\nrename to lib/a.txt\n\
+                 diff --git a/b.txt b/c.txt\nsimilarity index 50%\nrename from b.txt\nrename to c.txt\n\
+                 --- a/b.txt\n+++ b/c.txt\n@@ -1,2 +1,2 @@\n x\n-y\n+z\n";
+    let done = told(patched(&mut disk, patch));
+    assert_eq!(disk, with(&[("lib/a.txt", "one\n"), ("c.txt", "x\nz\n")]), "{done}");
+}
+
+#[test]
 fn a_patch_with_wrong_numbers_is_applied_where_its_lines_stand() {
     let text: String = (1..=20).map(|n| format!("line {n}\n")).collect();
     let mut disk = with(&[("f", &text)]);
@@ -327,6 +337,10 @@ fn the_list_of_things_to_do_is_a_file_that_a_person_can_read() {
     assert_eq!(told(kept_list(&mut disk, Todo { items: Some(items) })), expected);
     assert_eq!(told(kept_list(&mut disk, Todo { items: None })), expected);
     assert_eq!(content(&disk, ".todo.md"), expected);
+    let done = Some(vec![item("repair", Status::Done)]);
+    let expected = "- [x] repair\nall is done, and the list is put away";
+    assert_eq!(told(kept_list(&mut disk, Todo { items: done })), expected);
+    assert_eq!(disk, Memory::default());
 }
 
 /// Texts of few different lines, with all that lines can end with.

@@ -7,11 +7,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Language {
-    /// ECMAScript modules.
+    // Words of their own for each would hide from an error which languages there are.
     Javascript,
-    /// CPython.
     Python,
-    /// A WASI command of the workspace.
     Wasm,
 }
 
@@ -21,12 +19,16 @@ pub(crate) enum Language {
 pub(crate) struct RunCode {
     /// What the code is written in.
     pub(crate) language: Language,
-    /// The code itself. Either this or `path`.
+    /// The code itself. Either this, or `path`, or `module`.
     #[schemars(length(min = 1, max = 500_000))]
     pub(crate) code: Option<String>,
-    /// A file of the workspace with the code, such as `src/main.py`. Either this or `code`; for wasm always this.
+    /// A file of the workspace with the code, such as `src/main.py`; for wasm always this.
     #[schemars(length(min = 1, max = 1024))]
     pub(crate) path: Option<String>,
+    /// What `python -m` takes: `pytest` or `unittest`, which run tests, or a module of the workspace. For javascript `test`, which runs the
+    /// test files. Which tests is said in `args`, such as `["two_fer_test.py"]`; without, all.
+    #[schemars(length(min = 1, max = 200))]
+    pub(crate) module: Option<String>,
     /// The program's arguments: `process.argv.slice(2)`, `sys.argv[1:]`.
     #[schemars(length(max = 100))]
     pub(crate) args: Option<Vec<String>>,

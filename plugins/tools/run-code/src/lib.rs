@@ -10,45 +10,82 @@ use vivarium_sdk::tool::{Context, Output, ToolError};
 
 use crate::arguments::{Language, RunCode};
 
-/// How much of each output the model is shown.
-const MAX_SHOWN_BYTES: u32 = 24 << 10;
+/// How much of each output the model is shown: both together are what a mode shows whole of a result.
+const MAX_SHOWN_BYTES: u32 = 10 << 10;
 /// Of what a call may give back, each output takes at most one of so many parts: as JSON a byte can take six.
 const SHARE_OF_OUTPUT: u32 = 16;
 
-/// Runs code that stands in an argument of its own, so that an error's trace shows the code's lines and no file is needed.
+/// Starts the code, file or module that the next arguments name.
 const START_PYTHON: &str = include_str!("start.py");
+
+/// What runs the test files of JavaScript goes by the names of the runners that they were written for.
+const JAVASCRIPT_TESTS: [&str; 5] = ["test", "node:test", "jest", "vitest", "mocha"];
 
 vivarium_sdk::export_tools! {
     "run_code" => run_code,
 }
 
 fn run_code(arguments: RunCode, context: &Context) -> Result<Output, ToolError> {
-    let language = arguments.language;
+    let asked = Asked { language: arguments.language, path: arguments.path.clone().unwrap_or_default() };
     let request = request(arguments, context)?;
     match programs::run(&request) {
-        Ok(finished) => Output::json(&result(language, &finished)),
-        Err(error) => Err(refusal(language, error)),
+        Ok(finished) => Output::json(&result(&asked, &finished)),
+        Err(error) => Err(refusal(asked.language, error)),
     }
+}
+
+/// What a hint depends on, besides what came of it.
+pub(crate) struct Asked {
+    pub(crate) language: Language,
+    /// The file that was run; empty where it was none.
+    pub(crate) path: String,
+}
+
+/// Where the code is.
+enum Way {
+    Code(String),
+    Path(String),
+    Module(String),
 }
 
 /// What is to be run.
 fn request(arguments: RunCode, context: &Context) -> Result<Request, ToolError> {
-    let RunCode { language, code, path, args, stdin, timeout_ms } = arguments;
+    let RunCode { language, code, path, module, args, stdin, timeout_ms } = arguments;
     let wrong = |text: &str| Err(ToolError::InvalidArguments(text.to_owned()));
+    let way = match (code, path, module) {
+        (Some(code), None, None) => Way::Code(code),
+        (None, Some(path), None) => Way::Path(path),
+        (None, None, Some(module)) => Way::Module(module),
+        (None, None, None) => {
+            return wrong(
+                "give the code in `code`, the path of a file of the workspace in `path`, or the name of a module in `module`",
+            );
+        }
+        _ => return wrong("give one of `code`, `path` and `module`, and not two of them"),
+    };
     let installed = |name: &str| Program::Installed(name.to_owned());
-    let (program, mut arguments) = match (language, code, path) {
-        (Language::Wasm, None, Some(path)) => (Program::File(path), Vec::new()),
-        (Language::Wasm, _, _) => {
-            return wrong("wasm takes the path of a .wasm file of the workspace in `path`, and no `code`");
+    let python =
+        |way: &str, what: String| (installed("python"), vec!["-c".into(), START_PYTHON.into(), way.into(), what]);
+    let (program, mut arguments) = match (language, way) {
+        (Language::Wasm, Way::Path(path)) => (Program::File(path), Vec::new()),
+        (Language::Wasm, _) => {
+            return wrong(
+                "wasm takes the path of a .wasm file of the workspace in `path`, and neither `code` nor `module`",
+            );
         }
-        (_, Some(_), Some(_)) => return wrong("give either `code` or `path`, and not both"),
-        (_, None, None) => return wrong("give the code in `code`, or the path of a file of the workspace in `path`"),
-        (Language::Javascript, Some(code), None) => (installed("javascript"), vec!["-e".to_owned(), code]),
-        (Language::Javascript, None, Some(path)) => (installed("javascript"), vec![path]),
-        (Language::Python, Some(code), None) => {
-            (installed("python"), vec!["-c".to_owned(), START_PYTHON.to_owned(), code])
+        (Language::Javascript, Way::Code(code)) => (installed("javascript"), vec!["-e".to_owned(), code]),
+        (Language::Javascript, Way::Path(path)) => (installed("javascript"), vec![path]),
+        (Language::Javascript, Way::Module(module)) if JAVASCRIPT_TESTS.contains(&module.as_str()) => {
+            (installed("javascript"), vec!["--test".to_owned()])
         }
-        (Language::Python, None, Some(path)) => (installed("python"), vec![from_the_root(&path)]),
+        (Language::Javascript, Way::Module(_)) => {
+            return wrong(
+                "javascript knows one `module`, which is `test`: it runs the test files; a file is run by its `path`",
+            );
+        }
+        (Language::Python, Way::Code(code)) => python("code", code),
+        (Language::Python, Way::Path(path)) => python("path", from_the_root(&path)),
+        (Language::Python, Way::Module(module)) => python("module", module),
     };
     arguments.extend(args.unwrap_or_default());
     Ok(Request {
@@ -106,7 +143,7 @@ struct LeftOut {
     stderr: u64,
 }
 
-fn result(language: Language, finished: &Finished) -> Told {
+fn result(asked: &Asked, finished: &Finished) -> Told {
     let exit_code = if let Ending::Exited(code) = finished.ending { Some(code) } else { None };
     let (stdout, stderr) = (shown(&finished.stdout), shown(&finished.stderr));
     let cut = finished.stdout.cut > 0 || finished.stderr.cut > 0;
@@ -114,7 +151,7 @@ fn result(language: Language, finished: &Finished) -> Told {
         summary: format!("{} {} ms.", hints::ending(&finished.ending), finished.wall_ms),
         ok: exit_code == Some(0),
         exit_code,
-        hint: hints::hint(language, finished, &stderr),
+        hint: hints::hint(asked, finished, &stdout, &stderr),
         stdout,
         stderr,
         duration_ms: finished.wall_ms,
@@ -171,6 +208,9 @@ mod tests {
             r#"{"language":"python","code":"1","path":"a.py"}"#,
             r#"{"language":"wasm","code":"1"}"#,
             r#"{"language":"wasm"}"#,
+            r#"{"language":"wasm","module":"unittest"}"#,
+            r#"{"language":"python","code":"1","module":"unittest"}"#,
+            r#"{"language":"javascript","module":"express"}"#,
         ] {
             assert!(matches!(request(arguments(json), &context()), Err(ToolError::InvalidArguments(_))), "{json}");
         }
@@ -179,7 +219,7 @@ mod tests {
     #[test]
     fn a_path_is_never_an_option_of_the_interpreter() {
         let request = request(arguments(r#"{"language":"python","path":"-c","args":["x"]}"#), &context()).unwrap();
-        assert_eq!(request.arguments, ["/-c", "x"]);
+        assert_eq!(request.arguments[2..], ["path", "/-c", "x"]);
     }
 
     #[test]
@@ -201,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_is_a_result_with_its_exit_code() {
-        let told = result(Language::Javascript, &finished(Ending::Exited(3), ""));
+        let told =
+            result(&Asked { language: Language::Javascript, path: String::new() }, &finished(Ending::Exited(3), ""));
         let json: serde_json::Value = serde_json::to_value(&told).unwrap();
         assert_eq!(json["exitCode"], 3);
         assert_eq!(json["ok"], false);

@@ -27,8 +27,9 @@ impl Constraint {
     /// # Errors
     /// When the schema can not be held to, or is too large.
     pub(super) fn of(schema: &Value) -> Result<Self, ModelError> {
-        let cannot =
-            |why: String| ModelError::Unsupported(format!("the embedded model can not answer by this JSON Schema: {why}"));
+        let cannot = |why: String| {
+            ModelError::Unsupported(format!("the embedded model can not answer by this JSON Schema: {why}"))
+        };
         let pattern = pattern(schema).map_err(cannot)?;
         let config = DFA::config()
             .cache_capacity(MAX_AUTOMATON_BYTES)

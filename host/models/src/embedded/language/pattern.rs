@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 const MAX_DEPTH: usize = 8;
 /// Where anything may stand, it is no deeper than this.
 const ANYTHING_DEPTH: usize = 2;
-/// The whole expression, in bytes.
-const MAX_BYTES: usize = 256 << 10;
+/// The whole expression with all its parts, in bytes.
+const MAX_BYTES: usize = 1 << 20;
 /// An array has no more items than this, unless it must: a small model would go on for ever.
 const MOST_ITEMS: u64 = 16;
 /// A text's bound above this is not counted out.
@@ -32,11 +32,30 @@ const NAME: &str = r#""[a-zA-Z_][a-zA-Z0-9_ -]{0,40}""#;
 /// # Errors
 /// In words, when the schema can be satisfied by nothing that an expression can say.
 pub(super) fn pattern(schema: &Value) -> Result<String, String> {
-    let whole = format!(r"(?:{})\z", value(schema, schema, 0)?);
-    if whole.len() > MAX_BYTES { Err("it is too large".to_owned()) } else { Ok(whole) }
+    let mut work = Work { root: schema, left: MAX_BYTES };
+    Ok(format!(r"(?:{})\z", value(schema, &mut work, 0)?))
 }
 
-fn value(schema: &Value, root: &Value, depth: usize) -> Result<String, String> {
+/// The schema, and what may still be written for it. What refers to itself in several places would double at every level.
+struct Work<'a> {
+    root: &'a Value,
+    /// In bytes, of all parts; a part that is within another counts again.
+    left: usize,
+}
+
+fn value(schema: &Value, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
+    let too_large = || "it is too large".to_owned();
+    // A part counts even where nothing comes of it.
+    work.left = work.left.checked_sub(1).ok_or_else(too_large)?;
+    let written = written(schema, work, depth)?;
+    work.left = work.left.checked_sub(written.len()).ok_or_else(|| {
+        work.left = 0;
+        too_large()
+    })?;
+    Ok(written)
+}
+
+fn written(schema: &Value, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
     if depth > MAX_DEPTH {
         return Err(format!("it is deeper than {MAX_DEPTH} levels"));
     }
@@ -46,9 +65,9 @@ fn value(schema: &Value, root: &Value, depth: usize) -> Result<String, String> {
         _ => return Err("a part of it is satisfied by nothing".to_owned()),
     };
     if let Some(reference) = keywords.get("$ref") {
-        let to = reference.as_str().and_then(|text| text.strip_prefix('#')).and_then(|path| root.pointer(path));
+        let to = reference.as_str().and_then(|text| text.strip_prefix('#')).and_then(|path| work.root.pointer(path));
         let to = to.ok_or_else(|| format!("{reference} leads nowhere"))?;
-        return value(to, root, depth + 1);
+        return value(to, work, depth + 1);
     }
     if let Some(only) = keywords.get("const") {
         return Ok(escape(&only.to_string()));
@@ -58,30 +77,30 @@ fn value(schema: &Value, root: &Value, depth: usize) -> Result<String, String> {
     }
     for several in ["anyOf", "oneOf"] {
         if let Some(Value::Array(these)) = keywords.get(several) {
-            return one_of(these.iter().map(|one| value(one, root, depth + 1)));
+            return one_of(these.iter().map(|one| value(one, work, depth + 1)));
         }
     }
     match keywords.get("allOf").and_then(Value::as_array).map(Vec::as_slice) {
         None | Some([]) => {}
-        Some([one]) => return value(one, root, depth + 1),
+        Some([one]) => return value(one, work, depth + 1),
         Some(_) => return Err("it has `allOf` of several schemas".to_owned()),
     }
     match keywords.get("type") {
-        Some(Value::String(name)) => typed(name, keywords, root, depth),
+        Some(Value::String(name)) => typed(name, keywords, work, depth),
         Some(Value::Array(names)) => {
             let names = names.iter().filter_map(Value::as_str);
-            one_of(names.map(|name| typed(name, keywords, root, depth)))
+            one_of(names.map(|name| typed(name, keywords, work, depth)))
         }
-        _ if keywords.contains_key("properties") => object(keywords, root, depth),
-        _ if keywords.contains_key("items") => array(keywords, root, depth),
+        _ if keywords.contains_key("properties") => object(keywords, work, depth),
+        _ if keywords.contains_key("items") => array(keywords, work, depth),
         _ => Ok(anything(ANYTHING_DEPTH)),
     }
 }
 
-fn typed(name: &str, keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<String, String> {
+fn typed(name: &str, keywords: &Map<String, Value>, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
     match name {
-        "object" => object(keywords, root, depth),
-        "array" => array(keywords, root, depth),
+        "object" => object(keywords, work, depth),
+        "array" => array(keywords, work, depth),
         "string" => Ok(string(keywords)),
         "integer" => Ok(integer(keywords)),
         "number" => Ok(format!("{}{INTEGER}{FRACTION}", sign(keywords))),
@@ -104,7 +123,7 @@ fn one_of(each: impl Iterator<Item = Result<String, String>>) -> Result<String, 
 }
 
 /// All properties, those that may be left out as well; but none that can not be had and need not be.
-fn object(keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<String, String> {
+fn object(keywords: &Map<String, Value>, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
     let none = Map::new();
     let properties = keywords.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let required: Vec<&str> = match keywords.get("required") {
@@ -113,7 +132,7 @@ fn object(keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<S
     };
     let mut members = Vec::new();
     for (name, schema) in properties {
-        match value(schema, root, depth + 1) {
+        match value(schema, work, depth + 1) {
             Ok(value) => members.push(member(name, &value)),
             Err(error) if required.contains(&name.as_str()) => return Err(error),
             Err(_) => {}
@@ -127,7 +146,7 @@ fn object(keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<S
     }
     let others = match keywords.get("additionalProperties") {
         Some(Value::Bool(false)) => None,
-        Some(schema) => value(schema, root, depth + 1).ok(),
+        Some(schema) => value(schema, work, depth + 1).ok(),
         None => Some(anything(ANYTHING_DEPTH)),
     };
     Ok(others.map_or_else(|| r"\{\}".to_owned(), |value| members_of(&value)))
@@ -141,7 +160,7 @@ fn members_of(value: &str) -> String {
     format!(r"\{{(?:{NAME}: {value}(?:, {NAME}: {value}){{0,{MOST_ITEMS}}})?\}}")
 }
 
-fn array(keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<String, String> {
+fn array(keywords: &Map<String, Value>, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
     let bound = |name: &str| keywords.get(name).and_then(Value::as_u64);
     let least = bound("minItems").unwrap_or(0);
     let most = bound("maxItems").unwrap_or(u64::MAX).min(MOST_ITEMS.max(least));
@@ -149,11 +168,11 @@ fn array(keywords: &Map<String, Value>, root: &Value, depth: usize) -> Result<St
         return Err("an array of it has bounds that can not be kept".to_owned());
     }
     if let Some(Value::Array(first)) = keywords.get("prefixItems") {
-        let items: Result<Vec<_>, _> = first.iter().map(|item| value(item, root, depth + 1)).collect();
+        let items: Result<Vec<_>, _> = first.iter().map(|item| value(item, work, depth + 1)).collect();
         return Ok(format!(r"\[{}\]", items?.join(", ")));
     }
     let item = match keywords.get("items") {
-        Some(schema) => value(schema, root, depth + 1),
+        Some(schema) => value(schema, work, depth + 1),
         None => Ok(anything(1)),
     };
     match item {
@@ -217,7 +236,8 @@ fn anything(depth: usize) -> String {
         return format!("(?:{plain})");
     }
     let within = anything(depth - 1);
-    format!("(?:{plain}|{}|{})", items_of(&within, 0, MOST_ITEMS), members_of(&within))
+    // Without a bound on how many, which would be written out once more for each.
+    format!(r"(?:{plain}|\[(?:{within}(?:, {within})*)?\]|\{{(?:{NAME}: {within}(?:, {NAME}: {within})*)?\}})")
 }
 
 #[cfg(test)]
@@ -250,7 +270,9 @@ mod tests {
     #[test]
     fn what_matches_is_json() {
         for schema in [json!({}), json!(true), json!({"type": "object"}), json!({"type": "array"})] {
-            for text in [r#"{"a": [1, "b", {"c": null}]}"#, "[]", "{}", "[1, 2.5, true]", r#"{"a": "\u12"}"#, "{\"a\": \"\n\"}"] {
+            for text in
+                [r#"{"a": [1, "b", {"c": null}]}"#, "[]", "{}", "[1, 2.5, true]", r#"{"a": "\u12"}"#, "{\"a\": \"\n\"}"]
+            {
                 if matches(&schema, text) {
                     assert!(serde_json::from_str::<Value>(text).is_ok(), "{text}");
                 }
@@ -273,6 +295,24 @@ mod tests {
         assert!(matches(&schema, r#"{"kinds": ["(a)", "b"], "on": "2026-11-22", "or": 7}"#));
         assert!(!matches(&schema, r#"{"kinds": [], "on": "2026-11-22", "or": 7}"#));
         assert!(!matches(&schema, r#"{"kinds": ["b"], "on": "2026-13-22", "or": true}"#));
+    }
+
+    #[test]
+    fn a_schema_that_doubles_at_every_level_is_refused_at_once() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let node = |required: &[&str]| {
+            let properties: Map<String, Value> =
+                names.iter().map(|name| ((*name).to_owned(), json!({"$ref": "#"}))).collect();
+            json!({"type": "object", "properties": properties, "required": required})
+        };
+        let items = json!({"type": "array", "items": {"anyOf": vec![json!({"$ref": "#"}); 20]}});
+        let begun = std::time::Instant::now();
+        for schema in [node(&[]), node(&names), items] {
+            let written = pattern(&schema);
+            assert!(written.is_err() || written.is_ok_and(|written| written.len() <= MAX_BYTES), "{schema}");
+        }
+        // It would take hours to write it out.
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -90,7 +90,8 @@ fn an_answer_by_a_schema_satisfies_it() {
     assert!(value["city"].is_string() && value["population"].is_u64(), "{value}");
     assert!(["capital", "village"].map(Value::from).contains(&value["kind"]), "{value}");
     let mut impossible = request("x");
-    impossible.output_schema = Some(json!({"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}));
+    impossible.output_schema =
+        Some(json!({"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}));
     assert!(matches!(ask(model, &impossible).0, Err(ModelError::Unsupported(_))));
 }
 

@@ -74,7 +74,8 @@ fn texts(content: &Content, name: &str) -> Result<Vec<String>, String> {
 fn ordinary(content: &Content) -> Result<Vec<bool>, String> {
     /// As GGUF numbers the kinds of tokens.
     const ORDINARY: i32 = 1;
-    let kinds = content.metadata.get("tokenizer.ggml.token_type").ok_or("the weights do not say what their tokens are")?;
+    let kinds =
+        content.metadata.get("tokenizer.ggml.token_type").ok_or("the weights do not say what their tokens are")?;
     let kinds = kinds.to_vec().map_err(|error| error.to_string())?;
     Ok(kinds.iter().map(|kind| matches!(kind, Value::I32(ORDINARY))).collect())
 }

@@ -38,6 +38,7 @@ use self::workspace::Place;
 pub use self::workspace::{FileQuota, GrowError, Workspace, WorkspaceError};
 use crate::capability::Grant;
 use crate::capability::denial::Denials;
+use crate::capability::programs::Change;
 use crate::guest::{Guest, Role, Setting};
 use crate::program::Mount;
 
@@ -134,15 +135,18 @@ impl Guest {
         mounts.iter().map(show).collect()
     }
 
-    /// Notes that a program changes what stands under this path, where it is one from the workspace's root.
-    fn note_change(&mut self, folder: &Resource<Descriptor>, path: &str) {
+    /// Notes that a program has changed what stands under this path, where it is one from the workspace's root.
+    fn note_change(&mut self, folder: &Resource<Descriptor>, path: &str, change: Change) {
         let Some(workspace) = self.workspace.clone().filter(|_| matches!(self.role, Role::Program(_))) else { return };
-        let from_root = matches!(self.ctx().table.get(folder), Ok(Descriptor::Dir(at)) if workspace.is_root(at));
-        if let Role::Program(setting) = &mut self.role
-            && from_root
+        if self.is_root(&workspace, folder)
+            && let Role::Program(setting) = &mut self.role
         {
-            setting.note_change(path);
+            setting.note_change(path, change);
         }
+    }
+
+    fn is_root(&mut self, workspace: &Workspace, folder: &Resource<Descriptor>) -> bool {
+        matches!(self.ctx().table.get(folder), Ok(Descriptor::Dir(at)) if workspace.is_root(at))
     }
 
     fn file(&mut self, descriptor: &Resource<Descriptor>) -> FsResult<Arc<File>> {
@@ -168,9 +172,7 @@ impl Guest {
 
     /// Opens what is there, or, with the right to, makes it.
     async fn open(&mut self, workspace: &Arc<Workspace>, wish: Wish) -> FsResult<Resource<Descriptor>> {
-        if wish.is_to_change() {
-            self.note_change(&wish.folder, &wish.path);
-        }
+        let is_to_change = wish.is_to_change();
         let Wish { folder, path_flags, path, open, descriptor } = wish;
         let mut change = workspace.change().await;
         let makes = open.contains(OpenFlags::CREATE) && !self.exists(&folder, path_flags, &path).await;
@@ -179,7 +181,8 @@ impl Guest {
             change = self.grown(more)?;
         }
         let opened = if change.may_open() {
-            self.filesystem().open_at(folder, path_flags, path, open, descriptor).await
+            let (borrowed, name) = (Resource::new_borrow(folder.rep()), path.clone());
+            self.filesystem().open_at(borrowed, path_flags, name, open, descriptor).await
         } else {
             Err(ErrorCode::Busy.into())
         };
@@ -187,6 +190,9 @@ impl Guest {
             Ok(opened) => {
                 if open.contains(OpenFlags::TRUNCATE) {
                     change.shrunk();
+                }
+                if is_to_change {
+                    self.note_change(&folder, &path, if makes { Change::Made } else { Change::Written });
                 }
                 change.opened(match self.ctx().table.get(opened)? {
                     Descriptor::File(file) => &file.file,
@@ -333,10 +339,10 @@ impl HostDescriptor for Guest {
         let workspace = self.changing()?;
         let change = workspace.change().await.one_more().await;
         let change = self.grown(change)?;
-        self.note_change(&fd, &path);
-        let made = self.filesystem().create_directory_at(fd, path).await;
-        if made.is_err() {
-            change.give_back();
+        let made = self.filesystem().create_directory_at(Resource::new_borrow(fd.rep()), path.clone()).await;
+        match made {
+            Ok(()) => self.note_change(&fd, &path, Change::Made),
+            Err(_) => change.give_back(),
         }
         made
     }
@@ -408,8 +414,9 @@ impl HostDescriptor for Guest {
         let _span = self.span("files.remove_directory");
         let mut change = self.changing()?.change().await;
         change.shrunk();
-        self.note_change(&fd, &path);
-        self.filesystem().remove_directory_at(fd, path).await
+        self.filesystem().remove_directory_at(Resource::new_borrow(fd.rep()), path.clone()).await?;
+        self.note_change(&fd, &path, Change::Gone);
+        Ok(())
     }
 
     async fn rename_at(
@@ -420,12 +427,21 @@ impl HostDescriptor for Guest {
         new_path: String,
     ) -> FsResult<()> {
         let _span = self.span("files.rename");
-        let mut change = self.changing()?.change().await;
+        let workspace = self.changing()?;
+        let mut change = workspace.change().await;
         // Something may have stood in its new place.
         change.shrunk();
-        self.note_change(&fd, &path);
-        self.note_change(&new_fd, &new_path);
-        self.filesystem().rename_at(fd, path, new_fd, new_path).await
+        let there = (Resource::new_borrow(new_fd.rep()), new_path.clone());
+        let is_new = !self.exists(&new_fd, PathFlags::empty(), &new_path).await;
+        self.filesystem().rename_at(Resource::new_borrow(fd.rep()), path.clone(), there.0, there.1).await?;
+        // A program's folders are all named from the workspace's root on, as its C library has no others.
+        if self.is_root(&workspace, &fd)
+            && self.is_root(&workspace, &new_fd)
+            && let Role::Program(setting) = &mut self.role
+        {
+            setting.note_move(&path, &new_path, if is_new { Change::Made } else { Change::Written });
+        }
+        Ok(())
     }
 
     async fn symlink_at(&mut self, _fd: Resource<Descriptor>, _path: String, _new_path: String) -> FsResult<()> {
@@ -437,8 +453,9 @@ impl HostDescriptor for Guest {
         let _span = self.span("files.unlink");
         let mut change = self.changing()?.change().await;
         change.shrunk();
-        self.note_change(&fd, &path);
-        self.filesystem().unlink_file_at(fd, path).await
+        self.filesystem().unlink_file_at(Resource::new_borrow(fd.rep()), path.clone()).await?;
+        self.note_change(&fd, &path, Change::Gone);
+        Ok(())
     }
 
     async fn is_same_object(&mut self, a: Resource<Descriptor>, b: Resource<Descriptor>) -> wasmtime::Result<bool> {

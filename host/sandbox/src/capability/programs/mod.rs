@@ -10,6 +10,7 @@
 
 mod output;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -59,6 +60,19 @@ pub(crate) struct ProgramSetting {
     fixed: Option<FixedWorld>,
     pub(crate) mounts: Arc<[Mount]>,
     changed: Vec<String>,
+    /// Which of them were not there before the program.
+    made: BTreeSet<String>,
+}
+
+/// What a program does with a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It was not there, and is.
+    Made,
+    /// It was there, and is perhaps another now.
+    Written,
+    /// It is not there any more.
+    Gone,
 }
 
 impl ProgramSetting {
@@ -78,12 +92,32 @@ impl ProgramSetting {
         }
     }
 
-    /// Notes a path of the workspace that the program has changed.
-    pub(crate) fn note_change(&mut self, path: &str) {
+    /// Notes that what stood under one path stands under another now, and what is below it.
+    pub(crate) fn note_move(&mut self, from: &str, to: &str, over: Change) {
+        let (from, to) = (from.trim_start_matches("./"), to.trim_start_matches("./"));
+        let moved = |path: String| match path.strip_prefix(from) {
+            Some(rest) if rest.starts_with('/') => format!("{to}{rest}"),
+            _ => path,
+        };
+        self.changed = std::mem::take(&mut self.changed).into_iter().map(moved).collect();
+        self.made = std::mem::take(&mut self.made).into_iter().map(moved).collect();
+        self.note_change(from, Change::Gone);
+        self.note_change(to, over);
+    }
+
+    /// Notes a path of the workspace that the program has changed. What it has made and removed again is no change.
+    pub(crate) fn note_change(&mut self, path: &str, change: Change) {
         let path = path.trim_start_matches("./");
+        if change == Change::Gone && self.made.remove(path) {
+            self.changed.retain(|known| known != path);
+            return;
+        }
         let known = self.changed.iter().any(|known| known == path);
         if !known && self.changed.len() < MAX_CHANGED && path.len() <= MAX_CHANGED_BYTES {
             self.changed.push(path.to_owned());
+            if change == Change::Made {
+                self.made.insert(path.to_owned());
+            }
         }
     }
 }
@@ -285,6 +319,7 @@ impl Guest {
             fixed,
             mounts: Arc::clone(&program.mounts),
             changed: Vec::new(),
+            made: BTreeSet::new(),
         };
         let grant = Grant { files: self.grant.files, redactor: Arc::clone(&self.grant.redactor), ..Grant::default() };
         let call = Setting {
@@ -346,4 +381,35 @@ pub(crate) fn is_mountable(guest_path: &str) -> bool {
         && !["/", "/workspace"].contains(&guest_path.trim_end_matches('/'))
         && !guest_path.trim_end_matches('/').is_empty()
         && path.components().all(|part| !matches!(part, std::path::Component::ParentDir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(arguments: Vec<String>, stdin: usize) -> wit::Request {
+        wit::Request {
+            program: wit::Program::Installed("x".to_owned()),
+            arguments,
+            environment: vec![("NAME".to_owned(), "value".to_owned())],
+            stdin: vec![0; stdin],
+            timeout_ms: None,
+            max_output_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_program_is_given_is_bounded_in_each_way() {
+        let refused = |arguments: Vec<String>, stdin| match check(&request(arguments, stdin)) {
+            Err(wit::ProgramError::Invalid(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(check(&request(vec!["a".to_owned(); MAX_ARGUMENTS], MAX_STDIN_BYTES)).is_ok());
+        assert_eq!(refused(vec![String::new(); 1_001], 0), "1001 arguments are given; at most 1000 are taken");
+        let text = refused(vec!["x".repeat(MAX_ARGUMENT_BYTES + 1)], 0);
+        assert_eq!(text, "the arguments have 1048577 bytes; at most 1048576 are taken");
+        let text = refused(Vec::new(), MAX_STDIN_BYTES + 1);
+        assert_eq!(text, "the standard input have 16777217 bytes; at most 16777216 are taken");
+        assert!(refused(vec!["a\0b".to_owned()], 0).contains("a zero byte"));
+    }
 }

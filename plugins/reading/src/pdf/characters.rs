@@ -8,7 +8,7 @@ use encoding_rs::{BIG5, EUC_JP, EUC_KR, GB18030, SHIFT_JIS, UTF_8, UTF_16BE};
 use lopdf::{Dictionary, Document, Encoding, Object, dictionary};
 
 use crate::pdf::mapping;
-use crate::pdf::names::{self, means_something};
+use crate::pdf::names::{self, meant};
 use crate::pdf::program::Program;
 
 /// What the table between codes and glyphs may unpack to.
@@ -91,8 +91,7 @@ impl Characters {
             Self::Encoded(encoding) => text = encoding.decode_without_bom_handling(codes).0.into_owned(),
         }
         // What has no meaning is not shown: it would look like text.
-        text.retain(means_something);
-        text
+        text.chars().filter_map(meant).collect()
     }
 
     /// How many characters a string has.
@@ -102,8 +101,8 @@ impl Characters {
 }
 
 fn looked_up(table: &Encoding<'_>, code: &[u8]) -> Option<String> {
-    let text = table.bytes_to_string(code).ok()?;
-    (!text.is_empty() && text.chars().all(means_something)).then_some(text)
+    let text: String = table.bytes_to_string(code).ok()?.chars().map(meant).collect::<Option<_>>()?;
+    (!text.is_empty()).then_some(text)
 }
 
 /// What the codes are before any are named otherwise.

@@ -37,7 +37,7 @@ fn known(name: &str) -> Option<String> {
             _ => return None,
         });
     };
-    encoding.bytes_to_string(&[0]).ok().filter(|text| text.chars().all(means_something))
+    encoding.bytes_to_string(&[0]).ok()?.chars().map(meant).collect()
 }
 
 /// `uni` and four digits for each character, or `u` and four to six.
@@ -50,7 +50,16 @@ fn numbered(name: &str) -> Option<String> {
     one(digits).map(String::from)
 }
 
-/// Whether a character is one for everybody, and not for its font alone.
-pub(crate) fn means_something(c: char) -> bool {
-    !matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '\u{f0000}'..)
+/// The character that everybody knows for one that may be its font's alone; none where nobody does.
+pub(crate) fn meant(c: char) -> Option<char> {
+    let nth = |first: char, from: char| char::from_u32(u32::from(from) + u32::from(c) - u32::from(first));
+    match c {
+        // Where Adobe's fonts have digits that hang below the line, and small capitals.
+        '\u{f643}'..='\u{f64c}' => nth('\u{f643}', '0'),
+        '\u{f730}'..='\u{f739}' => nth('\u{f730}', '0'),
+        '\u{f761}'..='\u{f77a}' => nth('\u{f761}', 'A'),
+        '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffd}' => None,
+        '\u{e000}'..='\u{f8ff}' | '\u{f0000}'.. => None,
+        c => Some(c),
+    }
 }

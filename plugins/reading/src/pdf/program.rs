@@ -105,7 +105,7 @@ fn characters(face: &Face<'_>) -> HashMap<u16, char> {
     let tables = face.tables().cmap.map(|cmap| cmap.subtables);
     for table in tables.into_iter().flatten().filter(|table| table.is_unicode()) {
         table.codepoints(|code| {
-            let character = char::from_u32(code).filter(|c| names::means_something(*c));
+            let character = char::from_u32(code).and_then(names::meant);
             if let (Some(character), Some(glyph)) = (character, table.glyph_index(code)) {
                 characters.entry(glyph.0).or_insert(character);
             }

@@ -130,11 +130,11 @@ impl Entry {
             "name" if parent == "author" => first(&mut self.author),
             "creator" => first(&mut self.author),
             "author" if is_own => first(&mut self.author),
-            "description" | "summary" | "subtitle" | "content" | "encoded" if is_own => {
-                // The whole text where there is a summary, too.
-                if text.len() > self.summary.len() {
-                    text.clone_into(&mut self.summary);
-                }
+            // The whole text where there is a summary, too.
+            "description" | "summary" | "subtitle" | "content" | "encoded"
+                if is_own && text.len() > self.summary.len() =>
+            {
+                text.clone_into(&mut self.summary);
             }
             _ => {}
         }

@@ -32,6 +32,8 @@ pub(crate) struct Page {
     pub(crate) markdown: String,
     /// It has a field for a password.
     pub(crate) asks_for_password: bool,
+    /// Where it sends its readers by itself.
+    pub(crate) leads_to: Option<Url>,
 }
 
 /// Makes the page at `url` readable.
@@ -40,6 +42,7 @@ pub(crate) fn readable(html: &str, url: &Url) -> Page {
     prepare(&document);
     let (title, about) = (title(&document), about(&document, url));
     let asks_for_password = document.select("input[type=password]").exists();
+    let leads_to = refresh(&document, url);
     let min_kept_percent = if is_article(&document) { MIN_KEPT_OF_ARTICLE_PERCENT } else { MIN_KEPT_PERCENT };
     make_links_absolute(&document, url);
     name_languages(&document);
@@ -53,7 +56,17 @@ pub(crate) fn readable(html: &str, url: &Url) -> Page {
     };
     let markdown = tidy(&markdown);
     let markdown = if about.is_empty() || markdown.is_empty() { markdown } else { format!("*{about}*\n\n{markdown}") };
-    Page { title, markdown, asks_for_password }
+    Page { title, markdown, asks_for_password, leads_to }
+}
+
+/// The address in `<meta http-equiv=refresh content="0; url=…">`.
+fn refresh(document: &Document, url: &Url) -> Option<Url> {
+    let content = document
+        .select_single("meta[http-equiv=refresh], meta[http-equiv=Refresh], meta[http-equiv=REFRESH]")
+        .attr("content")?;
+    let at = content.to_ascii_lowercase().find("url=")?;
+    let target = content.get(at + 4..)?.trim().trim_matches(['"', '\'']);
+    url.join(target).ok().filter(|target| matches!(target.scheme(), "http" | "https") && target != url)
 }
 
 /// Whether a page says that it is an article.

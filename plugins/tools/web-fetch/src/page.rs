@@ -46,6 +46,9 @@ pub(crate) fn readable(response: &Response, asked: &Url) -> Result<Document, Too
                     "{asked} leads to {url}, which asks for a login, and this tool has none: try another source"
                 )));
             }
+            if let Some(target) = page.leads_to.filter(|_| page.markdown.trim().is_empty()) {
+                return Err(ToolError::Failed(format!("{url} holds no text and sends its readers on: fetch {target}")));
+            }
             document(page.title, "text/markdown", page.markdown)
         }
         Kind::Feed => {

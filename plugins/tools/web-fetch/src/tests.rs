@@ -292,6 +292,19 @@ fn a_page_of_scripts_alone_says_so() {
 }
 
 #[test]
+fn a_page_that_only_sends_its_readers_on_says_where() {
+    let url = "https://example.com/old";
+    let page = r#"<meta http-equiv="refresh" content="0; URL='/new?a=1'"><script>location = "/new"</script>"#;
+    let error = Web::new().html(url, page).fetch(url).unwrap_err();
+    assert!(
+        matches!(&error, ToolError::Failed(why) if why.ends_with("fetch https://example.com/new?a=1")),
+        "{error:?}"
+    );
+    let with_text = format!("{page}<p>The page has moved, and is read here, too.</p>");
+    assert!(Web::new().html(url, &with_text).fetch(url).is_ok());
+}
+
+#[test]
 fn a_long_page_is_a_whole_source_and_a_bounded_answer() {
     let paragraphs: String = (0..500).map(|n| format!("<p>Paragraph {n} says nothing in particular.</p>")).collect();
     let page = format!("<main>{paragraphs}<p>The password of the lighthouse is a zebra.</p></main>");
@@ -413,57 +426,6 @@ fn a_host_that_asks_for_time_gets_it() {
     assert_eq!(web.asked.len(), 1, "a host that has asked for time is not asked before");
 }
 
-#[test]
-fn a_host_may_say_with_a_date_when_to_ask_again() {
-    let url = "https://example.com/a";
-    // By the server's own clock, however wrong that goes.
-    let held_off = [("date", "Fri, 31 Dec 1999 23:59:57 GMT"), ("retry-after", "Saturday, 01-Jan-00 00:00:01 GMT")];
-    let mut web = Web::new().page(url, 503, &held_off, b"").html(url, "<p>Back.</p>");
-    assert_eq!(web.fetch(url).unwrap().content, "Back.");
-    assert_eq!(web.waited, [4_000]);
-    // By ours where it does not tell its own: what is over is no time at all.
-    let mut web =
-        Web::new().page(url, 503, &[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], b"").html(url, "<p>Back.</p>");
-    assert_eq!(web.fetch(url).unwrap().content, "Back.");
-}
-
-#[test]
-fn a_page_that_says_with_a_date_until_when_it_is_fresh_is_kept_until_then() {
-    let url = "https://example.com/a";
-    let kept = |expires| {
-        let headers = [
-            ("content-type", "text/plain"),
-            ("date", "Sun, 22 Nov 2026 10:00:00 GMT"),
-            ("expires", expires),
-            ("age", "30"),
-        ];
-        let mut web = Web::new().page(url, 200, &headers, b"A.");
-        web.fetch(url).unwrap();
-        web.now += 29_000;
-        web.fetch(url).unwrap();
-        let within = web.asked.len();
-        web.now += 2_000;
-        web.fetch(url).unwrap();
-        (within, web.asked.len())
-    };
-    assert_eq!(kept("Sun, 22 Nov 2026 10:01:00 GMT"), (1, 2));
-    assert_eq!(kept("0"), (2, 3), "what is no date is over");
-    assert_eq!(kept("Sun, 22 Nov 2026 09:00:00 GMT"), (2, 3));
-}
-
-#[test]
-fn robots_are_kept_to_when_they_come_packed() {
-    let url = "https://example.com/private/a";
-    let packed = gzip(b"User-agent: *\nDisallow: /private\n");
-    let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
-    let mut web = Web::new().page("https://example.com/robots.txt", 200, &headers, &packed).html(url, "<p>Closed.</p>");
-    assert!(matches!(web.fetch(url), Err(ToolError::Denied(why)) if why.contains("robots.txt closes")));
-    let mut web =
-        Web::new().page("https://example.com/robots.txt", 200, &headers, b"broken").html(url, "<p>Closed.</p>");
-    assert!(matches!(web.fetch(url), Err(ToolError::Unavailable(why)) if why.contains("robots.txt")));
-    assert!(web.asked.is_empty());
-}
-
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -563,32 +525,6 @@ fn a_packed_page_is_unpacked_up_to_a_bound() {
 }
 
 #[test]
-fn feeds_are_told_entry_by_entry() {
-    let rss = r#"<?xml version="1.0"?><rss version="2.0" xmlns:dc="d" xmlns:content="c"><channel><title>Harbour news</title>
-        <link>https://example.com/</link><description>All the gates</description>
-        <item><title>Gates &amp; tides</title><link>/1</link><pubDate>Mon, 02 Nov 2026 10:00:00 GMT</pubDate>
-        <dc:creator>A. Keeper</dc:creator><description>&lt;p&gt;They &lt;b&gt;open&lt;/b&gt;.&lt;/p&gt;</description></item>
-        <item><title><![CDATA[Second]]></title><guid>x</guid></item></channel></rss>"#;
-    let url = "https://example.com/feed";
-    for content_type in ["application/rss+xml", "text/xml", "text/html", ""] {
-        let output = Web::new().page(url, 200, &[("content-type", content_type)], rss.as_bytes()).fetch(url).unwrap();
-        assert_eq!(output.documents[0].title, "Harbour news");
-        assert_eq!(
-            output.content,
-            "# Harbour news\n\nAll the gates\n\n## [Gates & tides](https://example.com/1)\n\n\
-             *Mon, 02 Nov 2026 10:00:00 GMT · A. Keeper*\n\nThey **open**.\n\n## Second",
-            "{content_type}"
-        );
-    }
-    let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title>Log</title><entry><title>One</title>
-        <link rel="self" href="/self"/><link href="https://example.org/one"/><author><name>B</name></author>
-        <updated>2026-11-01T00:00:00Z</updated><summary>Short.</summary></entry></feed>"#;
-    let output =
-        Web::new().page(url, 200, &[("content-type", "application/atom+xml")], atom.as_bytes()).fetch(url).unwrap();
-    assert_eq!(output.content, "# Log\n\n## [One](https://example.org/one)\n\n*2026-11-01T00:00:00Z · B*\n\nShort.");
-}
-
-#[test]
 fn who_has_written_a_page_and_when_stands_before_it() {
     let html = r#"<html><head><title>T</title><meta name="author" content="A. Keeper"><meta property="article:published_time" content="2026-11-01">
         <link rel="canonical" href="https://example.org/real"></head><body><main><p>The gates open at noon.</p><img src="/x.png"><img alt="a gate" data-src="g.png" src="data:image/gif;base64,AA"></main></body></html>"#;
@@ -615,41 +551,6 @@ fn code_keeps_its_lines_and_its_language_however_it_is_marked() {
     assert!(text.contains("```shell\nls -l\n```"), "{text}");
     assert!(text.contains("```js\nlet x = \"\";\n```"), "{text}");
     assert!(text.contains("```\nplain\n```"), "{text}");
-}
-
-#[test]
-fn a_feed_whose_texts_are_marks_is_told_with_them() {
-    let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title type="xhtml"><div xmlns="x">The <b>log</b></div></title><entry><title>One</title>
-        <issued>2026-11-01</issued><content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>First &amp; <a href="/x?a=1&b=2">second</a>.</p><br/>
-        <ul><li>third</li></ul></div></content></entry></feed>"#;
-    let url = "https://example.com/feed";
-    let output = Web::new().page(url, 200, &[("content-type", "text/xml")], atom.as_bytes()).fetch(url).unwrap();
-    assert_eq!(
-        output.content,
-        "# The **log**\n\n## One\n\n*2026-11-01*\n\nFirst & [second](https://example.com/x?a=1&b=2).\n\n- third"
-    );
-    let rss = r#"<rss version="2.0"><channel><title>News</title><item><title>A</title><guid>https://example.com/a</guid></item>
-        <item><title>B</title><guid isPermaLink="false">https://example.com/none</guid></item><item><title>C & D</title></item><item><title>E"#;
-    let output = Web::new().page(url, 200, &[("content-type", "text/xml")], rss.as_bytes()).fetch(url).unwrap();
-    assert_eq!(output.content, "# News\n\n## [A](https://example.com/a)\n\n## B\n\n## C & D\n\n## Without a title");
-}
-
-#[test]
-fn a_json_feed_is_told_as_a_feed_and_other_json_as_it_is() {
-    let feed = r#"{"version": "https://jsonfeed.org/version/1.1", "title": "Log", "items": [
-        {"id": "1", "url": "/one", "title": "One", "content_html": "<p>They <b>open</b>.</p>", "date_published": "2026-11-01", "authors": [{"name": "A"}]},
-        {"id": 2, "content_text": "Two."}]}"#;
-    let url = "https://example.com/feed.json";
-    for content_type in ["application/feed+json", "application/json", ""] {
-        let output = Web::new().page(url, 200, &[("content-type", content_type)], feed.as_bytes()).fetch(url).unwrap();
-        assert_eq!(
-            output.content,
-            "# Log\n\n## [One](https://example.com/one)\n\n*2026-11-01 · A*\n\nThey **open**.\n\n## Without a title\n\nTwo."
-        );
-    }
-    let other = br#"{"version":"1","items":[]}"#;
-    let output = Web::new().page(url, 200, &[("content-type", "application/json")], other).fetch(url).unwrap();
-    assert_eq!(output.content, "{\n  \"version\": \"1\",\n  \"items\": []\n}");
 }
 
 #[test]
@@ -686,3 +587,6 @@ fn links_that_say_or_lead_to_nothing_are_left_out() {
         "## Gates\n\nSee [the log](https://example.com/log), \\[1\\] and [this page](https://example.com/ref)."
     );
 }
+
+mod feeds;
+mod manners;

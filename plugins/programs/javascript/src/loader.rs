@@ -87,7 +87,7 @@ impl Workspace {
             let code = code.strip_prefix('\u{feff}').unwrap_or(&code);
             let module = if path.extension().is_some_and(|extension| extension == "json") {
                 Module::parse_json(js_string!(code), context)?
-            } else if is_common(&path, &code) {
+            } else if is_common(&path, code) {
                 of_value(required(&path, context)?, Some(path.clone()), context)?
             } else {
                 Module::parse(Source::from_reader(code.as_bytes(), Some(&path)), None, context)?

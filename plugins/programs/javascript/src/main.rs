@@ -1,5 +1,5 @@
 //! JavaScript as a program of the sandbox: `javascript -e CODE …`, `javascript FILE …`, or `javascript --test [FILE …]`. The code is an
-//! ECMAScript module, or a CommonJS one; what it has besides the language is in `prelude.js` and, where it has tests, in `testing.js`,
+//! ECMAScript module, or a CommonJS one; what it has besides the language is in `prelude.js`, `assert.js` and, where it has tests, `testing.js`,
 //! over the few functions of `natives.rs`.
 //!
 //! It exits with what the code exits with: 0 at its end, 1 where a test fails or an error is not caught, which is told on standard
@@ -82,7 +82,8 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
     context.runtime_limits_mut().set_stack_size_limit(MAX_STACK);
     natives::register(context).map_err(|error| format!("javascript: the engine does not start: {error}\n"))?;
     let prelude = format!(
-        "globalThis.__arguments = {};\n{}",
+        "{}\nglobalThis.__arguments = {};\n{}",
+        include_str!("assert.js"),
         json_list(std::iter::once(path.display().to_string()).chain(arguments)),
         include_str!("prelude.js")
     );

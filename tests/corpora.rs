@@ -1,5 +1,7 @@
 //! A tenant's own documents: they are kept as text, nobody else sees them, and the runs of agents that name them search them.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -289,6 +291,26 @@ async fn a_corpus_is_its_tenants_and_its_index_goes_with_it() {
     Cli::on(data.path()).output(&["tenant", "delete", "a", "--yes"]).await;
     let _host = Host::builder().data(data).start().await;
     assert!(!folder.exists(), "the index of a tenant that is gone is gone");
+}
+
+#[tokio::test]
+async fn no_more_than_48_indexes_are_open_and_the_others_answer_when_they_are_asked_again() {
+    let host = Host::builder().start().await;
+    let ask = async |n: usize| {
+        let path = format!("/v1/corpora/harbour-{n}/search?q=sluice");
+        host.json(Method::GET, &path, None).await.1["data"].as_array().unwrap().len()
+    };
+    for n in 0..52 {
+        let (status, _) = host.json(Method::POST, &format!("/v1/corpora/harbour-{n}/documents"), Some(&rules())).await;
+        assert_eq!((status, ask(n).await), (201, 1), "harbour-{n}");
+    }
+    // Each index that is open holds its lock.
+    let files = std::fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap();
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let locks =
+        targets.filter(|target| target.ends_with("lock") && target.to_string_lossy().contains("corpora/tenants"));
+    assert_eq!(locks.count(), 48);
+    assert_eq!((ask(0).await, ask(51).await), (1, 1));
 }
 
 #[tokio::test]

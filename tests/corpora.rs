@@ -1,5 +1,7 @@
 //! A tenant's own documents: they are kept as text, nobody else sees them, and the runs of agents that name them search them.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -292,15 +294,38 @@ async fn a_corpus_is_its_tenants_and_its_index_goes_with_it() {
 }
 
 #[tokio::test]
+async fn no_more_than_48_indexes_are_open_and_the_others_answer_when_they_are_asked_again() {
+    let host = Host::builder().start().await;
+    let ask = async |n: usize| {
+        let path = format!("/v1/corpora/harbour-{n}/search?q=sluice");
+        host.json(Method::GET, &path, None).await.1["data"].as_array().unwrap().len()
+    };
+    for n in 0..52 {
+        let (status, _) = host.json(Method::POST, &format!("/v1/corpora/harbour-{n}/documents"), Some(&rules())).await;
+        assert_eq!((status, ask(n).await), (201, 1), "harbour-{n}");
+    }
+    // Each index that is open holds its lock.
+    let files = std::fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap();
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let locks =
+        targets.filter(|target| target.ends_with("lock") && target.to_string_lossy().contains("corpora/tenants"));
+    assert_eq!(locks.count(), 48);
+    assert_eq!((ask(0).await, ask(51).await), (1, 1));
+}
+
+#[tokio::test]
 async fn an_index_that_is_in_the_making_goes_with_its_tenant() {
     let data = tempfile::tempdir().unwrap();
     let cli = Cli::on(data.path());
-    cli.output(&["tenant", "create", "a"]).await;
+    for tenant in ["a", "operator"] {
+        cli.output(&["tenant", "create", tenant]).await;
+    }
+    let operator = cli.output(&["key", "create", "--tenant", "operator", "--scope", "admin"]).await;
     let key = cli.output(&["key", "create", "--tenant", "a", "--scope", "agents:read,agents:write"]).await;
     let host = Host::builder().data(data).start().await;
     let text = "The sluice of the pier opens at noon. ".repeat(40);
     let line = |n: usize| format!("{}\n", json!({"_id": format!("d{n}"), "title": "Gate", "text": text}));
-    let lines: String = (0..4_000).map(line).collect();
+    let lines: String = (0..2_000).map(line).collect();
     let import = host.client().post(host.url(IMPORT)).bearer_auth(&key).header("content-type", "application/x-ndjson");
     assert_eq!(host.send(import.body(lines)).await.status(), 201);
     let search = host.json_as(&key, Method::GET, "/v1/corpora/harbour/search?q=sluice", None);
@@ -309,7 +334,7 @@ async fn an_index_that_is_in_the_making_goes_with_its_tenant() {
         while !folder.exists() {
             tokio::task::yield_now().await;
         }
-        host.json(Method::DELETE, "/v1/admin/tenants/a", None).await.0
+        host.json_as(&operator, Method::DELETE, "/v1/admin/tenants/a", None).await.0
     };
     let (_either_way, deleted) = tokio::join!(search, delete);
     assert_eq!(deleted, 204);

@@ -51,6 +51,7 @@ pub trait Corpora: Send + Sync {
     /// Documents of a corpus were written or removed. To be called once that is on disk.
     fn changed(&self, tenant: &TenantId, corpus: &str, documents: Vec<DocumentId>);
 
-    /// Removes all indexes of a tenant that was closed. Blocks.
+    /// Removes all indexes of a tenant that is deleted; what is at work with one of them ends first, in the background. Blocks. To be
+    /// called within the runtime.
     fn forget(&self, tenant: &TenantId);
 }

@@ -82,8 +82,7 @@ impl Gauge {
             && least < most
         {
             self.limit = self.limit.min(*least);
-            if guessed > 0 {
-                let factor = most.saturating_mul(1_000) / guessed;
+            if let Some(factor) = most.saturating_mul(1_000).checked_div(guessed) {
                 self.per_mille = self.per_mille.max(factor.min(*FACTORS.end()));
             }
         }

@@ -87,8 +87,8 @@ fn without_documents_the_embedded_answerer_says_what_it_is() {
 }
 
 /// A host with files to change and programs to run: each run gives the next of these exit codes.
-fn with_runs(host: ScriptedHost, exit_codes: &[i64]) -> ScriptedHost {
-    let mut codes = exit_codes.to_vec().into_iter();
+fn with_runs(host: ScriptedHost, exit_codes: &'static [i64]) -> ScriptedHost {
+    let mut codes = exit_codes.iter().copied();
     let mut host = host
         .with_tool("edit_file", |_| Ok(("src/sum.py: 2 lines, 20 bytes, hash 0123456789abcdef".to_owned(), vec![])))
         .with_tool("run_code", move |_| {

@@ -238,9 +238,9 @@ fn missing(text: &str, all: &[&str], hunk: &Hunk, number: usize, count: usize, d
         Some((fitting, at)) if fitting > 0 => {
             let line = at + fitting + 1;
             let wanted = old.get(fitting).map_or("the end of the hunk", |line| bare(line));
-            let _ = write!(
+            let _ = writeln!(
                 told,
-                "its first {fitting} lines stand at line {}, but then line {line} should be {:?}. There stands:\n",
+                "its first {fitting} lines stand at line {}, but then line {line} should be {:?}. There stands:",
                 at + 1,
                 cut(wanted)
             );
@@ -248,9 +248,9 @@ fn missing(text: &str, all: &[&str], hunk: &Hunk, number: usize, count: usize, d
         }
         _ => {
             let near = hunk.at.max(1);
-            let _ = write!(
+            let _ = writeln!(
                 told,
-                "its first line {:?} stands nowhere{}. At line {near} stands:\n",
+                "its first line {:?} stands nowhere{}. At line {near} stands:",
                 cut(bare(first)),
                 if done > 0 { " behind the hunk before" } else { "" }
             );

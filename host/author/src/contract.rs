@@ -43,6 +43,7 @@ pub(crate) const LINKED: &[&str] = &[
     "vivarium:plugin/corpus",
     "vivarium:plugin/log",
     "vivarium:plugin/model",
+    "vivarium:plugin/programs",
     "vivarium:plugin/progress",
     "vivarium:plugin/secrets",
     "vivarium:plugin/session",

@@ -333,7 +333,7 @@ mod tests {
         let (tenant, session): (TenantId, SessionId) = ("acme".parse().unwrap(), "one".parse().unwrap());
         let mut said = 0;
         for (text, count, told) in
-            [("a".to_owned(), 1_200, 1_000), ("b".repeat(1 << 20), 8, 5), ("c".repeat(7 << 20), 1, 0)]
+            [("a".to_owned(), 1_200, 1_000), ("b".repeat(1 << 20), 8, 6), ("c".repeat(7 << 20), 1, 0)]
         {
             let messages = vec![stored(Message::user(text)); count];
             let batch = Batch::from(Write::AppendMessages { session: session.clone(), messages });

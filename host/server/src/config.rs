@@ -680,6 +680,10 @@ mod tests {
         assert_snapshot!(read("", &Flags::default()).unwrap().to_toml().unwrap(), @r#"
         listen = "127.0.0.1:8080"
         data = "vivarium-data"
+        corpus_refresh_seconds = 5
+        model_timeout_seconds = 600
+        model_first_token_seconds = 180
+        model_idle_seconds = 60
         max_body_bytes = 1048576
         request_timeout_seconds = 30
         max_connections = 16384

@@ -273,7 +273,7 @@ mod tests {
         data: {"type":"token","text":"Line"}
 
         id: 0192f000-0000-7000-8000-000000000001:6
-        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","cited":true,"quotes":[{"text":"a \"growable\" array","verified":true,"start":10,"end":28}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7}}
+        data: {"type":"done","answer":"Line one\nline two","sources":[{"id":"s1","title":"Vec","url":"std/vec.html","fetchedAt":"2026-11-22T00:00:00Z","contentHash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","cited":true,"quotes":[{"text":"a \"growable\" array","verified":true,"start":10,"end":28}]}],"sessionId":"s-1","runId":"0192f000-0000-7000-8000-000000000001","usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7,"cost":"0.0015"}}
 
         data: [DONE]
         "#);

@@ -37,7 +37,7 @@ async fn a_component_of_fifty_megabytes_is_refused() {
     arena.is_whole().await;
 }
 
-/// A component whose code is nothing but work for a compiler.
+/// A component whose code is nothing but work for a compiler, and another one each time: what another test has compiled is known.
 fn slow_to_compile() -> Vec<u8> {
     let mut body = String::from("(local $a i64) ");
     for number in 0..6_000 {
@@ -51,7 +51,10 @@ fn slow_to_compile() -> Vec<u8> {
     for number in 0..40 {
         let _ = write!(functions, "(func (export \"f{number}\") {body}) ");
     }
-    tool_plugin_as(json!({"name": "evil/slow"}), "", &functions, ECHO)
+    let mut component = tool_plugin_as(json!({"name": "evil/slow"}), "", &functions, ECHO);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    append_section(&mut component, "made", &now.as_nanos().to_le_bytes());
+    component
 }
 
 #[tokio::test]

@@ -105,8 +105,8 @@ fn told(question: &Value) -> Vec<String> {
 /// The hash that a tool has told of a file last.
 fn hash_of(path: &str, told: &[String]) -> String {
     let lines = told.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with(path));
-    let hashes = lines.filter_map(|line| line.split("hash ").nth(1));
-    hashes.last().unwrap_or_else(|| panic!("no hash of {path} in {told:?}")).chars().take(16).collect()
+    let mut hashes = lines.filter_map(|line| line.split("hash ").nth(1));
+    hashes.next_back().unwrap_or_else(|| panic!("no hash of {path} in {told:?}")).chars().take(16).collect()
 }
 
 /// What a tool has answered as a person reads it: the parts of a JSON each on their own.
@@ -133,8 +133,16 @@ async fn solve(host: &Host, model: &ScriptedModel, exercise: &Exercise) -> Vec<S
         assert_eq!(host.send(request).await.status(), 201, "{id}: {path}");
     }
     let input = format!("{}\nExercise: {id}.", exercise.task);
-    let run = json!({"input": input, "mode": "coding", "sessionId": id, "maxCycles": 30});
-    let run = host.post_ok("/v1/runs", &run).await;
+    let run = json!({"input": input, "mode": "coding", "sessionId": id, "maxCycles": 30, "background": true});
+    let (_, mut run) = host.json(Method::POST, "/v1/runs", Some(&run)).await;
+    // Beside other tests, what a program takes may last for minutes.
+    for _ in 0..8 {
+        let path = format!("/v1/runs/{}?wait=30", run["id"].as_str().unwrap_or_else(|| panic!("{run}")));
+        run = host.json(Method::GET, &path, None).await.1;
+        if !matches!(run["status"].as_str(), Some("queued" | "running")) {
+            break;
+        }
+    }
     assert_eq!(run["status"], "completed", "{run}");
     let of_this = |question: &&Value| question["messages"].to_string().contains(&format!("Exercise: {id}."));
     let asked = model.requests();

@@ -90,8 +90,7 @@ impl Models {
         if self.default.provider() == provider {
             return Some(self.default.clone());
         }
-        let named = self.usual.iter().find(|model| model.provider() == provider).cloned();
-        named
+        self.usual.iter().find(|model| model.provider() == provider).cloned()
     }
 
     /// The providers' names.

@@ -116,7 +116,11 @@ fn who_leaves_frees_the_place_for_the_next() {
         let long = request("Write a very long story about a dragon and a knight.");
         let (first, said) = tokio::sync::oneshot::channel();
         let mut first = Some(first);
-        let mut on_token = |_: &str| drop(first.take().map(|first| first.send(())));
+        let mut on_token = |_: &str| {
+            if let Some(first) = first.take() {
+                first.send(()).unwrap();
+            }
+        };
         tokio::select! {
             answer = model.generate(&long, &mut on_token) => panic!("it was done at once: {answer:?}"),
             _ = said => {}

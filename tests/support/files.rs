@@ -14,7 +14,7 @@ pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
         let is_named = entry.file_name().to_string_lossy().contains(text);
         let holds = |path: &Path| {
             let bytes = std::fs::read(path).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            memchr::memmem::find(&bytes, text.as_bytes()).is_some()
         };
         if path.is_dir() {
             found.extend(files_with(&path, text));

@@ -138,8 +138,12 @@ pub(crate) fn essence(call: &ToolCall, result: &CallResult) -> String {
     };
     let said = ["stdout", "stderr"].map(|name| text(&told, name).unwrap_or_default()).join("\n");
     let is_time = |word: &str| {
-        let number = word.trim_matches(['(', ')', '[', ']', ',', ';']).trim_end_matches(['m', 's']);
-        number.len() < word.len() && number.parse::<f64>().is_ok()
+        let bare = word.trim_matches(['(', ')', '[', ']', ',', ';']);
+        let number = bare.trim_end_matches(['m', 's']);
+        let is_clock = bare.contains(':') && bare.chars().all(|sign| sign.is_ascii_digit() || sign == ':');
+        // A line that is drawn around a time is shorter where the time has more digits.
+        let is_drawn = word.chars().all(|sign| "=-_*".contains(sign));
+        is_clock || is_drawn || number.len() < word.len() && number.parse::<f64>().is_ok()
     };
     let words = said.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ");
     format!("{:?} {words}", told.get("exitCode"))

@@ -2,28 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use vivarium_domain::{AgentConfig, AgentId, MAX_CORPUS_CHARS, ModelName, OutputFormat, TenantId, is_corpus_name};
+use vivarium_domain::{
+    AgentConfig, AgentId, MAX_CORPUS_CHARS, ModelName, OutputFormat, TenantId, bounds, is_corpus_name,
+};
 
 use crate::{AgentError, Agents};
 
 pub(crate) const MAX_NAME_CHARS: usize = 128;
 const MAX_DESCRIPTION_CHARS: usize = 4_000;
-const MAX_PROMPT_CHARS: usize = 200_000;
 const MAX_MODEL_CHARS: usize = 200;
 /// Agents that one agent's runs may start.
 const MAX_AGENTS: usize = 16;
-const MAX_TOOLS: usize = 200;
 const MAX_CONTEXTS: usize = 200;
 const MAX_CORPORA: usize = 16;
-const MAX_HISTORY_TURNS: u32 = 1_000;
-const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
-const MAX_CYCLES: u32 = 100;
-const MAX_TIMEOUT_SECONDS: u32 = 24 * 3600;
-const MAX_SESSION_TTL_SECONDS: u64 = 10 * 366 * 24 * 3600;
-/// With the agent's own model, as many as a run may ask.
-const MAX_FALLBACK_MODELS: usize = 3;
-const MAX_MODEL_TIMEOUT_SECONDS: u32 = 3600;
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
 /// A text within its length, without control characters but line breaks and tabs.
 pub(crate) fn text(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), AgentError> {
@@ -88,14 +79,14 @@ impl Agents {
     ) -> Result<(), AgentError> {
         name(&config.name)?;
         text("description", &config.description, 0, MAX_DESCRIPTION_CHARS)?;
-        text("prompt", &config.prompt, 0, MAX_PROMPT_CHARS)?;
-        number("historyTurns", config.history_turns, 0, MAX_HISTORY_TURNS)?;
-        number("maxOutputTokens", config.max_output_tokens, 1, MAX_OUTPUT_TOKENS)?;
-        number("maxCycles", config.max_cycles, 1, MAX_CYCLES)?;
-        number("timeoutSeconds", config.timeout_seconds, 1, MAX_TIMEOUT_SECONDS)?;
-        number("sessionTtlSeconds", config.session_ttl_seconds, 1, MAX_SESSION_TTL_SECONDS)?;
+        text("prompt", &config.prompt, 0, bounds::INSTRUCTIONS_CHARS)?;
+        number("historyTurns", config.history_turns, 0, bounds::HISTORY_TURNS)?;
+        number("maxOutputTokens", config.max_output_tokens, 1, bounds::OUTPUT_TOKENS)?;
+        number("maxCycles", config.max_cycles, 1, bounds::CYCLES)?;
+        number("timeoutSeconds", config.timeout_seconds, 1, bounds::TIMEOUT_SECONDS)?;
+        number("sessionTtlSeconds", config.session_ttl_seconds, 1, bounds::SESSION_TTL_SECONDS)?;
         output(&config.output)?;
-        number("modelTimeoutSeconds", config.model_timeout_seconds, 1, MAX_MODEL_TIMEOUT_SECONDS)?;
+        number("modelTimeoutSeconds", config.model_timeout_seconds, 1, bounds::MODEL_TIMEOUT_SECONDS)?;
         config.model_options.check().map_err(|wrong| AgentError::invalid(wrong.field, wrong.message))?;
         if before.is_none_or(|before| before.model != config.model) {
             self.model("model", config.model.as_ref())?;
@@ -130,8 +121,8 @@ impl Agents {
     fn fallback_models(&self, config: &AgentConfig) -> Result<(), AgentError> {
         const FIELD: &str = "fallbackModels";
         let models = &config.fallback_models;
-        if models.len() > MAX_FALLBACK_MODELS {
-            let wrong = format!("may name {MAX_FALLBACK_MODELS} models, not {}", models.len());
+        if models.len() > bounds::FALLBACK_MODELS {
+            let wrong = format!("may name {} models, not {}", bounds::FALLBACK_MODELS, models.len());
             return Err(AgentError::invalid(FIELD, wrong));
         }
         let mut seen = BTreeSet::from_iter(&config.model);
@@ -150,8 +141,8 @@ impl Agents {
             return Err(AgentError::invalid("mode", format!("must be one of: {}", catalog.mode_names())));
         }
         let tools = config.tools.as_deref().unwrap_or_default();
-        if tools.len() > MAX_TOOLS {
-            return Err(AgentError::invalid("tools", format!("may name {MAX_TOOLS} tools, not {}", tools.len())));
+        if tools.len() > bounds::TOOLS {
+            return Err(AgentError::invalid("tools", format!("may name {} tools, not {}", bounds::TOOLS, tools.len())));
         }
         let mut seen = BTreeSet::new();
         for tool in tools {
@@ -223,10 +214,10 @@ fn name(name: &str) -> Result<(), AgentError> {
 fn output(output: &OutputFormat) -> Result<(), AgentError> {
     let OutputFormat::JsonSchema { schema } = output else { return Ok(()) };
     let bytes = schema.to_string().len();
-    if bytes > MAX_SCHEMA_BYTES {
+    if bytes > bounds::SCHEMA_BYTES {
         return Err(AgentError::invalid(
             "output",
-            format!("may hold a schema of {MAX_SCHEMA_BYTES} bytes, not {bytes}"),
+            format!("may hold a schema of {} bytes, not {bytes}", bounds::SCHEMA_BYTES),
         ));
     }
     let compiled = jsonschema::validator_for(schema);
@@ -250,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_number_out_of_its_range_is_named_with_the_range() {
-        let error = number("maxCycles", Some(101), 1, MAX_CYCLES).unwrap_err();
+        let error = number("maxCycles", Some(101), 1, bounds::CYCLES).unwrap_err();
         assert_eq!(error.to_string(), "maxCycles must be an integer from 1 to 100, not 101");
     }
 

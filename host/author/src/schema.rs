@@ -2,9 +2,7 @@
 
 use jsonschema::PatternOptions;
 use serde_json::Value as Json;
-
-/// The largest schema that a host takes.
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
+use vivarium_domain::bounds;
 
 /// Whether a host could check against the schema, as far as that is seen without a host: it also bounds what a check costs.
 ///
@@ -12,8 +10,8 @@ const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// Why not.
 pub(crate) fn check(schema: &Json) -> Result<(), String> {
     let bytes = schema.to_string().len();
-    if bytes > MAX_SCHEMA_BYTES {
-        return Err(format!("it has {bytes} bytes; at most {MAX_SCHEMA_BYTES} are allowed"));
+    if bytes > bounds::SCHEMA_BYTES {
+        return Err(format!("it has {bytes} bytes; at most {} are allowed", bounds::SCHEMA_BYTES));
     }
     if let Some(reference) = foreign_reference(schema) {
         return Err(format!(
@@ -61,7 +59,7 @@ mod tests {
             (json!({"properties": {"a": {"$ref": "https://example.com/a"}}}), "is not local"),
             (json!({"properties": {"a": {"pattern": "(?=a)b"}}}), "pattern"),
             (json!({"type": "strin"}), "strin"),
-            (json!({"description": "x".repeat(MAX_SCHEMA_BYTES)}), "at most 65536 are allowed"),
+            (json!({"description": "x".repeat(bounds::SCHEMA_BYTES)}), "at most 65536 are allowed"),
         ] {
             let error = check(&schema).unwrap_err();
             assert!(error.contains(words), "{error}");

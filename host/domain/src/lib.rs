@@ -3,6 +3,7 @@
 
 mod agent;
 mod audit;
+pub mod bounds;
 mod budget;
 mod event;
 mod fair;

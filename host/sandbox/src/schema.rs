@@ -11,12 +11,10 @@ use std::collections::{HashMap, HashSet};
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
-use vivarium_domain::{Manifest, ToolManifest};
+use vivarium_domain::{Manifest, ToolManifest, bounds};
 
 use crate::LoadError;
 
-/// The largest schema.
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// How deep its JSON nests, and how long its chains of references are.
 const MAX_DEPTH: usize = 64;
 /// Subschemas and the values that they list, with references written out.
@@ -119,8 +117,8 @@ fn invalid(tool: &ToolManifest, which: &'static str, reason: String) -> LoadErro
 impl Schema {
     fn new(schema: &Value, patterns: &mut usize) -> Result<Self, String> {
         let bytes = schema.to_string().len();
-        if bytes > MAX_SCHEMA_BYTES {
-            return Err(format!("it has {bytes} bytes; at most {MAX_SCHEMA_BYTES} are allowed"));
+        if bytes > bounds::SCHEMA_BYTES {
+            return Err(format!("it has {bytes} bytes; at most {} are allowed", bounds::SCHEMA_BYTES));
         }
         if depth(schema) > MAX_DEPTH {
             return Err(format!("it nests deeper than {MAX_DEPTH} levels"));
@@ -528,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_large_or_deep_schema_is_refused() {
-        let large = json!({"type": "object", "description": "x".repeat(MAX_SCHEMA_BYTES)});
+        let large = json!({"type": "object", "description": "x".repeat(bounds::SCHEMA_BYTES)});
         assert!(refusal(large).contains("at most 65536 are allowed"));
         let mut deep = json!({"type": "string"});
         for _ in 0..60 {

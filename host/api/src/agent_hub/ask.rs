@@ -8,18 +8,12 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use vivarium_attachments::{IncomingContent, IncomingFile, MAX_FILES};
-use vivarium_domain::{Agent, OutputFormat, SessionId};
+use vivarium_domain::{Agent, OutputFormat, SessionId, bounds};
 use vivarium_runs::RunRequest;
 
 use crate::error::{ApiError, Kind};
 
-/// A question with all that it is about; what is larger comes as a file.
-const MAX_INPUT_CHARS: usize = 200_000;
-/// As much as an agent's own.
-const MAX_PROMPT_CHARS: usize = 200_000;
 const MAX_SCHEMA_NAME_CHARS: usize = 64;
-/// As much as an agent's own.
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// Where a client writes the schema.
 pub(super) const SCHEMA_FIELD: &str = "responseFormat.json_schema.schema";
 
@@ -220,8 +214,8 @@ impl JsonSchema {
         schema.entry("title").or_insert(Value::String(self.name));
         let schema = Value::Object(schema);
         let bytes = schema.to_string().len();
-        if bytes > MAX_SCHEMA_BYTES {
-            let wrong = format!("may have {MAX_SCHEMA_BYTES} bytes, not {bytes}");
+        if bytes > bounds::SCHEMA_BYTES {
+            let wrong = format!("may have {} bytes, not {bytes}", bounds::SCHEMA_BYTES);
             return Err(ApiError::invalid(SCHEMA_FIELD, wrong));
         }
         Ok(OutputFormat::JsonSchema { schema })
@@ -244,7 +238,7 @@ impl TryFrom<Execute> for Ask {
 
     fn try_from(body: Execute) -> Result<Self, ApiError> {
         if let Some(prompt) = &body.prompt_override {
-            at_most("promptOverride", prompt, MAX_PROMPT_CHARS)?;
+            at_most("promptOverride", prompt, bounds::INSTRUCTIONS_CHARS)?;
         }
         Ok(Self {
             input: input(body.user_input)?,
@@ -304,7 +298,7 @@ fn input(input: String) -> Result<String, ApiError> {
     if input.trim().is_empty() {
         return Err(ApiError::invalid("userInput", "must not be empty"));
     }
-    at_most("userInput", &input, MAX_INPUT_CHARS)?;
+    at_most("userInput", &input, bounds::INPUT_CHARS)?;
     Ok(input)
 }
 

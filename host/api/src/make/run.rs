@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Zoned;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use vivarium_domain::{Agent, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm};
+use vivarium_domain::{Agent, Message, RunId, Scope, Session, SessionId, Timestamp, WebhookForm, bounds};
 use vivarium_runs::{LoggedEvent, RunRequest, StartError, Webhook};
 
 use super::MakeError;
@@ -30,9 +30,6 @@ use crate::segment::Segment;
 
 /// The most messages of one request.
 const MAX_MESSAGES: usize = 1000;
-
-/// The longest message, and the longest instructions.
-const MAX_CHARS: usize = 200_000;
 
 /// What an agent is asked.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -205,9 +202,10 @@ fn conversation(messages: Vec<MessageForm>) -> Result<(Vec<Message>, String), Ap
     }
     for (index, message) in messages.iter().enumerate() {
         let chars = message.content.chars().count();
-        if chars > MAX_CHARS || message.content.trim().is_empty() {
+        if chars > bounds::INPUT_CHARS || message.content.trim().is_empty() {
             let param = format!("messages[{index}].content");
-            let wrong = format!("{param} must have 1 to {MAX_CHARS} characters, and one that is no white space");
+            let wrong =
+                format!("{param} must have 1 to {} characters, and one that is no white space", bounds::INPUT_CHARS);
             return Err(ApiError::new(Kind::InvalidParameter, wrong).about(param));
         }
     }
@@ -236,10 +234,13 @@ async fn find_thread(state: &ApiState, caller: &Caller, agent: &Agent, thread: &
 }
 
 fn check_additional(prompt: String) -> Result<String, ApiError> {
-    if (1..=MAX_CHARS).contains(&prompt.chars().count()) {
+    if (1..=bounds::INSTRUCTIONS_CHARS).contains(&prompt.chars().count()) {
         return Ok(prompt);
     }
-    Err(ApiError::invalid("config.additionalSystemPrompt", format!("must have 1 to {MAX_CHARS} characters")))
+    Err(ApiError::invalid(
+        "config.additionalSystemPrompt",
+        format!("must have 1 to {} characters", bounds::INSTRUCTIONS_CHARS),
+    ))
 }
 
 /// What the model is told: the system prompt, what is added to it, and what time it is where the host stands.
@@ -290,7 +291,7 @@ mod tests {
             vec![],
             vec![message(RoleForm::Assistant, "a")],
             vec![message(RoleForm::User, " \n")],
-            vec![message(RoleForm::User, &"x".repeat(MAX_CHARS + 1))],
+            vec![message(RoleForm::User, &"x".repeat(bounds::INPUT_CHARS + 1))],
             (0..=MAX_MESSAGES).map(|_| message(RoleForm::User, "a")).collect(),
         ] {
             assert_eq!(conversation(bad).unwrap_err().code(), "invalid_parameter");

@@ -13,7 +13,7 @@ use rmcp::{ErrorData, ServerHandler};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
-use vivarium_domain::{Agent, Approval, EventBody, SessionId};
+use vivarium_domain::{Agent, Approval, EventBody, SessionId, bounds};
 use vivarium_runs::{RunRequest, Started, ToolInfo};
 
 use super::calls::Call;
@@ -25,9 +25,6 @@ use crate::error::{ApiError, Kind};
 
 /// How many tools a page has.
 const PAGE: usize = 50;
-
-/// The longest input of an agent, in characters: that of the native dialect.
-const MAX_INPUT_CHARS: usize = 200_000;
 
 const ABOUT: &str = "The tools of one tenant of a Vivarium host, and its agents: a tool whose name begins with agent_ works on a task in a run \
                      of its own, which may take minutes; it tells of its steps where it is asked for progress.";
@@ -108,8 +105,9 @@ impl Handler {
             Err(error) => return Ok(shown::error(format!("invalid arguments: {error}"))),
         };
         let chars = input.chars().count();
-        if input.trim().is_empty() || chars > MAX_INPUT_CHARS {
-            return Ok(shown::error(format!("invalid arguments: input must have 1 to {MAX_INPUT_CHARS} characters")));
+        if input.trim().is_empty() || chars > bounds::INPUT_CHARS {
+            let must = format!("invalid arguments: input must have 1 to {} characters", bounds::INPUT_CHARS);
+            return Ok(shown::error(must));
         }
         let stateless = session_id.is_none();
         let request = RunRequest { session_id, stateless, ..RunRequest::of_agent(agent, input) };

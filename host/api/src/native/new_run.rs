@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use vivarium_domain::{
     AgentTool, Approval, BusyPolicy, ModelName, ModelOptions, OutputFormat, Run, RunId, Scope, SessionId, TenantId,
-    ToolName, WebhookForm, WrongOption,
+    ToolName, WebhookForm, WrongOption, bounds,
 };
 use vivarium_runs::{Cursor, Idempotency, RunRequest, Started, Webhook};
 
@@ -31,19 +31,6 @@ use crate::idempotency::{IdempotencyKey, Once};
 use crate::resume;
 use crate::sse::accepts_events;
 
-/// A question, not a book: attachments and the corpus are for those.
-const MAX_INPUT_CHARS: usize = 200_000;
-
-const MAX_INSTRUCTIONS_CHARS: usize = 200_000;
-const MAX_TOOLS: usize = 200;
-const MAX_HISTORY_TURNS: u32 = 1_000;
-const MAX_OUTPUT_TOKENS: u32 = 1_000_000;
-const MAX_CYCLES: u32 = 100;
-const MAX_TIMEOUT_SECONDS: u32 = 24 * 3600;
-/// With the run's own model, as many as a run may ask.
-const MAX_FALLBACK_MODELS: usize = 3;
-const MAX_MODEL_TIMEOUT_SECONDS: u32 = 3600;
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
 const MAX_METADATA_BYTES: usize = 16 << 10;
 
 /// The mode of a run that names neither an agent nor a mode.
@@ -190,23 +177,23 @@ impl RunForm {
         if self.input.trim().is_empty() {
             return Err(ApiError::invalid("input", "must not be empty"));
         }
-        at_most("input", self.input.chars().count(), MAX_INPUT_CHARS, "characters")?;
+        at_most("input", self.input.chars().count(), bounds::INPUT_CHARS, "characters")?;
         let instructions = self.instructions.as_ref().map_or(0, |text| text.chars().count());
-        at_most("instructions", instructions, MAX_INSTRUCTIONS_CHARS, "characters")?;
-        at_most("tools", self.tools.as_ref().map_or(0, Vec::len), MAX_TOOLS, "tools")?;
-        at_most("outputSchema", json_bytes_of(self.output_schema.as_ref()), MAX_SCHEMA_BYTES, "bytes")?;
+        at_most("instructions", instructions, bounds::INSTRUCTIONS_CHARS, "characters")?;
+        at_most("tools", self.tools.as_ref().map_or(0, Vec::len), bounds::TOOLS, "tools")?;
+        at_most("outputSchema", json_bytes_of(self.output_schema.as_ref()), bounds::SCHEMA_BYTES, "bytes")?;
         at_most("metadata", json_bytes_of(self.metadata.as_ref()), MAX_METADATA_BYTES, "bytes")?;
-        within("historyTurns", self.history_turns, 0, MAX_HISTORY_TURNS)?;
-        within("maxCycles", self.max_cycles, 1, MAX_CYCLES)?;
-        within("maxOutputTokens", self.max_output_tokens, 1, MAX_OUTPUT_TOKENS)?;
+        within("historyTurns", self.history_turns, 0, bounds::HISTORY_TURNS)?;
+        within("maxCycles", self.max_cycles, 1, bounds::CYCLES)?;
+        within("maxOutputTokens", self.max_output_tokens, 1, bounds::OUTPUT_TOKENS)?;
         let fallbacks = self.fallback_models.as_ref().map_or(0, Vec::len);
-        at_most("fallbackModels", fallbacks, MAX_FALLBACK_MODELS, "models")?;
-        within("modelTimeoutSeconds", self.model_timeout_seconds, 1, MAX_MODEL_TIMEOUT_SECONDS)?;
+        at_most("fallbackModels", fallbacks, bounds::FALLBACK_MODELS, "models")?;
+        within("modelTimeoutSeconds", self.model_timeout_seconds, 1, bounds::MODEL_TIMEOUT_SECONDS)?;
         if let Some(WrongOption { field, message }) = self.model_options.as_ref().and_then(|given| given.check().err())
         {
             return Err(ApiError::invalid(field, message));
         }
-        within("timeoutSeconds", self.timeout_seconds, 1, MAX_TIMEOUT_SECONDS)?;
+        within("timeoutSeconds", self.timeout_seconds, 1, bounds::TIMEOUT_SECONDS)?;
         if self.stateless == Some(true) && self.session_id.is_some() {
             return Err(ApiError::invalid("stateless", "must be false or left out where there is a sessionId"));
         }

@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use vivarium_agents::AgentError;
 use vivarium_domain::{
     AgentId, AttachmentKind, Message, RunId, Scope, Session, SessionId, SessionMessage, TenantId, Timestamp, ToolCall,
+    bounds,
 };
 use vivarium_runs::{NewSession, SessionError};
 use vivarium_store::{SessionFilter, SessionStart};
@@ -25,9 +26,6 @@ use crate::gate::{By, CallerExt};
 use crate::idempotency::{Answer, IdempotencyKey, Once};
 use crate::paging::MAX_PAGE_BYTES;
 use crate::segment::Segment;
-
-/// The longest time that a session is kept for: ten years.
-const MAX_TTL_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -67,8 +65,8 @@ struct SessionForm {
 impl SessionForm {
     async fn checked(self, state: &ApiState, tenant: &TenantId) -> Result<NewSession, ApiError> {
         let Self { id, agent_id, title, ttl_seconds } = self;
-        if ttl_seconds.is_some_and(|ttl| !(1..=MAX_TTL_SECONDS).contains(&ttl)) {
-            let must = format!("must be an integer from 1 to {MAX_TTL_SECONDS}");
+        if ttl_seconds.is_some_and(|ttl| !(1..=bounds::SESSION_TTL_SECONDS).contains(&ttl)) {
+            let must = format!("must be an integer from 1 to {}", bounds::SESSION_TTL_SECONDS);
             return Err(ApiError::invalid("ttlSeconds", must));
         }
         let agent = match agent_id {

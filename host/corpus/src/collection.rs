@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-use tantivy::indexer::UserOperation;
 use tantivy::{Index, IndexReader, IndexWriter, TantivyError};
 use vivarium_domain::Document;
 
-use crate::extract::extract;
+use crate::extract::extract_given;
 use crate::passages::split;
-use crate::schema::{Fields, Names};
+use crate::schema::{Fields, Names, hash_of};
 use crate::{CorpusError, Hit, search, words};
 
 /// The least that tantivy writes with; a larger collection is written in several portions.
@@ -46,15 +44,12 @@ impl Collection {
         words::register(index.tokenizers());
         let mut writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed)?;
         for document in documents {
-            // A name that says how to read it: as what it was given, and never left out for its kind.
-            let name = if document.media_type == "text/markdown" { "document.md" } else { "document.txt" };
-            let Ok(mut extracted) = extract(name, document.text.as_bytes(), usize::MAX) else { continue };
+            let Ok(mut extracted) = extract_given(&document.media_type, &document.text) else { continue };
             extracted.title = document.title;
             let spans = split(&extracted);
-            let hash = Sha256::digest(extracted.text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes);
+            let hash = hash_of(&extracted.text);
             let names = Names { location: &document.location, path: "", external: "" };
-            let entries: Vec<_> = fields.entries(names, hash, &extracted, &spans).map(UserOperation::Add).collect();
-            writer.run(entries).map_err(failed)?;
+            fields.add(&writer, names, hash, &extracted, &spans).map_err(failed)?;
         }
         writer.commit().map_err(failed)?;
         writer.wait_merging_threads().map_err(failed)?;

@@ -247,6 +247,13 @@ pub(crate) fn converted(location: &str, markdown: &str, max_text_bytes: usize) -
     finish(location, markdown::extract(markdown), max_text_bytes)
 }
 
+/// The text of a document that was given and is no file: whole, and never left out for its kind.
+pub(crate) fn extract_given(media_type: &str, text: &str) -> Result<Extracted, SkipReason> {
+    // A name that says how to read it.
+    let name = if media_type == "text/markdown" { "document.md" } else { "document.txt" };
+    extract(name, text.as_bytes(), usize::MAX)
+}
+
 /// The text of the file at `location` that holds `bytes`.
 pub(crate) fn extract(location: &str, bytes: &[u8], max_text_bytes: usize) -> Result<Extracted, SkipReason> {
     let kind = kind_of(location).ok_or(SkipReason::UnknownKind)?;

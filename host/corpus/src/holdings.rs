@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::directory::MmapDirectory;
-use tantivy::indexer::UserOperation;
 use tantivy::{Index, IndexReader, IndexWriter, Term};
 use vivarium_domain::Document;
 
-use crate::extract::extract;
+use crate::extract::extract_given;
 use crate::passages::split;
 use crate::schema::{FORMAT, Fields, Names, key_of};
 use crate::shelf::{lock, unusable};
@@ -128,17 +127,12 @@ impl Holdings {
         }
         for Given { document, external_id, hash } in given {
             writer.delete_term(Term::from_field_u64(fields.key, key_of(&document.location)));
-            let (name, text) = match document.media_type.as_str() {
-                "text/markdown" => ("document.md", &document.text),
-                _ => ("document.txt", &document.text),
-            };
-            let text = if text.trim().is_empty() { &document.title } else { text };
-            let Ok(mut extracted) = extract(name, text.as_bytes(), usize::MAX) else { continue };
+            let text = if document.text.trim().is_empty() { &document.title } else { &document.text };
+            let Ok(mut extracted) = extract_given(&document.media_type, text) else { continue };
             extracted.title = document.title.clone();
             let spans = split(&extracted);
             let names = Names { location: &document.location, path: "", external: &external_id };
-            let entries: Vec<_> = fields.entries(names, hash, &extracted, &spans).map(UserOperation::Add).collect();
-            writer.run(entries).map_err(trouble)?;
+            fields.add(&writer, names, hash, &extracted, &spans).map_err(trouble)?;
         }
         let mut prepared = writer.prepare_commit().map_err(trouble)?;
         prepared.set_payload(&FORMAT.to_string());

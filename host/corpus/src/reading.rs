@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::convert::{ConvertError, Converter};
 use crate::extract::{Extracted, SkipReason, converted, extract, format_of};
 use crate::passages::{Span, split};
+use crate::schema::hash_of;
 use crate::walk::{Found, modified};
 use crate::{CorpusError, Limits};
 
@@ -162,8 +163,7 @@ fn parse(location: &str, extract: impl FnOnce() -> Result<Extracted, SkipReason>
     }));
     match parsed {
         Ok(Ok((document, spans))) => {
-            let text_hash =
-                Sha256::digest(document.text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes);
+            let text_hash = hash_of(&document.text);
             ReadOutcome::Document { document, spans, text_hash }
         }
         Ok(Err(reason)) => ReadOutcome::Skipped(reason),

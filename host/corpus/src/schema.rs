@@ -6,10 +6,11 @@
 //! (block-max WAND). A word's place counts by repetition: a title stands there twice, as BM25F would weigh it.
 
 use sha2::{Digest as _, Sha256};
-use tantivy::TantivyDocument;
+use tantivy::indexer::UserOperation;
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value as _,
 };
+use tantivy::{IndexWriter, TantivyDocument};
 
 use crate::extract::{EXTRACTION_VERSION, Extracted};
 use crate::passages::{Span, readable_percent};
@@ -55,7 +56,12 @@ pub(crate) struct Names<'d> {
 
 /// The number that stands for a location in the index.
 pub(crate) fn key_of(location: &str) -> u64 {
-    Sha256::digest(location.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
+    hash_of(location)
+}
+
+/// The number that stands for a text, and for it alone.
+pub(crate) fn hash_of(text: &str) -> u64 {
+    Sha256::digest(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// One passage as the index keeps it.
@@ -94,8 +100,21 @@ impl Fields {
         Self { schema, location, key, text, title, heading, body, gap, order, document, readable, external, media_type }
     }
 
+    /// Adds a document, all its passages next to each other and in their order.
+    pub(crate) fn add(
+        &self,
+        writer: &IndexWriter,
+        names: Names<'_>,
+        document_hash: u64,
+        document: &Extracted,
+        spans: &[Span],
+    ) -> tantivy::Result<()> {
+        let entries = self.entries(names, document_hash, document, spans).map(UserOperation::Add);
+        writer.run(entries.collect::<Vec<_>>()).map(|_| ())
+    }
+
     /// The entries of a document, one for each passage.
-    pub(crate) fn entries<'d>(
+    fn entries<'d>(
         &'d self,
         names: Names<'d>,
         document_hash: u64,

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tantivy::directory::MmapDirectory;
-use tantivy::indexer::UserOperation;
 use tantivy::{Index, IndexWriter, TantivyDocument, Term};
 
 use crate::extract::{SkipReason, is_readable_kind};
@@ -211,9 +210,8 @@ impl Shelf {
                     report.added += 1;
                 }
                 let names = Names { location: &location, path: &location, external: "" };
-                let entries: Vec<_> =
-                    self.fields.entries(names, text_hash, &document, &spans).map(UserOperation::Add).collect();
-                writer.run(entries).map_err(|error| unusable(&self.index_dir, &error))?;
+                let added = self.fields.add(writer, names, text_hash, &document, &spans);
+                added.map_err(|error| unusable(&self.index_dir, &error))?;
                 let passages = u32::try_from(spans.len()).unwrap_or(u32::MAX);
                 Outcome::Indexed { passages, truncated: document.truncated }
             }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::python;
 use crate::repository::{self, Repository, output};
 use crate::steps::Outcome;
 
@@ -39,11 +40,8 @@ pub(crate) fn prepare(repository: &Repository) -> Result<Environment> {
         return Ok(Environment { python, outcome: Outcome::Unchanged("there already".to_owned()) });
     }
     // pip's own name for a file of requirements would be one more place for versions: the marker is written last, and only then.
-    repository::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("python3 with its venv module is needed (on Debian: `apt-get install python3-venv`)")?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS);
-    repository::run(&mut pip)?;
+    let python = python::environment(&folder)?;
+    repository::run(python::pip_install(&python).args(REQUIREMENTS))?;
     fs::write(&marker, wanted).with_context(|| format!("{} can not be written", marker.display()))?;
     Ok(Environment { python, outcome: Outcome::Done(REQUIREMENTS.join(", ")) })
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::guests::{add_folder, replace};
+use crate::python;
 use crate::repository::{self, Repository};
 use crate::steps::Outcome;
 
@@ -158,11 +159,9 @@ impl Example {
     /// What the project's README tells its author to fetch first.
     fn fetch_tools(&self) -> Result<()> {
         self.fetched("requirements.txt", VENV, |project| {
-            let mut venv = Command::new("python3");
-            repository::run(venv.args(["-m", "venv", "--clear", VENV]).current_dir(project))
-                .context("python3 with its venv module is needed (on Debian: `apt-get install python3-venv`)")?;
-            let mut pip = Command::new(project.join(VENV).join("bin/python"));
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+            let python = python::environment(&project.join(VENV))?;
+            let mut pip = python::pip_install(&python);
+            pip.arg("--requirement");
             repository::run(pip.arg("requirements.txt").current_dir(project))
         })?;
         self.fetched("package-lock.json", NODE_MODULES, |project| {

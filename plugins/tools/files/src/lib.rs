@@ -258,11 +258,16 @@ fn patched(disk: &mut impl Disk, text: &str) -> Result<String, ToolError> {
             }),
         };
         let name = file.to.as_ref().or(file.from.as_ref()).cloned().unwrap_or_default();
-        if file.from.is_none() && (after.get(&name).is_some_and(Option::is_some) || disk.length(&name).is_ok()) {
-            let why = format!(
-                "{name} is there, and the patch says that it is new: make it --- a/{name} with the lines that it has."
-            );
-            return Err(refused(why));
+        let is_there = || after.get(&name).map_or_else(|| disk.length(&name).is_ok(), Option::is_some);
+        if file.to.is_some() && file.from != file.to && is_there() {
+            return Err(refused(match &file.from {
+                None => format!(
+                    "{name} is there, and the patch says that it is new: make it --- a/{name} with the lines that it has."
+                ),
+                Some(from) => format!(
+                    "{name} is there, and the patch moves {from} to it: remove {name} first, with the lines that it has."
+                ),
+            }));
         }
         if name.is_empty() || (file.hunks.is_empty() && file.from == file.to) {
             return Err(refused(format!("{name:?} has no hunks.")));

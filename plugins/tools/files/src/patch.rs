@@ -45,20 +45,16 @@ pub(crate) fn parse(patch: &str) -> Result<Vec<FilePatch>, String> {
     while let Some(line) = all.get(at) {
         let next = all.get(at + 1).copied().unwrap_or_default();
         if let (Some(from), Some(to)) = (line.strip_prefix("--- "), next.strip_prefix("+++ ")) {
-            files.push(FilePatch { from: name(from)?, to: name(to)?, hunks: Vec::new() });
+            let file = FilePatch { from: name(from)?, to: name(to)?, hunks: Vec::new() };
+            // What was just said to move has these headers.
+            if files.last() != Some(&file) {
+                files.push(file);
+            }
             at += 2;
         } else if let (Some(from), Some(to)) = (line.strip_prefix("rename from "), next.strip_prefix("rename to ")) {
-            // What has headers of its own is told by them.
+            // These paths stand without `a/` and `b/` before them.
+            files.push(FilePatch { from: Some(in_workspace(from)?), to: Some(in_workspace(to)?), hunks: Vec::new() });
             at += 2;
-            if !all
-                .get(at..)
-                .unwrap_or_default()
-                .iter()
-                .take_while(|line| !line.starts_with("diff "))
-                .any(|line| line.starts_with("--- "))
-            {
-                files.push(FilePatch { from: name(from)?, to: name(to)?, hunks: Vec::new() });
-            }
         } else if line.starts_with("@@") {
             let file =
                 files.last_mut().ok_or("a hunk stands before the first file: begin with --- a/path and +++ b/path")?;
@@ -80,14 +76,22 @@ pub(crate) fn parse(patch: &str) -> Result<Vec<FilePatch>, String> {
 
 /// The path in a header; none: `/dev/null`.
 fn name(header: &str) -> Result<Option<String>, String> {
-    // Programs put a tab and a time behind it.
-    let path = header.split('\t').next().unwrap_or_default().trim();
-    let path = path.strip_prefix('"').and_then(|path| path.strip_suffix('"')).unwrap_or(path);
+    let path = unquoted(header);
     if path == "/dev/null" {
         return Ok(None);
     }
-    let plain = path.strip_prefix("a/").or_else(|| path.strip_prefix("b/")).unwrap_or(path);
-    crate::text::plain(plain).map(Some).map_err(|_| format!("{path:?} is no path in the workspace"))
+    in_workspace(path.strip_prefix("a/").or_else(|| path.strip_prefix("b/")).unwrap_or(path)).map(Some)
+}
+
+fn in_workspace(path: &str) -> Result<String, String> {
+    let path = unquoted(path);
+    crate::text::plain(path).map_err(|_| format!("{path:?} is no path in the workspace"))
+}
+
+fn unquoted(path: &str) -> &str {
+    // Programs put a tab and a time behind it.
+    let path = path.split('\t').next().unwrap_or_default().trim();
+    path.strip_prefix('"').and_then(|path| path.strip_suffix('"')).unwrap_or(path)
 }
 
 /// The numbers of a hunk's header: where the old lines begin, and how many old and new ones there are.

@@ -248,6 +248,30 @@ fn a_patch_moves_files_as_git_says_it() {
 }
 
 #[test]
+fn a_move_takes_nobodys_place_and_its_paths_are_as_they_stand() {
+    let before = with(&[("notes.txt", "n\n"), ("README.md", "read me\n"), ("b/x.py", "in b\n"), ("x.py", "x\n")]);
+    let mut disk = before.clone();
+    let refused = told(patched(&mut disk, "rename from notes.txt\nrename to README.md\n"));
+    assert!(refused.contains("README.md is there, and the patch moves notes.txt to it"), "{refused}");
+    let refused = told(patched(&mut disk, "--- a/notes.txt\n+++ b/README.md\n@@ -1 +1 @@\n-n\n+N\n"));
+    assert!(refused.contains("README.md is there, and the patch moves notes.txt to it"), "{refused}");
+    assert_eq!(disk, before);
+    let done = told(patched(
+        &mut disk,
+        "rename from b/x.py\nrename to b/y.py\n--- a/notes.txt\n+++ b/notes.txt\n@@ -1 +1 @@\n-n\n+N\n",
+    ));
+    assert_eq!(
+        disk,
+        with(&[("notes.txt", "N\n"), ("README.md", "read me\n"), ("b/y.py", "in b\n"), ("x.py", "x\n")]),
+        "{done}"
+    );
+    // Two files change places.
+    let swap = "rename from x.py\nrename to z.py\nrename from b/y.py\nrename to x.py\n";
+    let done = told(patched(&mut disk, swap));
+    assert_eq!((content(&disk, "z.py"), content(&disk, "x.py")), ("x\n", "in b\n"), "{done}");
+}
+
+#[test]
 fn a_patch_with_wrong_numbers_is_applied_where_its_lines_stand() {
     let text: String = (1..=20).map(|n| format!("line {n}\n")).collect();
     let mut disk = with(&[("f", &text)]);

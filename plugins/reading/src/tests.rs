@@ -420,5 +420,6 @@ fn what_is_set_larger_is_a_heading() {
     assert!(text.starts_with("# On gates\n\n### How they open\n\nThey open at slack water"), "{text}");
 }
 
+mod bounds;
 mod files;
 mod pages;

@@ -14,6 +14,10 @@ const PARTS_OF_A_PAGE: [&str; 10] = ["table", "h1", "h2", "h3", "h4", "h5", "h6"
 const MAX_CELL_BYTES: usize = 1500;
 /// Columns that one cell may reach over.
 const MAX_SPAN: usize = 20;
+/// Cells that reach into rows below are said again there: so many for each cell that a table has, and some for a small one. Rows that
+/// each begin behind all that reaches down from above would make a table that grows with the square of its page.
+const MAX_REPEATED_PER_CELL: usize = 4;
+const MAX_REPEATED: usize = 1_000;
 /// A longer text is not said again in each row that it reaches over.
 const MAX_REPEATED_BYTES: usize = 200;
 
@@ -140,12 +144,14 @@ fn write_table(rows: Vec<Row>, out: &mut String) {
     // Rows may each begin with their heading, under no heading at all.
     let begins_with_head =
         rows.first().is_some_and(is_head) || !rows.iter().any(|row| row.cells.iter().any(|cell| cell.is_heading));
+    let mut room = MAX_REPEATED + MAX_REPEATED_PER_CELL * rows.iter().map(|row| row.cells.len()).sum::<usize>();
     for row in rows {
         let mut line: Vec<String> = Vec::new();
         let mut cells = row.cells.into_iter();
         loop {
-            if let Some((left, text)) = from_above.get_mut(line.len()).filter(|(left, _)| *left > 0) {
+            if let Some((left, text)) = from_above.get_mut(line.len()).filter(|(left, _)| *left > 0 && room > 0) {
                 *left -= 1;
+                room -= 1;
                 line.push(text.clone());
                 continue;
             }

@@ -8,6 +8,8 @@ use crate::pdf::page::{PageReader, Run};
 const MAX_ANNOTATIONS: usize = 5_000;
 /// A longer address is not for reading.
 const MAX_ADDRESS_BYTES: usize = 500;
+/// Pieces of text of one page that are looked at for what lies under its links. Beyond that, the links are not told.
+const MAX_LOOKED_AT: usize = 30_000_000;
 /// Bits of an annotation's flags: not to be seen at all, or not on a screen.
 const UNSEEN: i64 = 0b10_0010;
 
@@ -33,12 +35,22 @@ pub(crate) fn read(reader: &mut PageReader<'_, '_>, page: ObjectId) {
             _ => {}
         }
     }
-    // An address that goes on in the next line is said at its end.
-    for n in 0..links.len() {
-        let Some((place, address)) = links.get(n) else { break };
-        if links.get(n + 1).is_none_or(|(_, next)| next != address) {
-            write_address(reader.runs_mut(), *place, address);
+    // Words that go on in the next line have a link in each, and their address is said at their end.
+    let (mut words, mut looked_at) = (String::new(), 0_usize);
+    for (n, (place, address)) in links.iter().enumerate() {
+        let runs = reader.runs_mut();
+        looked_at = looked_at.saturating_add(runs.len());
+        if looked_at > MAX_LOOKED_AT {
+            break;
         }
+        let last = take_words(runs, *place, &mut words);
+        if links.get(n + 1).is_some_and(|(_, next)| next == address) {
+            continue;
+        }
+        if let Some(last) = last.filter(|_| !says(&words, address)) {
+            last.text.push_str(&format!(" <{address}>"));
+        }
+        words.clear();
     }
 }
 
@@ -60,26 +72,33 @@ fn address(reader: &PageReader<'_, '_>, link: &Dictionary) -> Option<String> {
     (is_plain && address.starts_with("http")).then(|| address.to_owned())
 }
 
-/// Says the address behind the words that it lies over, unless they are the address.
-fn write_address(runs: &mut [Run], [left, lower, right, upper]: Place, address: &str) {
-    let bare = |text: &str| -> String {
-        let text = text.trim_start_matches("https:").trim_start_matches("http:");
-        text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
-    };
+/// Takes the words that a link lies over, and finds the last of their runs, where there is a place for its address behind them.
+fn take_words<'r>(runs: &'r mut [Run], [left, lower, right, upper]: Place, words: &mut String) -> Option<&'r mut Run> {
     let is_over = |run: &Run| {
         let (x, y) = ((run.from.0 + run.to.0) / 2.0, (run.from.1 + run.to.1) / 2.0);
         x > left && x < right && y > lower - 0.3 * run.size && y < upper
     };
-    let words: String = runs.iter().filter(|run| is_over(run)).map(|run| run.text.as_str()).collect();
-    // The end of an address may be all that is on the last line.
-    if words.trim().is_empty() || bare(address).ends_with(&bare(&words)) || bare(&words).contains(&bare(address)) {
-        return;
+    let mut last: Option<&mut Run> = None;
+    for run in runs.iter_mut().filter(|run| is_over(run)) {
+        // In more words than an address can have, nobody looks for one.
+        let room = (2 * MAX_ADDRESS_BYTES).saturating_sub(words.len());
+        words.extend(run.text.chars().take(room));
+        if last.as_ref().is_none_or(|last| run.to.0 >= last.to.0) {
+            last = Some(run);
+        }
     }
-    // A line that goes on behind the link was drawn as one: there is no place for it.
-    let last = runs.iter_mut().filter(|run| is_over(run)).max_by(|a, b| a.to.0.total_cmp(&b.to.0));
-    if let Some(last) = last.filter(|run| run.to.0 < right + run.size) {
-        last.text.push_str(&format!(" <{address}>"));
-    }
+    // A line that goes on behind the link was drawn as one.
+    last.filter(|run| run.to.0 < right + run.size)
+}
+
+/// Whether a link's words are its address.
+fn says(words: &str, address: &str) -> bool {
+    let bare = |text: &str| -> String {
+        let text = text.trim().trim_start_matches("https:").trim_start_matches("http:").trim_start_matches('/');
+        let text = text.trim_start_matches("www.");
+        text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+    };
+    bare(words).contains(&bare(address))
 }
 
 /// Draws what a field shows.

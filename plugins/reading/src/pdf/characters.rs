@@ -14,6 +14,10 @@ use crate::pdf::program::Program;
 /// What the table between codes and glyphs may unpack to.
 const MAX_TABLE_BYTES: usize = 1 << 20;
 
+/// The encodings that the standard of PDF lists; the last is for texts beside the pages, and some take it for a font.
+const STANDARDS: [&[u8]; 5] =
+    [b"StandardEncoding", b"WinAnsiEncoding", b"MacRomanEncoding", b"MacExpertEncoding", b"PDFDocEncoding"];
+
 /// The characters of a font's codes.
 pub(crate) enum Characters {
     /// By one byte each.
@@ -115,7 +119,8 @@ fn base(document: &Document, font: &Dictionary, encoding: Option<&Object>) -> Ve
         Object::Dictionary(encoding) => encoding.get_deref(b"BaseEncoding", document).and_then(Object::as_name).ok(),
         _ => None,
     });
-    if let Some(named) = named.filter(|named| named.ends_with(b"Encoding")) {
+    // A name that nobody knows says nothing of the font.
+    if let Some(named) = named.filter(|named| STANDARDS.contains(named)) {
         return standard(named);
     }
     let known = Program::of(document, font).map(|program| program.codes()).unwrap_or_default();

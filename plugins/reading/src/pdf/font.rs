@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use lopdf::{Dictionary, Document, Object, ObjectId};
+use lopdf::{Dictionary, Document, Object};
 
 use crate::pdf::characters::Characters;
 use crate::pdf::widths;
@@ -135,7 +135,8 @@ fn number(document: &Document, object: &Object) -> Option<f32> {
 /// The fonts of a file, each read once, however many pages use it.
 pub(crate) struct Fonts<'d> {
     document: &'d Document,
-    read: HashMap<ObjectId, Option<Rc<Font>>>,
+    /// By where the font lies in memory: one that stands in the resources themselves has no number.
+    read: HashMap<*const Object, Option<Rc<Font>>>,
 }
 
 impl<'d> Fonts<'d> {
@@ -147,13 +148,8 @@ impl<'d> Fonts<'d> {
     pub(crate) fn get(&mut self, resources: &'d Dictionary, name: &[u8]) -> Option<Rc<Font>> {
         let document = self.document;
         let fonts = resources.get_deref(b"Font", document).and_then(Object::as_dict).ok()?;
-        let read = |font: &'d Object| font.as_dict().ok().and_then(|font| Font::read(document, font)).map(Rc::new);
-        match fonts.get(name).ok()? {
-            Object::Reference(id) => {
-                let font = || document.get_object(*id).ok().and_then(read);
-                self.read.entry(*id).or_insert_with(font).clone()
-            }
-            font => read(font),
-        }
+        let font: &'d Object = fonts.get_deref(name, document).ok()?;
+        let read = || font.as_dict().ok().and_then(|font| Font::read(document, font)).map(Rc::new);
+        self.read.entry(std::ptr::from_ref(font)).or_insert_with(read).clone()
     }
 }

@@ -3,15 +3,23 @@
 
 use lopdf::{Document, Encoding, Object, dictionary};
 
+/// A longer name is of no glyph.
+const MAX_NAME_BYTES: usize = 127;
+
 /// The characters that a glyph of this name stands for; none where the name is made up.
 pub(crate) fn text(name: &str) -> Option<String> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
     // What is behind a point is how it is drawn.
     let name = name.split('.').next().filter(|name| !name.is_empty())?;
+    name.split('_').map(part).collect()
+}
+
+/// One of the characters that are drawn as one.
+fn part(name: &str) -> Option<String> {
     if let Some(text) = known(name) {
         return Some(text);
-    }
-    if let Some((first, rest)) = name.split_once('_') {
-        return Some(text(first)? + &text(rest)?);
     }
     // Small capitals, and digits of other heights.
     let plain = ["small", "oldstyle", "inferior", "superior"].iter().find_map(|way| name.strip_suffix(way));

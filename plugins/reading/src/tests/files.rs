@@ -4,10 +4,23 @@ use super::*;
 
 /// A PDF of one page that shows `content` in the font `/F1`, which is this one; what the font refers to comes after it, from 6 on.
 fn pdf_in_font(font: &str, content: &str, parts: &[String]) -> Vec<u8> {
+    pdf_of_page("", font, content, parts)
+}
+
+/// The same, with links: where they lie, and where they lead.
+pub(super) fn pdf_with_links(font: &str, content: &str, links: &[(&str, String)]) -> Vec<u8> {
+    let link = |(place, to): &(&str, String)| {
+        format!("<< /Type /Annot /Subtype /Link /Rect [{place}] /A << /S /URI /URI ({to}) >> >>")
+    };
+    let links: String = links.iter().map(link).collect();
+    pdf_of_page(&format!("/Annots [{links}]"), font, content, &[])
+}
+
+fn pdf_of_page(more: &str, font: &str, content: &str, parts: &[String]) -> Vec<u8> {
     let mut objects = vec![
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
-        "<< /Type /Page /Parent 2 0 R /Contents 5 0 R /Resources << /Font << /F1 4 0 R >> >> >>".to_owned(),
+        format!("<< /Type /Page /Parent 2 0 R /Contents 5 0 R {more} /Resources << /Font << /F1 4 0 R >> >> >>"),
         font.to_owned(),
         stream("", &format!("BT /F1 12 Tf 72 700 Td {content} Tj ET")),
     ];
@@ -15,7 +28,7 @@ fn pdf_in_font(font: &str, content: &str, parts: &[String]) -> Vec<u8> {
     pdf_of(&objects)
 }
 
-fn read_in_font(font: &str, content: &str, parts: &[String]) -> String {
+pub(super) fn read_in_font(font: &str, content: &str, parts: &[String]) -> String {
     read(Format::Pdf, &pdf_in_font(font, content, parts), None, ROOM).unwrap()
 }
 
@@ -77,6 +90,50 @@ fn lines_from_right_to_left_are_told_as_they_are_read() {
     assert_eq!(read_in_font(font, "(\\(12\\) abcd)", std::slice::from_ref(&table)), "שלום (12)");
     assert_eq!(read_in_font(font, "(THEY MUST abcd NOW.)", std::slice::from_ref(&table)), "THEY MUST שלום NOW.");
     assert_eq!(read_in_font(font, "(eabcd)", &[table]), "שלוםلا");
+}
+
+#[test]
+fn numbers_beside_each_other_are_read_from_right_to_left_too() {
+    let font = "<< /Type /Font /Subtype /Type1 /BaseFont /X /ToUnicode 6 0 R >>";
+    let hebrew = characters(&["<61> <05dd>", "<62> <05d5>", "<63> <05dc>", "<64> <05e9>"]);
+    let read = |drawn: &str| read_in_font(font, drawn, std::slice::from_ref(&hebrew));
+    assert_eq!(read("(33 22 11 abcd)"), "שלום 11 22 33");
+    assert_eq!(read("(14:30 1,250.50 abcd)"), "שלום 1,250.50 14:30");
+    // A hyphen joins the numbers of a date.
+    assert_eq!(read("(12-03-2026 abcd)"), "שלום 12-03-2026");
+    // What was drawn behind a word of another language belongs to it, and what was drawn before it does not.
+    assert_eq!(read("(70 USB 3.0 abcd)"), "שלום USB 3.0 70");
+    assert_eq!(read("(THEY MUST ab 12 cd NOW.)"), "THEY MUST של 12 ום NOW.");
+    let arabic = characters(&["<61> <0645>", "<62> <0627>", "<63> <0644>", "<64> <0633>"]);
+    assert_eq!(read_in_font(font, "(12-03-2026 abcd)", &[arabic]), "سلام 2026-03-12");
+}
+
+#[test]
+fn a_link_is_told_though_its_words_end_its_address_or_are_a_sign() {
+    let font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding << /BaseEncoding /WinAnsiEncoding /Differences [1 /uni2192] >> >>";
+    // Each link lies over a line.
+    let page = |words: &str, links: &[&str]| {
+        let places = ["70 698 400 712", "70 678 400 692"];
+        let links: Vec<(&str, String)> = places.into_iter().zip(links.iter().map(|to| (*to).to_owned())).collect();
+        read(Format::Pdf, &pdf_with_links(font, words, &links), None, ROOM).unwrap()
+    };
+    let log = "https://example.com/log";
+    assert_eq!(page("(log)", &[log]), "log <https://example.com/log>");
+    assert_eq!(page("(\\001)", &[log]), "→ <https://example.com/log>");
+    let two_lines = page("(See the) Tj 0 -20 Td (log)", &[log, log]);
+    assert!(two_lines.ends_with("log <https://example.com/log>"), "{two_lines}");
+    // Words that are the address say it already, in one line or in two.
+    assert_eq!(page("(example.com/log)", &["https://www.example.com/log"]), "example.com/log");
+    let wrapped = page("(https://example.com/) Tj 0 -20 Td (log)", &[log, log]);
+    assert!(wrapped.ends_with("log") && !wrapped.contains('<'), "{wrapped}");
+}
+
+#[test]
+fn an_encoding_that_nobody_knows_does_not_empty_its_font() {
+    let font = "<< /Type /Font /Subtype /TrueType /BaseFont /X /Encoding /SomethingEncoding >>";
+    assert_eq!(read_in_font(font, "(caf\\351)", &[]), "café");
+    let font = "<< /Type /Font /Subtype /TrueType /BaseFont /X /Encoding << /BaseEncoding /AnEncoding /Differences [66 /a] >> >>";
+    assert_eq!(read_in_font(font, "(cBf\\351)", &[]), "café");
 }
 
 #[test]
@@ -167,4 +224,26 @@ fn a_table_of_characters_is_read_whatever_stands_around_it() {
     let table = "/CMapName //home/me/Sabon LT Std/Sabon.otf,000-UTF16 def 1 begincodespacerange<00><ff>endcodespacerange \
                  1 beginbfchar <01><0041>endbfchar 2 beginbfrange <02><03>[<0042><00430044>]<00000000><ffffffff><0000>endbfrange";
     assert_eq!(read_in_font(font, "(\\001\\002\\003)", &[stream("", table)]), "ABCD");
+}
+
+#[test]
+fn a_line_of_a_table_that_means_nothing_takes_no_other_with_it() {
+    let font = "<< /Type /Font /Subtype /Type1 /BaseFont /X /Encoding /WinAnsiEncoding /ToUnicode 6 0 R >>";
+    let long = format!("beginbfchar <62> <{}> endbfchar", "0041".repeat(300));
+    let lines = [
+        ("beginbfchar <62> <> endbfchar", "b"),
+        ("beginbfchar <62> <59> endbfchar", "Y"),
+        ("beginbfrange <62> <62> [<59>] endbfrange", "Y"),
+        ("beginbfrange <62> <63> <> endbfrange", "b"),
+        ("beginbfrange <62> <63> [] endbfrange", "b"),
+        ("beginbfrange <61> <63> [<> <0059>] endbfrange", "Y"),
+        ("beginbfrange <62> <0063> <0059> endbfrange", "b"),
+        ("begincodespacerange <00> <ffff> endcodespacerange", "b"),
+        ("begincodespacerange <00> <> endcodespacerange", "b"),
+        (long.as_str(), "b"),
+    ];
+    for (line, meant) in lines {
+        let table = format!("1 {line} 1 beginbfchar <61> <0058> endbfchar");
+        assert_eq!(read_in_font(font, "(ab)", &[stream("", &table)]), format!("X{meant}"), "{line}");
+    }
 }

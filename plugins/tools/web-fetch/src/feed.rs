@@ -1,7 +1,9 @@
 //! RSS, Atom and JSON Feed as Markdown: what the feed is, and its entries with their links, dates and summaries.
 
 use quick_xml::Reader;
+use quick_xml::escape::{escape, unescape};
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::QName;
 use serde::Deserialize;
 use vivarium_sdk::http::Url;
 
@@ -41,23 +43,36 @@ pub(crate) fn read(xml: &str, url: &Url) -> Feed {
     let mut path: Vec<String> = Vec::new();
     let mut in_entry = false;
     let mut text = String::new();
-    // A page's marks that are not escaped, and how deep they are.
-    let mut within = 0_usize;
+    // A page's marks that are not escaped: how deep they are, and how many of them are called like the element that holds them.
+    let (mut within, mut namesakes) = (0_usize, 0_usize);
     while entries.len() <= MAX_ENTRIES {
         match reader.read_event() {
-            Ok(Event::Start(tag)) if within > 0 || path.last().is_some_and(|parent| holds_marks(parent)) => {
-                within += 1;
+            Ok(Event::Start(tag)) if path.last().is_some_and(|parent| holds_marks(parent)) => {
+                let name = local(tag.name());
                 text.push_str(&format!("<{}>", String::from_utf8_lossy(&tag)));
+                // Nobody ends what can hold nothing.
+                if !is_void(&name) {
+                    within += 1;
+                    namesakes += usize::from(path.last() == Some(&name));
+                }
             }
             Ok(Event::Empty(tag)) if path.last().is_some_and(|parent| holds_marks(parent)) => {
                 text.push_str(&format!("<{}>", String::from_utf8_lossy(&tag)));
+                // In a page only such elements are empty by themselves: any other would hold all that comes.
+                if !is_void(&local(tag.name())) {
+                    text.push_str(&format!("</{}>", String::from_utf8_lossy(tag.name().as_ref())));
+                }
             }
-            Ok(Event::End(tag)) if within > 0 => {
-                within -= 1;
-                text.push_str(&format!("</{}>", String::from_utf8_lossy(&tag)));
+            Ok(Event::End(tag)) if is_mark_end(&path, &local(tag.name()), namesakes) => {
+                let name = local(tag.name());
+                if !is_void(&name) {
+                    within = within.saturating_sub(1);
+                    namesakes -= usize::from(path.last() == Some(&name));
+                    text.push_str(&format!("</{}>", String::from_utf8_lossy(&tag)));
+                }
             }
             Ok(Event::Start(tag)) => {
-                let name = local(&tag);
+                let name = local(tag.name());
                 if matches!(name.as_str(), "item" | "entry") {
                     entries.push(Entry::default());
                     in_entry = true;
@@ -75,20 +90,24 @@ pub(crate) fn read(xml: &str, url: &Url) -> Feed {
             Ok(Event::Empty(tag)) => {
                 let now = if in_entry { entries.last_mut() } else { Some(&mut feed) };
                 if let Some(now) = now {
-                    link(now, &local(&tag), &tag);
+                    link(now, &local(tag.name()), &tag);
                 }
             }
             Ok(Event::Text(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
+            // Among marks the text is a page's, in which these signs would be marks, too.
+            Ok(Event::CData(piece)) if within > 0 => text.push_str(&escape(piece.decode().unwrap_or_default())),
             Ok(Event::CData(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
             Ok(Event::GeneralRef(name)) => {
                 let name = name.decode().unwrap_or_default();
                 let reference = format!("&{name};");
-                match quick_xml::escape::unescape(&reference) {
-                    Ok(character) => text.push_str(&character),
-                    Err(_) => text.push_str(&reference),
+                match unescape(&reference) {
+                    Ok(character) if within == 0 => text.push_str(&character),
+                    _ => text.push_str(&reference),
                 }
             }
             Ok(Event::End(_)) => {
+                // Marks that nobody has ended end with what holds them.
+                (within, namesakes) = (0, 0);
                 let Some(name) = path.pop() else { continue };
                 if matches!(name.as_str(), "item" | "entry") {
                     in_entry = false;
@@ -106,8 +125,7 @@ pub(crate) fn read(xml: &str, url: &Url) -> Feed {
         }
     }
     entries.truncate(MAX_ENTRIES);
-    let title = Some(feed.title.clone()).filter(|title| !title.is_empty());
-    Feed { title, markdown: write(&feed, &entries, url) }
+    Feed { title: bare(&feed.title), markdown: write(&feed, &entries, url) }
 }
 
 impl Entry {
@@ -129,9 +147,9 @@ impl Entry {
             "updated" | "lastbuilddate" | "modified" if is_own => first(&mut self.date),
             "name" if parent == "author" => first(&mut self.author),
             "creator" => first(&mut self.author),
-            "author" if is_own => first(&mut self.author),
+            "author" | "itunes:author" if is_own => first(&mut self.author),
             // The whole text where there is a summary, too.
-            "description" | "summary" | "subtitle" | "content" | "encoded"
+            "description" | "summary" | "subtitle" | "content" | "encoded" | "itunes:summary"
                 if is_own && text.len() > self.summary.len() =>
             {
                 text.clone_into(&mut self.summary);
@@ -141,9 +159,11 @@ impl Entry {
     }
 }
 
-/// A tag's name without its prefix, in lower case.
-fn local(tag: &BytesStart<'_>) -> String {
-    String::from_utf8_lossy(tag.local_name().as_ref()).to_ascii_lowercase()
+/// A name in lower case, without its prefix; with it, where what it names is called like a feed's own element and is another thing.
+fn local(name: QName<'_>) -> String {
+    let is_other = name.prefix().is_some_and(|prefix| matches!(prefix.as_ref(), b"media" | b"itunes"));
+    let name = if is_other { name.into_inner() } else { name.local_name().into_inner() };
+    String::from_utf8_lossy(name).to_ascii_lowercase()
 }
 
 /// Atom's links are attributes.
@@ -162,7 +182,7 @@ fn attribute(tag: &BytesStart<'_>, key: &str) -> Option<String> {
     let attribute =
         attributes.with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == key.as_bytes())?;
     let text = String::from_utf8_lossy(&attribute.value).into_owned();
-    Some(quick_xml::escape::unescape(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned))
+    Some(unescape(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned))
 }
 
 /// Elements whose text may be a page's marks as they are.
@@ -170,28 +190,51 @@ fn holds_marks(name: &str) -> bool {
     matches!(name, "content" | "summary" | "title" | "subtitle" | "description" | "encoded")
 }
 
+/// Whether an end within `path` is that of a mark, and not that of an element of the feed.
+fn is_mark_end(path: &[String], name: &str, namesakes: usize) -> bool {
+    let Some(holder) = path.last().filter(|holder| holds_marks(holder)) else { return false };
+    if holder == name { namesakes > 0 } else { !path.iter().any(|one| one == name) }
+}
+
+/// HTML's elements that have no end.
+fn is_void(name: &str) -> bool {
+    matches!(
+        name,
+        "area"
+            | "base"
+            | "br"
+            | "col"
+            | "embed"
+            | "hr"
+            | "img"
+            | "input"
+            | "link"
+            | "meta"
+            | "param"
+            | "source"
+            | "track"
+            | "wbr"
+    )
+}
+
 /// Reads a JSON Feed at `url`; none where the JSON is none.
 pub(crate) fn read_json(json: &str, url: &Url) -> Option<Feed> {
     #[derive(Deserialize)]
     struct JsonFeed {
         version: String,
-        #[serde(default)]
-        title: String,
-        #[serde(default)]
-        description: String,
+        title: Option<String>,
+        description: Option<String>,
         items: Vec<Item>,
     }
     #[derive(Deserialize)]
     struct Item {
-        #[serde(default)]
-        title: String,
+        title: Option<String>,
         url: Option<String>,
         external_url: Option<String>,
         content_html: Option<String>,
         content_text: Option<String>,
         summary: Option<String>,
-        #[serde(default)]
-        date_published: String,
+        date_published: Option<String>,
         author: Option<Author>,
         authors: Option<Vec<Author>>,
     }
@@ -206,18 +249,21 @@ pub(crate) fn read_json(json: &str, url: &Url) -> Option<Feed> {
     let entry = |item: Item| {
         let authors = item.authors.into_iter().flatten().chain(item.author).filter_map(|author| author.name);
         Entry {
-            title: item.title,
+            title: item.title.unwrap_or_default(),
             link: item.url.or(item.external_url),
-            date: item.date_published,
+            date: item.date_published.unwrap_or_default(),
             author: authors.collect::<Vec<_>>().join(", "),
             summary: item.content_html.or(item.content_text).or(item.summary).unwrap_or_default(),
             ..Entry::default()
         }
     };
     let entries: Vec<Entry> = feed.items.into_iter().take(MAX_ENTRIES).map(entry).collect();
-    let title = Some(feed.title.clone()).filter(|title| !title.is_empty());
-    let about = Entry { title: feed.title, summary: feed.description, ..Entry::default() };
-    Some(Feed { title, markdown: write(&about, &entries, url) })
+    let about = Entry {
+        title: feed.title.unwrap_or_default(),
+        summary: feed.description.unwrap_or_default(),
+        ..Entry::default()
+    };
+    Some(Feed { title: bare(&about.title), markdown: write(&about, &entries, url) })
 }
 
 fn write(feed: &Entry, entries: &[Entry], url: &Url) -> String {
@@ -252,5 +298,16 @@ fn write(feed: &Entry, entries: &[Entry], url: &Url) -> String {
 
 /// Texts of feeds are often a page's marks.
 fn plain(text: &str, url: &Url) -> String {
-    if text.contains('<') || text.contains('&') { markdown::fragment(text, url) } else { text.trim().to_owned() }
+    if is_marked(text) { markdown::fragment(text, url) } else { text.trim().to_owned() }
+}
+
+/// A title's words without marks; none where it has none.
+fn bare(title: &str) -> Option<String> {
+    let words = if is_marked(title) { markdown::words(title) } else { title.to_owned() };
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!words.is_empty()).then_some(words)
+}
+
+fn is_marked(text: &str) -> bool {
+    text.contains('<') || text.contains('&')
 }

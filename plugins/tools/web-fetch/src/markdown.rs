@@ -111,6 +111,13 @@ pub(crate) fn fragment(html: &str, url: &Url) -> String {
     tidy(&to_markdown(&document.select_single("body").inner_html()))
 }
 
+/// The words of a piece of a page, without its marks.
+pub(crate) fn words(html: &str) -> String {
+    let document = Document::from(html);
+    document.select(CLUTTER).remove();
+    document.select_single("body").text().to_string()
+}
+
 /// Who has written a page, when, and where it really is.
 fn about(document: &Document, url: &Url) -> String {
     let meta = |selectors: &[&str]| {

@@ -11,11 +11,13 @@ globalThis.__assert = (inspect, quoted) => {
     if (how.strict && Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
     if (seen.some(([x, y]) => x === a && y === b)) return true;
     const within = [...seen, [a, b]], same = (a, b) => isDeepEqual(a, b, how, within), both = (type) => a instanceof type && b instanceof type;
-    for (const type of [Date, RegExp, Error, Map, Set, Number, String, Boolean]) if (a instanceof type !== b instanceof type) return false;
+    for (const type of [Date, RegExp, Error, Map, Set, ArrayBuffer, DataView, Number, String, Boolean]) if (a instanceof type !== b instanceof type) return false;
     if (both(Date)) return Object.is(a.getTime(), b.getTime());
     if (both(RegExp)) return String(a) === String(b);
     if (both(Error)) return a.message === b.message && a.name === b.name;
     if ([Number, String, Boolean].some(both) && !Object.is(a.valueOf(), b.valueOf())) return false;
+    if (both(ArrayBuffer)) return same(new Uint8Array(a), new Uint8Array(b));
+    if (both(DataView)) return same(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), new Uint8Array(b.buffer, b.byteOffset, b.byteLength));
     if (both(Set)) return a.size === b.size && [...a].every((one) => b.has(one) || [...b].some((other) => same(one, other)));
     if (both(Map)) return a.size === b.size && [...a].every(([key, value]) => (b.has(key) ? same(value, b.get(key)) : [...b].some(([k, v]) => same(key, k) && same(value, v))));
     const names = (value) => Reflect.ownKeys(value).filter((name) => Object.prototype.propertyIsEnumerable.call(value, name) && !(how.loose && value[name] === undefined));

@@ -9,6 +9,8 @@ use boa_engine::module::{ModuleLoader, ModuleRequest, Referrer, SyntheticModuleI
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsNativeError, JsResult, JsString, JsValue, Module, Source, js_string};
 
+use crate::kind;
+
 /// What is tried where a file is not there under the name that it is imported by.
 const ENDINGS: [&str; 6] = ["", ".js", ".mjs", ".json", "/index.js", "/index.mjs"];
 
@@ -25,29 +27,6 @@ pub(crate) fn absolute(path: &str) -> PathBuf {
         }
     }
     absolute
-}
-
-/// Whether code has `import` or `export`, as only an ECMAScript module may.
-pub(crate) fn is_module(code: &str) -> bool {
-    code.lines().map(str::trim_start).any(|line| {
-        let rest = line.strip_prefix("import").or_else(|| line.strip_prefix("export"));
-        rest.is_some_and(|rest| rest.starts_with([' ', '{', '*', '"', '\'']))
-    })
-}
-
-/// Whether a file is a CommonJS module: it says so, or it uses what only such a module has.
-pub(crate) fn is_common(path: &Path, code: &str) -> bool {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("cjs") => true,
-        Some("mjs") => false,
-        _ => {
-            let waits = |line: &str| {
-                !line.starts_with([' ', '\t', '/', '*']) && line.contains("await ") && !line.contains("async")
-            };
-            let names = ["module.exports", "exports.", "require(", "require.main", "__dirname", "__filename"];
-            names.iter().any(|name| code.contains(name)) && !is_module(code) && !code.lines().any(waits)
-        }
-    }
 }
 
 /// The modules that were loaded.
@@ -87,7 +66,7 @@ impl Workspace {
             let code = code.strip_prefix('\u{feff}').unwrap_or(&code);
             let module = if path.extension().is_some_and(|extension| extension == "json") {
                 Module::parse_json(js_string!(code), context)?
-            } else if is_common(&path, code) {
+            } else if kind::is_common(&path, code) {
                 of_value(required(&path, context)?, Some(path.clone()), context)?
             } else {
                 Module::parse(Source::from_reader(code.as_bytes(), Some(&path)), None, context)?
@@ -181,16 +160,5 @@ mod tests {
         {
             assert_eq!(absolute(path), Path::new(expected));
         }
-    }
-
-    #[test]
-    fn what_a_file_is_follows_from_its_name_and_else_from_what_only_one_kind_has() {
-        let common = |path: &str, code: &str| is_common(Path::new(path), code);
-        assert!(common("/a.js", "const { b } = require('./b');\nmodule.exports = { b };"));
-        assert!(common("/a.cjs", "") && !common("/a.mjs", "module.exports = 1"));
-        assert!(!common("/a.js", "import b from './b.js';\nconst c = require('./c.cjs');"));
-        assert!(!common("/a.js", "export const b = 1;") && !common("/a.js", "console.log(1)"));
-        assert!(!common("/a.js", "const fs = require('fs');\nconst b = await f();"));
-        assert!(common("/a.js", "exports.f = async () => {\n  await g();\n};"));
     }
 }

@@ -1,10 +1,11 @@
 //! JavaScript as a program of the sandbox: `javascript -e CODE …`, `javascript FILE …`, or `javascript --test [FILE …]`. The code is an
-//! ECMAScript module, or a CommonJS one; what it has besides the language is in `prelude.js`, `assert.js` and, where it has tests, `testing.js`,
-//! over the few functions of `natives.rs`.
+//! ECMAScript module, or a CommonJS one; what it has besides the language is in `prelude.js` and the files that it stands on,
+//! and, where it has tests, in `testing.js` and `mocks.js`, over the few functions of `natives.rs`.
 //!
 //! It exits with what the code exits with: 0 at its end, 1 where a test fails or an error is not caught, which is told on standard
 //! error.
 
+mod kind;
 mod loader;
 mod natives;
 
@@ -82,15 +83,17 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
     context.runtime_limits_mut().set_stack_size_limit(MAX_STACK);
     natives::register(context).map_err(|error| format!("javascript: the engine does not start: {error}\n"))?;
     let prelude = format!(
-        "{}\nglobalThis.__arguments = {};\n{}",
+        "{}\n{}\n{}\nglobalThis.__arguments = {};\n{}",
         include_str!("assert.js"),
+        include_str!("numbers.js"),
+        include_str!("readline.js"),
         json_list(std::iter::once(path.display().to_string()).chain(arguments)),
         include_str!("prelude.js")
     );
     if let Err(error) = context.eval(Source::from_bytes(&prelude)) {
         return Err(format!("javascript: the prelude does not run: {error}\n"));
     }
-    let common = if path == Path::new(MAIN) { only_common(code) } else { loader::is_common(path, code) };
+    let common = if path == Path::new(MAIN) { kind::is_common_without_name(code) } else { kind::is_common(path, code) };
     let quoted = json_list([path.display().to_string(), code.to_owned()].into_iter());
     let code = if common { &format!("__main(...{quoted});") } else { code };
     let code = code.strip_prefix('\u{feff}').unwrap_or(code);
@@ -121,12 +124,6 @@ fn evaluate(path: &Path, code: &str, arguments: Vec<String>) -> Result<u8, Strin
     }
     let code = call(context, "__exitCode").map_err(|error| told(&error, context))?;
     Ok(code.as_number().map_or(0, |code| (code as i64 & 0xff) as u8))
-}
-
-/// Whether code without a name is CommonJS: `require` it has in any case.
-fn only_common(code: &str) -> bool {
-    let names = ["module.exports", "require.main", "exports."];
-    names.iter().any(|name| code.contains(name)) && loader::is_common(Path::new("/main.js"), code)
 }
 
 /// The promises that were rejected and that nobody has taken care of.

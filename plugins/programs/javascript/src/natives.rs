@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use boa_engine::object::builtins::{JsArray, JsUint8Array};
 use boa_engine::{Context, JsArgs as _, JsError, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
 
-use crate::loader::{self, absolute};
+use crate::kind;
+use crate::loader::absolute;
 
 #[cfg(target_arch = "wasm32")]
 #[allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated")]
@@ -28,7 +29,7 @@ mod wasi {
 type Native = fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>;
 
 /// The functions, by the names that the prelude knows, with the number of their arguments.
-const NATIVES: [(&str, usize, Native); 16] = [
+const NATIVES: [(&str, usize, Native); 17] = [
     ("__write", 2, write),
     ("__read", 2, read),
     ("__save", 3, save),
@@ -45,6 +46,7 @@ const NATIVES: [(&str, usize, Native); 16] = [
     ("__parse", 2, parse),
     ("__isModule", 1, is_module),
     ("__testing", 0, testing),
+    ("__mocks", 0, mocks),
 ];
 
 pub(crate) fn register(context: &mut Context) -> JsResult<()> {
@@ -202,17 +204,22 @@ fn leave(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
 /// `__parse(code)`: a function of (module, exports, require, __filename, __dirname) with this body.
 fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let (code, name) = (text(arguments, 0, context)?, text(arguments, 1, context)?);
-    let wrapped = format!("(function (module, exports, require, __filename, __dirname) {{ {code}\n}})");
+    let wrapped = kind::wrapped(&code);
     let source = boa_engine::Source::from_reader(wrapped.as_bytes(), Some(std::path::Path::new(&name)));
     context.eval(source)
 }
 
-/// `__isModule(code)`: it has `import` or `export`.
+/// `__isModule(code)`: what is no CommonJS module is an ECMAScript one.
 fn is_module(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    Ok(loader::is_module(&text(arguments, 0, context)?).into())
+    Ok(kind::is_module(&text(arguments, 0, context)?).into())
 }
 
 /// `__testing()`: what makes the functions of tests.
 fn testing(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     context.eval(boa_engine::Source::from_bytes(include_str!("testing.js")))
+}
+
+/// `__mocks()`: what makes the functions that note their calls.
+fn mocks(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    context.eval(boa_engine::Source::from_bytes(include_str!("mocks.js")))
 }

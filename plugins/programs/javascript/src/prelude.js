@@ -3,7 +3,7 @@
 // them, as far as they go. Everything is synchronous underneath; `fs.promises` only looks otherwise.
 (() => {
   const native = {};
-  for (const name of ["assert", "write", "read", "save", "stat", "list", "mkdir", "rmdir", "unlink", "rename", "stdin", "now", "environment", "exit", "parse", "isModule", "testing", "arguments"]) {
+  for (const name of ["assert", "write", "read", "save", "stat", "list", "mkdir", "rmdir", "unlink", "rename", "stdin", "now", "environment", "exit", "parse", "isModule", "testing", "mocks", "readline", "arguments"]) {
     native[name] = globalThis["__" + name];
     delete globalThis["__" + name];
   }
@@ -366,16 +366,6 @@
     }
     return decoded;
   });
-  // There is no Intl; as far as en-US goes for numbers, it is this.
-  const grouped = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
-  Number.prototype.toLocaleString = function (_, options = {}) {
-    const least = options.minimumFractionDigits ?? 0, most = Math.max(options.maximumFractionDigits ?? 3, least);
-    if (!Number.isFinite(this.valueOf())) return String(this);
-    const [whole, part = ""] = this.toFixed(most).split(".");
-    const kept = part.replace(/0+$/, "").padEnd(least, "0");
-    return grouped(whole) + (kept ? "." + kept : "");
-  };
-  BigInt.prototype.toLocaleString = function () { return grouped(String(this)); };
   hidden("fetch", async (url) => { throw new TypeError(`fetch failed: there is no network here, so ${url} can not be had; read files of the workspace instead`); });
 
   // --- modules ------------------------------------------------------------------------------------------------------------
@@ -397,32 +387,11 @@
   const builtins = { fs, "fs/promises": fs.promises, path: posix, "path/posix": posix, process, util, assert, "assert/strict": assert.strict, events: EventEmitter,
     timers: { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate }, "timers/promises": timersPromises,
     os: { EOL: "\n", platform: () => "wasi", tmpdir: () => "/", homedir: () => "/", cpus: () => [], type: () => "WASI" }, perf_hooks: { performance: globalThis.performance } };
-  builtins.readline = { createInterface: () => {
-    const lines = new EventEmitter(), text = native.stdin(true).replace(/\r?\n$/, ""), all = text === "" ? [] : text.split(/\r?\n/);
-    let isClosed = false;
-    const close = () => { if (!isClosed) { isClosed = true; lines.emit("close"); } };
-    const next = () => {
-      if (isClosed || lines.listenerCount("line") === 0) return;
-      if (all.length === 0) return close();
-      lines.emit("line", all.shift());
-      setTimeout(next);
-    };
-    setTimeout(next);
-    return Object.assign(lines, {
-      close, setPrompt: () => undefined, prompt: () => undefined,
-      question: (text, ...more) => { process.stdout.write(text); const answer = all.shift() ?? ""; setTimeout(() => more.at(-1)(answer)); },
-      async *[Symbol.asyncIterator]() { while (all.length > 0) yield all.shift(); },
-    });
-  } };
-  builtins["readline/promises"] = { createInterface: () => {
-    const lines = builtins.readline.createInterface();
-    const ask = lines.question;
-    return Object.assign(lines, { question: (text) => new Promise((done) => ask(text, done)) });
-  } };
+  Object.assign(builtins, native.readline({ EventEmitter, read: () => native.stdin(true), write: (text) => process.stdout.write(text), now: native.now, others: () => waiting.map((one) => one.at) }));
 
   // --- tests --------------------------------------------------------------------------------------------------------------
   let tests, running;
-  const testing = () => (tests ??= native.testing()({ inspect, isDeepEqual, out, errorText, assert: () => assert }));
+  const testing = () => (tests ??= native.testing()({ inspect, isDeepEqual, out, errorText, assert: () => assert, mocks: native.mocks()() }));
   const frameworks = { "node:test": () => testing().node, "@jest/globals": () => testing().jest, vitest: () => testing().vitest, mocha: () => testing().globals };
   for (const name of ["describe", "test", "it", "expect", "beforeAll", "afterAll", "beforeEach", "afterEach", "before", "after", "xdescribe", "xtest", "xit", "fdescribe", "fit", "jest", "vi"]) {
     Object.defineProperty(globalThis, name, { get: () => testing().globals[name], set: (value) => hidden(name, value), configurable: true, enumerable: false });
@@ -433,7 +402,8 @@
     if (running) tests.giveUp();
     else {
       running = true;
-      tests.run().then((fine) => { running = false; if (!fine) process.exitCode ||= 1; });
+      const ended = () => { running = false; process.exitCode ||= 1; };
+      tests.run().then((fine) => { if (fine) running = false; else ended(); }, (error) => { ended(); err("the tests broke off:", error); });
     }
     return true;
   });
@@ -462,16 +432,21 @@
     if (loaded.has(path)) return loaded.get(path).exports;
     return common(path, fs.readFileSync(path, "utf8"));
   }, { main });
-  const common = (path, code) => {
+  const parsed = (path, code) => {
+    try { return native.parse(code, path); } catch (error) {
+      if (!(error instanceof SyntaxError) || !native.isModule(code)) throw error;
+      throw new SyntaxError(`${path} is an ECMAScript module (it has import, export or await at its top): load it with import, and not with require`);
+    }
+  };
+  const common = (path, code, isProgram = false) => {
     const module = { exports: {}, filename: path, id: path, path: posix.dirname(path) };
-    main ??= module;
+    if (isProgram) main = module;
     loaded.set(path, module);
     if (path.endsWith(".json")) module.exports = JSON.parse(code);
-    else if (native.isModule(code)) throw new SyntaxError(`${path} is an ECMAScript module (it has import or export): load it with import, and not with require`);
-    else native.parse(code.replace(/^#!.*/, ""), path).call(module.exports, module, module.exports, requireFrom(module.path), path, module.path);
+    else parsed(path, code).call(module.exports, module, module.exports, requireFrom(module.path), path, module.path);
     return module.exports;
   };
   hidden("require", requireFrom("/"));
   // A program that is no module itself.
-  hidden("__main", common);
+  hidden("__main", (path, code) => common(path, code, true));
 })();

@@ -2,21 +2,20 @@
 // What test files of public exercises use: `describe`, `test`, `expect` and their kin, by the names that jest, vitest, mocha and node:test
 // give them. Loaded when it is first asked for. The tests run when the program's own code is at its end; a failure makes the exit code 1.
 ((kit) => {
-  const { inspect, isDeepEqual, out, errorText } = kit;
+  const { inspect, isDeepEqual, out, errorText } = kit, { jest, tracker } = kit.mocks;
   const show = (value) => (typeof value === "string" ? JSON.stringify(value) : inspect(value, 1));
 
   // --- what is expected ---------------------------------------------------------------------------------------------------
   class Failed extends Error { name = "AssertionError"; }
   class Like { constructor(fits, told) { this.fits = fits; this.told = told; } }
   // As toEqual compares: properties that are undefined are not there, and what is like something is asked whether it fits.
-  const equals = (a, b, strict) => isDeepEqual(a, b, { strict, loose: !strict, like: (a, b) => (b instanceof Like ? b.fits(a) : a instanceof Like ? a.fits(b) : undefined) });
-  const contains = (whole, part) => {
-    if (part instanceof Like || typeof part !== "object" || part === null || Array.isArray(part)) {
-      if (Array.isArray(part) && Array.isArray(whole)) return part.length === whole.length && part.every((one, i) => contains(whole[i], one));
-      return equals(whole, part, false);
-    }
-    return typeof whole === "object" && whole !== null && Object.keys(part).every((name) => name in whole && contains(whole[name], part[name]));
-  };
+  const likes = (a, b) => (b instanceof Like ? b.fits(a) : a instanceof Like ? a.fits(b) : undefined);
+  const equals = (a, b, strict) => isDeepEqual(a, b, { strict, loose: !strict, like: likes });
+  // As toMatchObject compares: of plain objects the properties that are named, of all else the whole.
+  const WHOLE = [Like, Array, Date, RegExp, Error, Map, Set, ArrayBuffer, Number, String, Boolean];
+  const isSome = (value) => typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !WHOLE.some((type) => value instanceof type);
+  const contains = (whole, part) => isDeepEqual(whole, part, { loose: true, like: (a, b) => likes(a, b) ?? (isSome(b) ? hasAll(a, b, contains) : undefined) });
+  const hasAll = (whole, part, same) => (typeof whole === "object" ? whole !== null : typeof whole === "function") && Object.keys(part).every((name) => name in whole && same(whole[name], part[name]));
   const at = (value, path) => {
     const steps = Array.isArray(path) ? path : String(path).replace(/\[(\w+)\]/g, ".$1").split(".");
     let there = true;
@@ -37,7 +36,7 @@
     return message === String(wanted?.message);
   };
   const named = (wanted) => (typeof wanted === "function" ? wanted.name : wanted instanceof Error ? `an error with ${show(wanted.message)}` : wanted instanceof Like ? wanted.told : show(wanted));
-  const calls = (mock) => mock?.mock?.calls ?? (() => { throw new TypeError("a function of jest.fn() is expected"); })();
+  const calls = (mock) => mock?.mock?.calls.map((call) => call.arguments ?? call) ?? (() => { throw new TypeError("a function of jest.fn() is expected"); })();
   // Each: whether it fits, and what is told where it does not.
   const matchers = {
     toBe: (a, b) => [Object.is(a, b), b],
@@ -54,10 +53,12 @@
     toMatch: (a, b) => [b instanceof RegExp ? b.test(a) : String(a).includes(b), b],
     toMatchObject: (a, b) => [contains(a, b), b],
     toHaveProperty: (a, path, ...value) => { const [there, found] = at(a, path); return [there && (value.length === 0 || equals(found, value[0], false)), value.length ? value[0] : path]; },
-    toThrow: (work, wanted) => {
+    toThrow(work, wanted) {
       let error, thrown = false;
-      if (typeof work !== "function") [error, thrown] = [work, true];
-      else try { work(); } catch (caught) { [error, thrown] = [caught, true]; }
+      // Only what a promise was rejected with was thrown before; nothing else that is no function can throw.
+      if (this.waited === "rejects.") [error, thrown] = [work, true];
+      else if (typeof work === "function") try { work(); } catch (caught) { [error, thrown] = [caught, true]; }
+      else if (this.waited === undefined) throw new TypeError(`expect(received).toThrow(): received must be a function, and is ${show(work)}`);
       return [thrown && fitsError(error, wanted), wanted === undefined ? "that it throws" : `that it throws ${named(wanted)}`, true, thrown ? `it throws ${error instanceof Error ? error : show(error)}` : "it does not throw"];
     },
     toSatisfy: (a, fits) => [Boolean(fits(a))],
@@ -72,7 +73,7 @@
   let asserted = 0;
   const matcher = (name, actual, turned, waited) => (...wanted) => {
     asserted += 1;
-    const [fits, expected, isText, received] = matchers[name](actual, ...wanted);
+    const [fits, expected, isText, received] = matchers[name].call({ waited }, actual, ...wanted);
     if (Boolean(fits) !== turned) return;
     const lines = [`expect(received).${waited ?? ""}${turned ? "not." : ""}${name}(${wanted.length ? "expected" : ""})`];
     if (wanted.length || isText) lines.push(`  Expected: ${turned ? "not " : ""}${isText ? expected : show(expected)}`);
@@ -100,7 +101,7 @@
   Object.assign(expect, {
     any: (type) => new Like(isOf(type), `any ${type.name}`), anything: () => new Like((value) => value != null, "anything"),
     arrayContaining: (some) => new Like((all) => Array.isArray(all) && some.every((one) => all.some((other) => equals(other, one, false))), `an array with ${show(some)}`),
-    objectContaining: (some) => new Like((all) => contains(all, some), `an object with ${show(some)}`),
+    objectContaining: (some) => new Like((all) => hasAll(all, some, (a, b) => equals(a, b, false)), `an object with ${show(some)}`),
     stringContaining: (part) => new Like((text) => String(text).includes(part), `a string with ${show(part)}`),
     stringMatching: (pattern) => new Like((text) => new RegExp(pattern).test(text), `a string like ${pattern}`),
     closeTo: (number, digits = 2) => new Like((other) => Math.abs(number - other) < 10 ** -digits / 2, `about ${number}`),
@@ -108,35 +109,6 @@
     extend: (more) => { for (const [name, match] of Object.entries(more)) matchers[name] = (actual, ...wanted) => { const { pass, message } = match(actual, ...wanted); return [pass, wanted[0], false, message?.() ?? show(actual)]; }; },
     fail: (message) => { throw new Failed(message ?? "failed"); },
   });
-
-  // --- functions that note their calls ------------------------------------------------------------------------------------
-  const spies = [];
-  const fn = (make = () => undefined) => {
-    const once = [];
-    const mock = Object.assign(function (...values) {
-      mock.mock.calls.push(values);
-      try {
-        const value = (once.shift() ?? make).apply(this, values);
-        mock.mock.results.push({ type: "return", value });
-        return value;
-      } catch (error) { mock.mock.results.push({ type: "throw", value: error }); throw error; }
-    }, { mock: { calls: [], results: [] } });
-    const then = (next) => (...values) => { next(...values); return mock; };
-    return Object.assign(mock, {
-      mockImplementation: then((next) => { make = next; }), mockImplementationOnce: then((next) => { once.push(next); }),
-      mockReturnValue: then((value) => { make = () => value; }), mockReturnValueOnce: then((value) => { once.push(() => value); }),
-      mockResolvedValue: then((value) => { make = async () => value; }), mockRejectedValue: then((error) => { make = async () => { throw error; }; }),
-      mockClear: then(() => { mock.mock.calls.length = mock.mock.results.length = 0; }), mockReset: then(() => { mock.mockClear(); make = () => undefined; }),
-    });
-  };
-  const spyOn = (object, name) => {
-    const before = object[name], spy = fn(before);
-    object[name] = spy;
-    spy.mockRestore = () => { object[name] = before; };
-    spies.push(spy);
-    return spy;
-  };
-  const jest = { fn, spyOn, restoreAllMocks: () => spies.splice(0).forEach((spy) => spy.mockRestore()), clearAllMocks: () => spies.forEach((spy) => spy.mockClear()), setTimeout: () => jest };
 
   // --- what is to be tested -----------------------------------------------------------------------------------------------
   const suite = (name, parent, mark) => ({ name, parent, mark, parts: [], hooks: { beforeAll: [], afterAll: [], beforeEach: [], afterEach: [] } });
@@ -180,9 +152,9 @@
     for (const mark of ["only", "skip", "todo", "failing"]) made[mark] = Object.assign(add(mark), { each: each(add(mark)) });
     return Object.assign(made, { each: each(made), concurrent: made, sequential: made, skipIf: (is) => add(is ? "skip" : undefined), runIf: (is) => add(is ? undefined : "skip") });
   };
-  const describe = variants((mark) => addSuite(mark)), test = variants((mark) => addTest("jest", mark)), nodeTest = variants((mark) => addTest("node", mark));
-  const hook = (when) => (work) => { here.hooks[when].push(work); };
-  const hooks = Object.fromEntries(Object.keys(root.hooks).map((when) => [when, hook(when)]));
+  const describe = variants((mark) => addSuite(mark)), test = variants((mark) => addTest("jest", mark)), nodeTest = variants((mark) => addTest("node", mark)), vitest = variants((mark) => addTest("vitest", mark));
+  const hooksOf = (flavor) => Object.fromEntries(Object.keys(root.hooks).map((when) => [when, (work) => { here.hooks[when].push({ work, flavor }); }]));
+  const hooks = hooksOf("jest"), nodeHooks = hooksOf("node");
   const mocha = { before: hooks.beforeAll, after: hooks.afterAll };
 
   // --- running ------------------------------------------------------------------------------------------------------------
@@ -192,15 +164,27 @@
   let stuck;
   // Ends with the work, or where nothing is left that could end it.
   const ended = (work) => Promise.race([work, new Promise((_, failed) => { stuck = failed; })]);
-  const call = (work, flavor) => {
-    if (flavor === "jest" && work.length > 0) return new Promise((done, failed) => { work(Object.assign((error) => (error ? failed(error) : done()), { fail: failed })); });
-    return work(flavor === "node" ? context() : undefined);
+  // What each of them gives its functions; one that takes a parameter more is given a callback. vitest has no callbacks.
+  const GIVEN = { jest: () => [], node: (name) => [nodeContext(name)], vitest: (name) => [vitestContext(name)] };
+  const call = ({ work, flavor }, name = current?.name) => {
+    const given = GIVEN[flavor](name);
+    if (flavor === "vitest" || work.length <= given.length) return work(...given);
+    return new Promise((done, failed) => { work(...given, Object.assign((error) => (error ? failed(error) : done()), { fail: failed })); });
   };
-  const context = () => {
-    const within = async (...values) => { const [name, , work] = split(values); try { await work(context()); out(`      ✓ ${name}`); } catch (error) { error.message = `${name}: ${error.message}`; throw error; } };
-    return { name: current?.name, test: within, it: within, diagnostic: out, mock: { fn, method: spyOn }, assert: kit.assert(), skip: () => undefined, todo: () => undefined, after: (work) => current.cleanup.push(work), plan: () => undefined };
+  const after = (flavor) => (work) => { current.cleanup.push({ work, flavor }); };
+  const vitestContext = (name) => ({ expect, task: { name }, onTestFinished: after("vitest") });
+  const nodeContext = (name) => {
+    const within = async (...values) => {
+      const [inner, , work] = split(values);
+      try { await call({ work, flavor: "node" }, inner); } catch (error) { if (error instanceof Error) error.message = `${inner}: ${error.message}`; throw error; }
+      out(`      ✓ ${inner}`);
+    };
+    let mock;
+    // What the test has replaced by its own `mock` is taken back when it ends.
+    const ofTest = () => { mock = tracker(); current?.cleanup.push({ work: () => mock.restoreAll(), flavor: "node" }); return mock; };
+    return { name, test: within, it: within, diagnostic: out, get mock() { return mock ?? ofTest(); }, assert: kit.assert(), skip: () => undefined, todo: () => undefined, after: after("node"), plan: () => undefined };
   };
-  const told = (error) => (error instanceof Failed ? error.message + "\n" + errorText(error).split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 3).join("\n") : errorText(error)).trimEnd();
+  const told = (error) => (error instanceof Failed ? error.message + "\n" + errorText(error).split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 3).join("\n") : error instanceof Error ? errorText(error) : `thrown: ${show(error)}`).trimEnd();
   const above = (part, when) => (part ? [...above(part.parent, when), ...part.hooks[when]] : []);
   const runTest = async (part, indent, isLeftOut) => {
     const say = (mark, more = "") => out(`${indent}${mark} ${part.name}${more}`);
@@ -210,12 +194,15 @@
     asserted = 0;
     let error, failed = false;
     try {
-      for (const work of above(part.parent, "beforeEach")) await ended(call(work, "jest"));
-      await ended(call(part.work, part.flavor));
+      for (const hook of above(part.parent, "beforeEach")) {
+        const undo = await ended(call(hook));
+        if (hook.flavor === "vitest" && typeof undo === "function") current.cleanup.push({ work: undo, flavor: "vitest" });
+      }
+      await ended(call(part));
       if (current.wanted !== undefined && (current.wanted === "some" ? asserted === 0 : asserted !== current.wanted)) throw new Failed(`${asserted} assertions were made, ${current.wanted} were wanted`);
     } catch (thrown) { [error, failed] = [thrown, true]; }
-    for (const work of [...current.cleanup, ...above(part.parent, "afterEach")]) {
-      try { await ended(call(work, "jest")); } catch (thrown) { if (!failed) [error, failed] = [thrown, true]; }
+    for (const hook of [...current.cleanup, ...above(part.parent, "afterEach")]) {
+      try { await ended(call(hook)); } catch (thrown) { if (!failed) [error, failed] = [thrown, true]; }
     }
     current = undefined;
     if (part.mark === "failing") [error, failed] = [new Failed("it was to fail, and passes"), !failed];
@@ -224,25 +211,26 @@
     failures.push([path(part).join(" › "), told(error)]);
     say("✕");
   };
-  const runSuite = async (part, indent, isLeftOut, isOnly) => {
+  const runSuite = async (part, indent, isLeftOut) => {
     const inner = part === root ? indent : indent + "  ";
     if (part !== root) out(indent + part.name);
-    try { if (!isLeftOut) for (const work of part.hooks.beforeAll) await ended(call(work, "jest")); } catch (error) {
+    try { if (!isLeftOut) for (const hook of part.hooks.beforeAll) await ended(call(hook, part.name)); } catch (error) {
       counts.failed += 1;
       failures.push([[...path(part), "beforeAll"].join(" › "), told(error)]);
       isLeftOut = true;
     }
-    const some = isOnly && part.parts.some((one) => has(one, "only"));
+    // What a file leaves out are tests of its own.
+    const some = part.parts.some((one) => !one.isFile && has(one, "only"));
     for (const one of part.parts) {
       const without = isLeftOut || part.mark === "skip" || (some && !has(one, "only"));
-      await (one.parts ? runSuite(one, inner, without || one.mark === "skip", isOnly) : runTest(one, inner, without));
+      await (one.parts ? runSuite(one, inner, without || one.mark === "skip") : runTest(one, inner, without));
     }
-    for (const work of isLeftOut ? [] : part.hooks.afterAll) {
-      try { await ended(call(work, "jest")); } catch (error) { counts.failed += 1; failures.push([[...path(part), "afterAll"].join(" › "), told(error)]); }
+    for (const hook of isLeftOut ? [] : part.hooks.afterAll) {
+      try { await ended(call(hook, part.name)); } catch (error) { counts.failed += 1; failures.push([[...path(part), "afterAll"].join(" › "), told(error)]); }
     }
   };
   const run = async () => {
-    await runSuite(root, "", false, has(root, "only"));
+    await runSuite(root, "", false);
     for (const [name, text] of failures) out(`\n● ${name}\n${text.split("\n").map((line) => "  " + line).join("\n")}`);
     const all = Object.entries(counts).filter(([, count]) => count > 0).map(([name, count]) => `${count} ${name}`);
     out(`\nTests: ${all.join(", ") || "none"}`);
@@ -255,13 +243,14 @@
     // The tests of a file stand below its name; a file without tests is one: that it runs.
     inFile: async (name, load) => {
       await addSuite()(name, async () => {
+        here.isFile = true;
         try { await load(); } catch (error) { return addTest("jest")("runs", () => { throw error; }); }
         if (here.parts.length === 0) addTest("jest")("runs", () => {});
       });
     },
     globals: { describe, test, it: test, expect, ...hooks, ...mocha, xdescribe: describe.skip, xtest: test.skip, xit: test.skip, fdescribe: describe.only, fit: test.only, jest, vi: jest },
     jest: { describe, test, it: test, expect, ...hooks, xdescribe: describe.skip, xtest: test.skip, xit: test.skip, fdescribe: describe.only, fit: test.only, jest },
-    vitest: { describe, test, it: test, expect, ...hooks, suite: describe, vi: jest },
-    node: Object.assign(nodeTest, { test: nodeTest, it: nodeTest, describe, suite: describe, ...hooks, ...mocha, mock: { fn, method: spyOn } }),
+    vitest: { describe, test: vitest, it: vitest, expect, ...hooksOf("vitest"), suite: describe, vi: jest },
+    node: Object.assign(nodeTest, { test: nodeTest, it: nodeTest, describe, suite: describe, ...nodeHooks, before: nodeHooks.beforeAll, after: nodeHooks.afterAll, mock: tracker() }),
   };
 })

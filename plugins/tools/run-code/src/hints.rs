@@ -132,7 +132,7 @@ const JAVASCRIPT: [(&[&str], &str); 5] = [
             "crypto is not defined",
         ],
         "That is no part of the language but of a browser or of Node, and is not there: use what the language has, such as strings, \
-         Uint8Array, TextEncoder, btoa and toLocaleString of numbers.",
+         Uint8Array, TextEncoder, btoa and toLocaleString of numbers (English only: decimals, percents and USD).",
     ),
     (
         &["child_process"],

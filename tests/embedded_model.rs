@@ -4,11 +4,11 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use vivarium_tests::{Host, HostBuilder, repository_root};
+use vivarium_tests::{Answer, Host, HostBuilder, ScriptedModel, SseStream, repository_root};
 
 const WEIGHTS: &str = "VIVARIUM_EMBEDDED_WEIGHTS";
 const MODEL: &str = "embedded/smollm2-135m-instruct";
@@ -49,25 +49,58 @@ async fn a_machine_without_a_key_chats_at_once() {
 async fn its_words_are_streamed_as_it_writes_them_and_a_cancelled_run_stops_it() {
     let Some(builder) = builder() else { return };
     let host = builder.start().await;
-    let query = [("query", "Write a long story about a dragon, a knight and a castle."), ("mode", "chat")];
-    let mut stream = host.stream("/v1/agent/stream", &query).await;
-    let mut words = 0;
-    while let Some(event) = stream.next().await {
-        words += usize::from(event.data.contains("\"token\""));
-        if words == 5 {
-            break;
-        }
-    }
-    assert_eq!(words, 5, "the story came in fewer pieces");
-    let (_, runs) = host.json(Method::GET, "/v1/runs", None).await;
-    let run = runs["data"][0]["id"].as_str().unwrap_or_else(|| panic!("{runs}")).to_owned();
-    let (status, cancelled) = host.json(Method::POST, &format!("/v1/runs/{run}/cancel"), None).await;
-    assert!(status < 300, "{cancelled}");
-    // It is free for the next question within a moment, though the story would have taken a minute.
     let hello = chat("Say hello.");
+    let began = Instant::now();
+    assert_eq!(host.post("/v1/agent/run", &hello).await.status(), 200);
+    let alone = began.elapsed();
+    let _streams = stories(&host).await;
+    let (_, runs) = host.json(Method::GET, "/v1/runs", None).await;
+    for run in runs["data"].as_array().unwrap().iter().filter(|run| run["status"] == "running") {
+        let path = format!("/v1/runs/{}/cancel", run["id"].as_str().unwrap());
+        let (status, cancelled) = host.json(Method::POST, &path, None).await;
+        assert!(status < 300, "{cancelled}");
+    }
+    // It is free for the next question within a moment. The stories would have taken 1,024 words each.
     let next = host.post("/v1/agent/run", &hello);
-    let next = tokio::time::timeout(Duration::from_secs(40), next).await.expect("the cancelled answer holds the model");
-    assert_eq!(next.status(), 200);
+    let next = tokio::time::timeout(3 * alone + Duration::from_secs(5), next).await;
+    assert_eq!(next.expect("the cancelled answers hold the model").status(), 200);
+}
+
+/// As many long stories as are written at one time, each begun.
+async fn stories(host: &Host) -> Vec<SseStream> {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let query = [("query", "Write a long story about a dragon, a knight and a castle."), ("mode", "chat")];
+    let mut streams = Vec::new();
+    for _ in 0..(cores / 2).max(1) {
+        let mut stream = host.stream("/v1/agent/stream", &query).await;
+        let mut words = 0;
+        while words < 5 {
+            let event = stream.next().await.expect("the story came in fewer pieces");
+            words += usize::from(event.data.contains("\"token\""));
+        }
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn a_question_that_gets_no_turn_in_time_goes_to_the_next_model() {
+    let Some(builder) = builder() else { return };
+    let model = ScriptedModel::start().await;
+    model.always(Answer::text("Hello!"));
+    let host = builder.model(&model).environment("VIVARIUM_MODEL", MODEL).start().await;
+    let _streams = stories(&host).await;
+    let body = json!({
+        "input": "Say hello.", "mode": "chat", "tools": [], "model": MODEL,
+        "fallbackModels": ["openai/second"], "modelTimeoutSeconds": 1
+    });
+    let run = host.post_ok("/v1/runs", &body).await;
+    assert_eq!((&run["status"], &run["outcome"]["answer"]), (&json!("completed"), &json!("Hello!")), "{run}");
+    let path = format!("/v1/runs/{}/events", run["id"].as_str().unwrap());
+    let (_, events) = host.json(Method::GET, &path, None).await;
+    let failed = events["data"].as_array().unwrap().iter().find(|event| !event["fallback"].is_null());
+    let failed = failed.unwrap_or_else(|| panic!("{events}")).to_string();
+    assert!(failed.contains("is asked by too many") && failed.contains("openai/second"), "{failed}");
 }
 
 #[tokio::test]

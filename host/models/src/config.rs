@@ -140,6 +140,15 @@ pub struct Timeouts {
     pub list: Duration,
 }
 
+/// The models in the host itself.
+#[derive(Debug, Clone, Default)]
+pub struct EmbeddedConfig {
+    /// The weights of the language model, a file; none: there is only the extractive answerer.
+    pub weights: Option<PathBuf>,
+    /// How long the language model may take. It connects to nothing and lists nothing.
+    pub timeouts: Timeouts,
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -283,8 +292,8 @@ pub struct ModelsConfig {
     pub providers: Vec<ProviderConfig>,
     /// The default model.
     pub default: DefaultModel,
-    /// The weights of the embedded language model, a file; none: there is only the extractive answerer.
-    pub embedded_weights: Option<PathBuf>,
+    /// The embedded models.
+    pub embedded: EmbeddedConfig,
     /// What models cost, over the shipped table.
     pub prices: BTreeMap<ModelName, Price>,
 }
@@ -312,7 +321,7 @@ impl ModelsConfig {
             }
             None => Self::default_of(&providers),
         };
-        Ok(Self { providers, default, embedded_weights: None, prices: BTreeMap::new() })
+        Ok(Self { providers, default, embedded: EmbeddedConfig::default(), prices: BTreeMap::new() })
     }
 
     /// The default of the first provider that has a key, else of the first server that an operator named, else embedded.

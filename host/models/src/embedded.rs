@@ -21,7 +21,7 @@ use vivarium_domain::{
     Abilities, Citation, FinishReason, GenerateRequest, GenerateResponse, Message, ModelInfo, ModelName, Part, Usage,
 };
 
-use crate::{Call, ModelError, Provider};
+use crate::{Call, ModelError, Places, Provider, Timeouts};
 use language::LanguageModel;
 use rank::{Chosen, Question};
 
@@ -52,15 +52,17 @@ const SMALL_HINT: &str = "embedded/smollm2-135m-instruct is a language model of 
 #[derive(Debug, Clone, Default)]
 pub struct Embedded {
     language: Option<LanguageModel>,
+    timeouts: Timeouts,
 }
 
 impl Embedded {
-    /// With the small language model, whose weights are in this file. Blocks for about a second.
+    /// With the small language model, whose weights are in this file, and how long it may take: to its first piece, between two, and
+    /// in all. Blocks for about a second.
     ///
     /// # Errors
     /// In a sentence, when the file is not the one that is known, or this binary was built without the model.
-    pub fn with_weights(file: &Path) -> Result<Self, String> {
-        LanguageModel::load(file).map(|language| Self { language: Some(language) })
+    pub fn with_weights(file: &Path, timeouts: Timeouts) -> Result<Self, String> {
+        LanguageModel::load(file).map(|language| Self { language: Some(language), timeouts })
     }
 
     /// The model that answers where none is named: the language model, if it is there.
@@ -96,16 +98,24 @@ impl Provider for Embedded {
         asked
     }
 
+    fn places(&self, model: &str) -> Option<Places> {
+        let language = self.language(model)?;
+        Some(Places { most: language.places(), patience: self.timeouts.first_byte })
+    }
+
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         Box::pin(async move {
             match self.language(call.model) {
-                // What is asked about passages is quoted of them: see what the language model can do.
                 Some(language) if call.request.passages.is_empty() => {
-                    return language.generate(call.request, call.on_token).await;
+                    return language.generate(call, self.timeouts).await;
                 }
+                // What is asked about passages is quoted of them: see what the language model can do.
                 Some(_) => {}
-                None => self.check(&call)?,
+                None => self.check_name(call.model)?,
             }
+            check(call.request, false, |what| {
+                format!("embedded/extractive is not a language model and can not {what}. {HINT}")
+            })?;
             let chosen = choose(call.request).await?;
             Ok(respond(call.request, &chosen, call.on_token))
         })
@@ -119,36 +129,33 @@ impl Provider for Embedded {
 }
 
 impl Embedded {
-    fn check(&self, call: &Call<'_>) -> Result<(), ModelError> {
-        if call.model != EXTRACTIVE {
-            let named: String = call.model.chars().take(100).collect();
-            let there = match &self.language {
-                Some(_) => format!("{EXTRACTIVE:?} and {:?}", language::NAME),
-                None => format!("only {EXTRACTIVE:?}"),
-            };
-            return Err(ModelError::InvalidRequest(format!("there is no embedded model {named:?}, {there}")));
+    fn check_name(&self, model: &str) -> Result<(), ModelError> {
+        if model == EXTRACTIVE {
+            return Ok(());
         }
-        check(call)
+        let named: String = model.chars().take(100).collect();
+        let there = match &self.language {
+            Some(_) => format!("{EXTRACTIVE:?} and {:?}", language::NAME),
+            None => format!("only {EXTRACTIVE:?}"),
+        };
+        Err(ModelError::InvalidRequest(format!("there is no embedded model {named:?}, {there}")))
     }
 }
 
-/// Refuses what only a language model can do, by name.
-fn check(call: &Call<'_>) -> Result<(), ModelError> {
-    let cannot = |what: &str| {
-        Err(ModelError::Unsupported(format!("embedded/extractive is not a language model and can not {what}. {HINT}")))
-    };
-    if !call.request.tools.is_empty() {
-        return cannot("call tools");
-    }
-    if call.request.output_schema.is_some() {
-        return cannot("answer by a JSON Schema");
-    }
+/// Refuses by name what neither of the two can do.
+fn check(request: &GenerateRequest, by_schema: bool, cannot: impl Fn(&str) -> String) -> Result<(), ModelError> {
     let is_image = |part: &Part| matches!(part, Part::Image(_));
     let has_image = |message: &Message| matches!(message, Message::User { parts } if parts.iter().any(is_image));
-    if call.request.messages.iter().any(has_image) {
-        return cannot("read images");
-    }
-    Ok(())
+    let what = if !request.tools.is_empty() {
+        "call tools"
+    } else if request.output_schema.is_some() && !by_schema {
+        "answer by a JSON Schema"
+    } else if request.messages.iter().any(has_image) {
+        "read images"
+    } else {
+        return Ok(());
+    };
+    Err(ModelError::Unsupported(cannot(what)))
 }
 
 /// Ranks on another thread where that takes long enough to hold up others.

@@ -21,11 +21,13 @@ mod untrusted;
 mod wire;
 
 pub use anthropic::Anthropic;
-pub use config::{ConfigError, DefaultModel, Limits, ModelsConfig, ProviderConfig, ProviderKind, Retries, Timeouts};
+pub use config::{
+    ConfigError, DefaultModel, EmbeddedConfig, Limits, ModelsConfig, ProviderConfig, ProviderKind, Retries, Timeouts,
+};
 pub use embedded::Embedded;
 pub use google::Google;
 pub use openai::OpenAi;
 pub use prices::{LongPrice, Price, Prices};
-pub use provider::{Call, Provider};
+pub use provider::{Call, Places, Provider};
 pub use registry::Models;
 pub use vivarium_domain::ModelError;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use vivarium_domain::{GenerateResponse, ModelInfo, ModelOptions};
 use vivarium_sight::metric;
 
-use crate::{Call, ModelError, Provider};
+use crate::{Call, ModelError, Places, Provider};
 
 /// Another provider, measured.
 pub(crate) struct Measured<P: ?Sized>(pub(crate) std::sync::Arc<P>);
@@ -46,6 +46,10 @@ impl<P: Provider + ?Sized> Provider for Measured<P> {
 
     fn server(&self) -> Option<(&str, u16)> {
         self.0.server()
+    }
+
+    fn places(&self, model: &str) -> Option<Places> {
+        self.0.places(model)
     }
 
     fn generate<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {

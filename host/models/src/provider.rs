@@ -62,6 +62,15 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// How many answers a model works on at one time. Who asks more often settles whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// So many.
+    pub most: usize,
+    /// How long a turn is worth waiting for.
+    pub patience: Duration,
+}
+
 /// A vendor, a server, or the embedded answerer. Dropping the future of [`generate`](Provider::generate) aborts the
 /// request on the wire.
 pub trait Provider: Send + Sync {
@@ -77,6 +86,11 @@ pub trait Provider: Send + Sync {
 
     /// Where it is asked: a host and a port. None: in this process.
     fn server(&self) -> Option<(&str, u16)> {
+        None
+    }
+
+    /// How many answers of `model` are worked on at one time. None: whoever is asked settles that.
+    fn places(&self, _model: &str) -> Option<Places> {
         None
     }
 

@@ -1,11 +1,10 @@
 //! All providers under their names, and the model that answers where nobody names one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use vivarium_domain::{Date, ModelInfo, ModelName};
 
-use crate::config::{ConfigError, DefaultModel, ModelsConfig, ProviderConfig, ProviderKind};
+use crate::config::{ConfigError, DefaultModel, EmbeddedConfig, ModelsConfig, ProviderConfig, ProviderKind};
 use crate::embedded::PROVIDER;
 use crate::measured::Measured;
 use crate::prices::{Price, Prices};
@@ -42,7 +41,7 @@ impl Models {
                 ProviderKind::Google => Arc::new(Google::new(provider)?),
             });
         }
-        let embedded = embedded(config.embedded_weights.clone()).await?;
+        let embedded = embedded(config.embedded.clone()).await?;
         let default = default_model(&config, &providers, &embedded).await?;
         let own = embedded.usual_model();
         providers.push(Arc::new(embedded));
@@ -141,9 +140,9 @@ impl Models {
 }
 
 /// The embedded models. Reading weights takes a moment.
-async fn embedded(weights: Option<PathBuf>) -> Result<Embedded, ConfigError> {
-    let Some(file) = weights else { return Ok(Embedded::default()) };
-    let loaded = tokio::task::spawn_blocking(move || Embedded::with_weights(&file)).await;
+async fn embedded(config: EmbeddedConfig) -> Result<Embedded, ConfigError> {
+    let Some(file) = config.weights else { return Ok(Embedded::default()) };
+    let loaded = tokio::task::spawn_blocking(move || Embedded::with_weights(&file, config.timeouts)).await;
     loaded.map_err(|error| error.to_string()).flatten().map_err(ConfigError::Weights)
 }
 

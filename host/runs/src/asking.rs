@@ -250,6 +250,13 @@ impl RunHost {
         request: &GenerateRequest,
     ) -> Result<(Result<GenerateResponse, ModelError>, bool), HostStop> {
         let visible = request.visibility == Visibility::Answer;
+        let _place = match self.shared.model_place(&self.tenant, candidate, self.asking.timeout).await {
+            Ok(place) => place,
+            Err(why) => {
+                let message = format!("{} is asked by too many: {why}", candidate.model);
+                return Ok((Err(ModelError::Unavailable(message)), false));
+            }
+        };
         let mut shown = false;
         let mut on_token = |piece: &str| {
             if visible {

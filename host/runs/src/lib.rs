@@ -22,6 +22,7 @@ mod ledger;
 mod lists;
 mod log;
 mod marks;
+mod model_places;
 mod offline;
 mod questions;
 mod queue;

@@ -13,12 +13,14 @@ use vivarium_sight::metric;
 use vivarium_store::{Store, StoreError};
 
 use crate::accounts::Accounts;
+use crate::asking::Candidate;
 use crate::contexts::Contexts;
 use crate::conversations::SessionError;
 use crate::cursor::Cursor;
 use crate::execute::Ending;
 use crate::found::KnownDefinitions;
-use crate::queue::{FairQueue, Load, Place, QueueLimits};
+use crate::model_places::ModelPlaces;
+use crate::queue::{FairQueue, Load, NoPlace, Place, QueueLimits};
 use crate::reader::Reader;
 use crate::sessions::{Closed, SessionLines};
 use crate::table::{Table, Where};
@@ -117,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) leaving: Leaving,
     pub(crate) known_definitions: KnownDefinitions,
     places: Arc<FairQueue>,
+    /// Those of the models that have only so many.
+    model_places: ModelPlaces,
     closing: AtomicBool,
     disk_full: AtomicBool,
     on_webhook: OnceLock<WebhookAsked>,
@@ -148,6 +152,22 @@ impl Shared {
         let place = self.places.place(tenant, weight, LONGEST_WAIT).await.ok();
         metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "runs")]);
         place
+    }
+
+    /// Waits for one of the places of a model that has only so many, at most as long as an answer may take. None: it has as many as are
+    /// asked for.
+    pub(crate) async fn model_place(
+        &self,
+        tenant: &TenantId,
+        candidate: &Candidate,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Place>, NoPlace> {
+        let Some((queue, patience)) = self.model_places.of(candidate) else { return Ok(None) };
+        let weight = self.toolbox.weigher.of(tenant).await;
+        let began = Instant::now();
+        let place = queue.place(tenant, weight, timeout.unwrap_or(patience)).await;
+        metric::QUEUE_WAIT.took(began.elapsed(), &[("queue", "model_calls")]);
+        place.map(Some)
     }
 
     /// Nobody drives a run any more.
@@ -262,6 +282,7 @@ impl Runs {
             leaving: Leaving::default(),
             known_definitions: KnownDefinitions::default(),
             places: FairQueue::new(running),
+            model_places: ModelPlaces::default(),
             closing: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             on_webhook: OnceLock::new(),
@@ -390,7 +411,11 @@ impl Runs {
             let table = self.0.table();
             (table.under_way(), table.waiting_count())
         };
-        let queues = [("runs", self.0.places.load()), ("tool_calls", self.0.toolbox.places.load())];
+        let queues = [
+            ("runs", self.0.places.load()),
+            ("tool_calls", self.0.toolbox.places.load()),
+            ("model_calls", self.0.model_places.load()),
+        ];
         let running = queues.first().map_or(0, |(_, load)| load.taken).min(under_way);
         for (state, count) in [("queued", under_way - running), ("running", running), ("waiting", waiting)] {
             metric::RUNS.set(count, &[("state", state)]);

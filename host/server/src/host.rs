@@ -459,12 +459,13 @@ async fn models(config: &Config) -> Result<Models, StartError> {
     if let Some(model) = &config.model {
         models.default = DefaultModel::Named(model.clone());
     }
-    models.embedded_weights.clone_from(&config.embedded_weights);
+    models.embedded.weights.clone_from(&config.embedded_weights);
     models.prices = config.prices.clone();
-    for provider in &mut models.providers {
-        provider.timeouts.first_byte = Duration::from_secs(config.model_first_token_seconds);
-        provider.timeouts.idle = Duration::from_secs(config.model_idle_seconds);
-        provider.timeouts.total = Duration::from_secs(config.model_timeout_seconds);
+    let providers = models.providers.iter_mut().map(|provider| &mut provider.timeouts);
+    for timeouts in providers.chain([&mut models.embedded.timeouts]) {
+        timeouts.first_byte = Duration::from_secs(config.model_first_token_seconds);
+        timeouts.idle = Duration::from_secs(config.model_idle_seconds);
+        timeouts.total = Duration::from_secs(config.model_timeout_seconds);
     }
     let models = Models::new(models).await?;
     let model = models.default_model();

@@ -158,7 +158,7 @@ metrics! {
     RUN_DURATION: Histogram = "vivarium_run_duration_seconds", LONG;
     /// Runs that have not ended, by state (queued, running, waiting).
     RUNS: Gauge = "vivarium_runs";
-    /// Seconds that a run or a tool call waited for its place, by queue (runs, tool_calls).
+    /// Seconds that a run, a tool call or a question to the embedded model waited for its place, by queue (runs, tool_calls, model_calls).
     QUEUE_WAIT: Histogram = "vivarium_queue_wait_seconds", WAITED_FOR;
     /// Who waits for a place, by queue.
     QUEUE_LENGTH: Gauge = "vivarium_queue_length";

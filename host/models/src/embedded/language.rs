@@ -3,26 +3,31 @@
 //! to plan, to use tools, or to be believed.
 //!
 //! The weights are read once and shared. Each answer has a memory of its own and is worked out on threads that matter less to
-//! the operating system than all else; as many at a time as there is room for, the others wait their turn.
+//! the operating system than all else; as many at a time as there is room for. Whose turn it is where more are wanted is
+//! settled by who asks ([`Places`](crate::Places)).
 
 mod constraint;
 mod llama;
 mod pattern;
 mod prompt;
 mod sample;
+mod telling;
 mod vocabulary;
 mod weights;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use vivarium_domain::{Abilities, FinishReason, GenerateRequest, GenerateResponse, Message, Part, Usage};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
+use vivarium_domain::{Abilities, FinishReason, GenerateRequest, GenerateResponse, ModelOptions, Usage};
 
-use crate::ModelError;
+use crate::{Call, ModelError, Timeouts};
 use constraint::Constraint;
 use llama::Llama;
+use sample::Sampler;
+use telling::{Telling, Told};
 use vocabulary::Vocabulary;
 pub(crate) use weights::NAME;
 
@@ -32,8 +37,6 @@ pub(crate) const CONTEXT_TOKENS: u32 = 4096;
 const OUTPUT_TOKENS: u32 = 1024;
 /// A prompt is read in pieces, so that who has left is noticed between them.
 const PROMPT_PIECE: usize = 128;
-/// So many answers wait for their turn; more are refused, because they would wait for minutes.
-const WAITING: usize = 32;
 /// How much less the model's threads matter to the operating system than all else, as `nice` counts.
 const NICENESS: i32 = 10;
 
@@ -45,8 +48,9 @@ struct Inner {
     llama: Llama,
     vocabulary: Vocabulary,
     threads: rayon::ThreadPool,
+    /// How many answers are worked out at one time.
+    most: usize,
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
 }
 
 impl std::fmt::Debug for LanguageModel {
@@ -55,10 +59,10 @@ impl std::fmt::Debug for LanguageModel {
     }
 }
 
-/// One answer, while it is worked out on the model's threads.
+/// One answer, while it is worked out.
 struct Work {
     request: GenerateRequest,
-    constraint: Option<Constraint>,
+    options: ModelOptions,
     pieces: mpsc::UnboundedSender<String>,
 }
 
@@ -86,8 +90,8 @@ impl LanguageModel {
             })
             .build()
             .map_err(|error| format!("its threads can not be started: {error}"))?;
-        let places = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self(Arc::new(Inner { llama, vocabulary, threads, places, waiting: AtomicUsize::new(0) })))
+        let most = (cores / 2).max(1);
+        Ok(Self(Arc::new(Inner { llama, vocabulary, threads, most, places: Arc::new(Semaphore::new(most)) })))
     }
 
     /// What it can do. Passages are quoted by the extractive answerer: a model of this size does not keep to its sources.
@@ -95,149 +99,96 @@ impl LanguageModel {
         Abilities { free_text: true, json_schema: true, passages: true, ..Abilities::default() }
     }
 
-    /// Writes an answer. Dropping the future stops the work before its next token.
-    pub(crate) async fn generate(
-        &self,
-        request: &GenerateRequest,
-        on_token: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<GenerateResponse, ModelError> {
-        check(request)?;
-        let place = self.place().await?;
+    /// How many answers it works out at one time.
+    pub(crate) fn places(&self) -> usize {
+        self.0.most
+    }
+
+    /// Writes an answer, when there is a place for it. Dropping the future stops the work before its next token.
+    pub(crate) async fn generate(&self, call: Call<'_>, bounds: Timeouts) -> Result<GenerateResponse, ModelError> {
+        super::check(call.request, true, |what| {
+            format!("embedded/{NAME} is too small a model to {what}: choose another model")
+        })?;
+        let bound = |own| call.timeout.unwrap_or(own);
+        let began = Instant::now();
+        let (mut within, mut slow) = (bound(bounds.first_byte), "did not begin to answer");
+        let place = timeout_at(began + within, Arc::clone(&self.0.places).acquire_owned()).await;
+        let place = place.map_err(|_| late(slow, within))?.map_err(|_| broken())?;
         let (pieces, mut told) = mpsc::unbounded_channel();
-        let (done, ended) = oneshot::channel();
-        let work = Work { request: request.clone(), constraint: None, pieces };
+        let options = call.options.cloned().unwrap_or_default();
+        let work = Work { request: call.request.clone(), options, pieces };
         let inner = Arc::clone(&self.0);
-        self.0.threads.spawn(move || {
-            let result = work.go(&inner);
-            // Who asked may have left.
-            let _ = done.send(result);
-            drop(place);
+        let worked = tokio::task::spawn_blocking(move || {
+            // Held until the work has ended, also where nobody waits for it any more.
+            let _place = place;
+            work.go(&inner)
         });
-        let mut text = String::new();
-        while let Some(piece) = told.recv().await {
+        let (mut text, mut last) = (String::new(), began);
+        loop {
+            let (end, ends) = (began + bound(bounds.total), last + within);
+            let piece = timeout_at(end.min(ends), told.recv()).await.map_err(|_| match end < ends {
+                true => late("did not end its answer", bound(bounds.total)),
+                false => late(slow, within),
+            })?;
+            let Some(piece) = piece else { break };
             text.push_str(&piece);
-            on_token(&piece);
+            (call.on_token)(&piece);
+            (within, slow, last) = (bound(bounds.idle), "fell silent in the middle of its answer", Instant::now());
         }
-        let broken = |_| ModelError::Unavailable("the embedded model broke off in the middle of its answer".to_owned());
-        let Done { finish_reason, usage } = ended.await.map_err(broken)??;
+        let Done { finish_reason, usage } = worked.await.map_err(|_| broken())??;
         Ok(GenerateResponse { text, finish_reason, usage, ..GenerateResponse::default() })
-    }
-
-    async fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ModelError> {
-        let places = Arc::clone(&self.0.places);
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            return Ok(place);
-        }
-        let waits = Waits::new(&self.0.waiting);
-        if waits.before >= WAITING {
-            let message = format!("{WAITING} answers of the embedded model are waited for already; try again later");
-            return Err(ModelError::Unavailable(message));
-        }
-        places.acquire_owned().await.map_err(|_| ModelError::Unavailable("the embedded model has stopped".to_owned()))
-    }
-}
-
-/// Counts one who waits, until it is dropped.
-struct Waits<'a> {
-    waiting: &'a AtomicUsize,
-    before: usize,
-}
-
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        Self { waiting, before: waiting.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Work {
-    /// Reads the request and writes the answer. A long text and a large schema take their time, too, so all of it is done here.
-    fn go(mut self, inner: &Inner) -> Result<Done, ModelError> {
-        let prompt = prompt::tokens(&self.request, &inner.vocabulary)?;
-        let most = room(prompt.len(), self.request.max_output_tokens)?;
-        let temperature = self.request.temperature.unwrap_or(sample::TEMPERATURE);
-        self.constraint = self.request.output_schema.as_ref().map(Constraint::of).transpose()?;
+    /// Reads the request and writes the answer. The network's threads are borrowed for one step at a time: who waits there for a part
+    /// of a step may be given another answer's step meanwhile, and must not be given all of another answer.
+    fn go(self, inner: &Inner) -> Result<Done, ModelError> {
+        let Self { request, options, pieces } = self;
+        let prompt = prompt::tokens(&request, &inner.vocabulary)?;
+        let most = room(prompt.len(), request.max_output_tokens)?;
+        let mut sampler = Sampler::new(request.temperature, &options);
+        let mut constraint = request.output_schema.as_ref().map(Constraint::of).transpose()?;
+        let mut telling = Telling::new(pieces, options.stop);
         let mut memory = inner.llama.memory();
         let mut expected = Vec::new();
         for piece in prompt.chunks(PROMPT_PIECE) {
-            if self.pieces.is_closed() {
+            if telling.is_left() {
                 return Err(left());
             }
-            expected = inner.llama.next(piece, &mut memory).map_err(failed)?;
+            expected = inner.threads.install(|| inner.llama.next(piece, &mut memory)).map_err(failed)?;
         }
         let mut said: Vec<u32> = Vec::new();
-        let mut bytes = Vec::new();
         let finish_reason = loop {
-            if let Some(constraint) = &mut self.constraint {
-                constraint.hold(&mut expected, &inner.vocabulary)?;
+            if let Some(constraint) = &mut constraint {
+                inner.threads.install(|| constraint.hold(&mut expected, &inner.vocabulary))?;
             }
-            let Some(token) = sample::next(std::mem::take(&mut expected), temperature, self.lately(&said)) else {
-                break FinishReason::Stop;
-            };
-            if token == inner.vocabulary.end {
+            // What was said before must not be said again so soon, but JSON repeats itself.
+            let lately: &[u32] = if constraint.is_some() { &[] } else { &said };
+            let Some(token) = sampler.next(std::mem::take(&mut expected), lately) else { break FinishReason::Stop };
+            let bytes = inner.vocabulary.bytes(token);
+            if bytes.is_empty() {
+                // A token of the conversation's frame: its end, or somebody else's turn.
                 break FinishReason::Stop;
             }
             said.push(token);
-            bytes.extend_from_slice(inner.vocabulary.bytes(token));
-            let whole = whole_characters(&mut bytes);
-            if !whole.is_empty() && self.pieces.send(whole).is_err() {
-                return Err(left());
+            match telling.tell(bytes) {
+                Told::On => {}
+                Told::Stopped => break FinishReason::Stop,
+                Told::Left => return Err(left()),
             }
-            if let Some(constraint) = &mut self.constraint {
-                constraint.said(inner.vocabulary.bytes(token))?;
+            if let Some(constraint) = &mut constraint {
+                constraint.said(bytes)?;
             }
             if said.len() >= most as usize {
                 break FinishReason::Length;
             }
-            if self.pieces.is_closed() {
-                return Err(left());
-            }
-            expected = inner.llama.next(&[token], &mut memory).map_err(failed)?;
+            expected = inner.threads.install(|| inner.llama.next(&[token], &mut memory)).map_err(failed)?;
         };
-        if !bytes.is_empty() {
-            // A character that was never finished; who asked may have left.
-            let _ = self.pieces.send(String::from_utf8_lossy(&bytes).into_owned());
-        }
+        telling.end();
         let usage = Usage { input_tokens: prompt.len() as u64, output_tokens: said.len() as u64, ..Usage::default() };
         Ok(Done { finish_reason, usage })
     }
-
-    /// What was said before, as far as it must not be said again: JSON repeats itself.
-    fn lately<'a>(&self, said: &'a [u32]) -> &'a [u32] {
-        if self.constraint.is_some() { &[] } else { said }
-    }
-}
-
-/// Takes the characters that are whole from the front; what is no text at all becomes U+FFFD.
-fn whole_characters(bytes: &mut Vec<u8>) -> String {
-    let end = match std::str::from_utf8(bytes) {
-        Ok(_) => bytes.len(),
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        Err(_) => bytes.len(),
-    };
-    let rest = bytes.split_off(end);
-    let whole = std::mem::replace(bytes, rest);
-    String::from_utf8_lossy(&whole).into_owned()
-}
-
-fn check(request: &GenerateRequest) -> Result<(), ModelError> {
-    let cannot = |what: &str| {
-        Err(ModelError::Unsupported(format!("embedded/{NAME} is too small a model to {what}: choose another model")))
-    };
-    if !request.tools.is_empty() {
-        return cannot("call tools");
-    }
-    let is_image = |part: &Part| matches!(part, Part::Image(_));
-    let has_image = |message: &Message| matches!(message, Message::User { parts } if parts.iter().any(is_image));
-    if request.messages.iter().any(has_image) {
-        return cannot("read images");
-    }
-    Ok(())
 }
 
 /// How many tokens the answer may have.
@@ -255,6 +206,14 @@ fn room(prompt: usize, asked: Option<u32>) -> Result<u32, ModelError> {
 
 fn failed(error: candle_core::Error) -> ModelError {
     ModelError::Unavailable(format!("the embedded model failed: {error}"))
+}
+
+fn late(what: &str, within: Duration) -> ModelError {
+    ModelError::Unavailable(format!("embedded/{NAME} {what} within {} s", within.as_secs_f64()))
+}
+
+fn broken() -> ModelError {
+    ModelError::Unavailable("the embedded model broke off in the middle of its answer".to_owned())
 }
 
 /// Nobody reads this: who asked is gone.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use futures::future::BoxFuture;
-use vivarium_domain::{Abilities, GenerateRequest, GenerateResponse};
+use vivarium_domain::{Abilities, GenerateResponse};
 
-use crate::ModelError;
+use crate::{Call, ModelError, Timeouts};
 
 /// The name of the model that is not there.
 pub(crate) const NAME: &str = "smollm2-135m-instruct";
@@ -27,10 +27,14 @@ impl LanguageModel {
         Abilities::default()
     }
 
+    pub(crate) fn places(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn generate<'a>(
         &'a self,
-        _: &'a GenerateRequest,
-        _: &'a mut (dyn FnMut(&str) + Send),
+        _: Call<'a>,
+        _: Timeouts,
     ) -> BoxFuture<'a, Result<GenerateResponse, ModelError>> {
         match *self {}
     }

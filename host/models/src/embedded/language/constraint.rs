@@ -31,10 +31,7 @@ impl Constraint {
             ModelError::Unsupported(format!("the embedded model can not answer by this JSON Schema: {why}"))
         };
         let pattern = pattern(schema).map_err(cannot)?;
-        let config = DFA::config()
-            .cache_capacity(MAX_AUTOMATON_BYTES)
-            .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(0));
+        let config = DFA::config().cache_capacity(MAX_AUTOMATON_BYTES).minimum_cache_clear_count(Some(0));
         let automaton = DFA::builder()
             .configure(config)
             .thompson(thompson::Config::new().nfa_size_limit(Some(MAX_AUTOMATON_BYTES)))

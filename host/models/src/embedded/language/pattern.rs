@@ -1,5 +1,5 @@
 //! A JSON Schema as a regular expression of the JSON that satisfies it. All that matches is JSON of the shape that the schema asks for; not all
-//! that satisfies the schema matches: each property is written, in the schema's order, with one space where people put one. What an
+//! that satisfies the schema matches: each property is written, in the order of their names, with one space where people put one. What an
 //! expression can not say (a range of large numbers, a text's own pattern, what must differ) is left to whoever checks the answer.
 
 use std::fmt::Write as _;
@@ -64,6 +64,9 @@ fn written(schema: &Value, work: &mut Work<'_>, depth: usize) -> Result<String, 
         Value::Object(keywords) => keywords,
         _ => return Err("a part of it is satisfied by nothing".to_owned()),
     };
+    if let Some((one, other)) = two_at_once(keywords) {
+        return Err(format!("it has `{one}` and `{other}` in one place"));
+    }
     if let Some(reference) = keywords.get("$ref") {
         let to = reference.as_str().and_then(|text| text.strip_prefix('#')).and_then(|path| work.root.pointer(path));
         let to = to.ok_or_else(|| format!("{reference} leads nowhere"))?;
@@ -95,6 +98,16 @@ fn written(schema: &Value, work: &mut Work<'_>, depth: usize) -> Result<String, 
         _ if keywords.contains_key("items") => array(keywords, work, depth),
         _ => Ok(anything(ANYTHING_DEPTH)),
     }
+}
+
+/// Keywords that each ask for something of its own, and of which an expression can say one only.
+fn two_at_once(keywords: &Map<String, Value>) -> Option<(&str, &str)> {
+    const OTHERS: [&str; 4] = ["$ref", "allOf", "anyOf", "oneOf"];
+    const OWN: [&str; 5] = ["properties", "required", "items", "enum", "const"];
+    let mut here = OTHERS.into_iter().filter(|keyword| keywords.contains_key(*keyword));
+    let first = here.next()?;
+    let second = here.chain(OWN.into_iter().filter(|keyword| keywords.contains_key(*keyword))).next()?;
+    Some((first, second))
 }
 
 fn typed(name: &str, keywords: &Map<String, Value>, work: &mut Work<'_>, depth: usize) -> Result<String, String> {
@@ -295,6 +308,28 @@ mod tests {
         assert!(matches(&schema, r#"{"kinds": ["(a)", "b"], "on": "2026-11-22", "or": 7}"#));
         assert!(!matches(&schema, r#"{"kinds": [], "on": "2026-11-22", "or": 7}"#));
         assert!(!matches(&schema, r#"{"kinds": ["b"], "on": "2026-13-22", "or": true}"#));
+    }
+
+    #[test]
+    fn what_two_keywords_ask_for_at_once_is_refused_and_never_left_out() {
+        let base = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]});
+        let with = |more: Value| {
+            let mut schema = json!({"$defs": {"Base": base}, "type": "object"});
+            schema.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            schema
+        };
+        let parent = json!([{"$ref": "#/$defs/Base"}]);
+        for wrong in [
+            json!({"allOf": parent, "properties": {"b": true}, "required": ["b"]}),
+            json!({"$ref": "#/$defs/Base", "properties": {"b": true}}),
+            json!({"properties": {"a": true, "b": true}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+            json!({"allOf": parent, "oneOf": [true]}),
+        ] {
+            let error = pattern(&with(wrong)).unwrap_err();
+            assert!(error.ends_with("in one place"), "{error}");
+        }
+        let titled = with(json!({"allOf": parent, "title": "One", "default": {"a": 1}}));
+        assert!(matches(&titled, r#"{"a": 7}"#) && !matches(&titled, "{}"));
     }
 
     #[test]

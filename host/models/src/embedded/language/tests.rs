@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use vivarium_domain::{Decimal, Message};
 
 use super::*;
 
@@ -12,10 +13,15 @@ static MODEL: LazyLock<Option<LanguageModel>> = LazyLock::new(|| {
     Some(LanguageModel::load(Path::new(&path)).expect("the weights are whole"))
 });
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
 fn ask(model: &LanguageModel, request: &GenerateRequest) -> (Result<GenerateResponse, ModelError>, Vec<String>) {
     let mut pieces = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let answer = runtime.block_on(model.generate(request, &mut |piece| pieces.push(piece.to_owned())));
+    let mut on_token = |piece: &str| pieces.push(piece.to_owned());
+    let call = Call::new(NAME, request, &mut on_token);
+    let answer = runtime().block_on(model.generate(call, Timeouts::default()));
     (answer, pieces)
 }
 
@@ -109,10 +115,11 @@ fn what_is_too_long_is_refused_and_an_answer_keeps_to_its_bound() {
 
 #[test]
 fn who_leaves_frees_the_place_for_the_next() {
-    let Some(model) = &*MODEL else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let all = model.0.places.available_permits();
+    // One of its own, where nobody else stands in line.
+    let Some(path) = std::env::var_os("VIVARIUM_EMBEDDED_WEIGHTS") else { return };
+    let model = LanguageModel::load(Path::new(&path)).unwrap();
+    runtime().block_on(async {
+        let all = u32::try_from(model.places()).unwrap();
         let long = request("Write a very long story about a dragon and a knight.");
         let (first, said) = tokio::sync::oneshot::channel();
         let mut first = Some(first);
@@ -122,13 +129,62 @@ fn who_leaves_frees_the_place_for_the_next() {
             }
         };
         tokio::select! {
-            answer = model.generate(&long, &mut on_token) => panic!("it was done at once: {answer:?}"),
+            answer = model.generate(Call::new(NAME, &long, &mut on_token), Timeouts::default()) => panic!("it was done at once: {answer:?}"),
             _ = said => {}
         }
-        // The place is given back before the next token, without anybody having to ask for it.
-        let place = Arc::clone(&model.0.places).acquire_many_owned(u32::try_from(all).unwrap().max(1)).await;
-        assert!(place.is_ok());
+        // The place is given back before the next token, without anybody having to ask for it; the story would have 1,024.
+        let places = Arc::clone(&model.0.places).acquire_many_owned(all);
+        let places = tokio::time::timeout(Duration::from_secs(5), places).await;
+        assert!(places.is_ok_and(|places| places.is_ok()), "nobody listens, and it goes on");
     });
+}
+
+#[test]
+fn an_answer_that_takes_too_long_ends_with_which_of_its_bounds_it_broke() {
+    let Some(model) = &*MODEL else { return };
+    let ask = |bounds, timeout| {
+        let long = request("Write a very long story about a dragon and a knight.");
+        let mut pieces = 0;
+        let mut on_token = |_: &str| pieces += 1;
+        let call = Call { timeout, ..Call::new(NAME, &long, &mut on_token) };
+        let answer = runtime().block_on(model.generate(call, bounds));
+        (answer.unwrap_err().to_string(), pieces)
+    };
+    let none = Duration::ZERO;
+    let (late, pieces) = ask(Timeouts { first_byte: none, ..Timeouts::default() }, None);
+    assert!(late.contains("did not begin to answer within 0 s"), "{late}");
+    assert_eq!(pieces, 0);
+    let (silent, pieces) = ask(Timeouts { idle: none, ..Timeouts::default() }, None);
+    assert!(silent.contains("fell silent in the middle of its answer within 0 s") && pieces > 0, "{silent}");
+    let (slow, _) = ask(Timeouts { total: Duration::from_secs(2), ..Timeouts::default() }, None);
+    assert!(slow.contains("did not end its answer within 2 s"), "{slow}");
+    let (own, _) = ask(Timeouts::default(), Some(Duration::from_secs(2)));
+    assert!(own.contains("within 2 s"), "the question's own bound: {own}");
+}
+
+#[test]
+fn what_a_run_says_of_how_to_answer_holds_here_as_well() {
+    let Some(model) = &*MODEL else { return };
+    let mut asked = request("What is the capital of France?");
+    (asked.temperature, asked.max_output_tokens) = (None, Some(24));
+    let ask = |options: &ModelOptions| {
+        let mut on_token = |_: &str| {};
+        let call = Call { options: Some(options), ..Call::new(NAME, &asked, &mut on_token) };
+        runtime().block_on(model.generate(call, Timeouts::default())).unwrap()
+    };
+    let cold = ModelOptions { temperature: Some(Decimal::of_thousandths(0)), ..ModelOptions::default() };
+    let whole = ask(&cold);
+    assert!(whole.text.contains("Paris"), "{whole:?}");
+    let stopped = ask(&ModelOptions { stop: vec!["aris".to_owned()], ..cold });
+    assert!(whole.text.starts_with(&stopped.text) && stopped.text.ends_with('P'), "{stopped:?}");
+    assert_eq!(stopped.finish_reason, FinishReason::Stop);
+    let seeded = ModelOptions {
+        temperature: Some(Decimal::of_thousandths(1_500)),
+        top_p: Some(Decimal::of_thousandths(990)),
+        seed: Some(7),
+        ..ModelOptions::default()
+    };
+    assert_eq!(ask(&seeded).text, ask(&seeded).text);
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Guest {
         if self.is_root(&workspace, folder)
             && let Role::Program(setting) = &mut self.role
         {
-            setting.note_change(path, change);
+            setting.changes.note(path, change);
         }
     }
 
@@ -439,7 +439,7 @@ impl HostDescriptor for Guest {
             && self.is_root(&workspace, &new_fd)
             && let Role::Program(setting) = &mut self.role
         {
-            setting.note_move(&path, &new_path, if is_new { Change::Made } else { Change::Written });
+            setting.changes.note_move(&path, &new_path, if is_new { Change::Made } else { Change::Written });
         }
         Ok(())
     }

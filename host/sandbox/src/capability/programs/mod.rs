@@ -8,9 +8,9 @@
 //! A program sees WASI and nothing of the contract, so it can not run programs. It has no network at all: `wasi:http` is not
 //! linked, and sockets are there for the C library's sake alone and refuse everything.
 
+mod changes;
 mod output;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -27,6 +27,8 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, HostDescriptor as _, OpenFlags, PathFlags};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
+pub(crate) use self::changes::Change;
+use self::changes::Changes;
 use self::output::Output;
 use crate::bindings::vivarium::plugin::programs as wit;
 use crate::call::failure;
@@ -45,10 +47,6 @@ const MAX_ARGUMENT_BYTES: usize = 1 << 20;
 const MAX_STDIN_BYTES: usize = 16 << 20;
 /// The most arguments, and variables.
 const MAX_ARGUMENTS: usize = 1_000;
-/// How many changed paths are told.
-const MAX_CHANGED: usize = 100;
-/// The longest of them.
-const MAX_CHANGED_BYTES: usize = 1 << 10;
 
 /// What a program is given.
 pub(crate) struct ProgramSetting {
@@ -59,20 +57,8 @@ pub(crate) struct ProgramSetting {
     stderr: Output,
     fixed: Option<FixedWorld>,
     pub(crate) mounts: Arc<[Mount]>,
-    changed: Vec<String>,
-    /// Which of them were not there before the program.
-    made: BTreeSet<String>,
-}
-
-/// What a program does with a path.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It was not there, and is.
-    Made,
-    /// It was there, and is perhaps another now.
-    Written,
-    /// It is not there any more.
-    Gone,
+    /// What the program has changed in the workspace.
+    pub(crate) changes: Changes,
 }
 
 impl ProgramSetting {
@@ -89,35 +75,6 @@ impl ProgramSetting {
             .allow_ip_name_lookup(false);
         if let Some(world) = self.fixed {
             clocks::always_the_same(builder, world);
-        }
-    }
-
-    /// Notes that what stood under one path stands under another now, and what is below it.
-    pub(crate) fn note_move(&mut self, from: &str, to: &str, over: Change) {
-        let (from, to) = (from.trim_start_matches("./"), to.trim_start_matches("./"));
-        let moved = |path: String| match path.strip_prefix(from) {
-            Some(rest) if rest.starts_with('/') => format!("{to}{rest}"),
-            _ => path,
-        };
-        self.changed = std::mem::take(&mut self.changed).into_iter().map(moved).collect();
-        self.made = std::mem::take(&mut self.made).into_iter().map(moved).collect();
-        self.note_change(from, Change::Gone);
-        self.note_change(to, over);
-    }
-
-    /// Notes a path of the workspace that the program has changed. What it has made and removed again is no change.
-    pub(crate) fn note_change(&mut self, path: &str, change: Change) {
-        let path = path.trim_start_matches("./");
-        if change == Change::Gone && self.made.remove(path) {
-            self.changed.retain(|known| known != path);
-            return;
-        }
-        let known = self.changed.iter().any(|known| known == path);
-        if !known && self.changed.len() < MAX_CHANGED && path.len() <= MAX_CHANGED_BYTES {
-            self.changed.push(path.to_owned());
-            if change == Change::Made {
-                self.made.insert(path.to_owned());
-            }
         }
     }
 }
@@ -290,7 +247,7 @@ impl Guest {
         };
         metric::GUEST_CALLS.add(1, &[("role", "program"), ("outcome", word(&ending))]);
         let changed = match &store.data().role {
-            Role::Program(setting) => setting.changed.clone(),
+            Role::Program(setting) => setting.changes.paths(),
             _ => Vec::new(),
         };
         Ok(wit::Finished {
@@ -318,8 +275,7 @@ impl Guest {
             stderr: outputs.1.clone(),
             fixed,
             mounts: Arc::clone(&program.mounts),
-            changed: Vec::new(),
-            made: BTreeSet::new(),
+            changes: Changes::default(),
         };
         let grant = Grant { files: self.grant.files, redactor: Arc::clone(&self.grant.redactor), ..Grant::default() };
         let call = Setting {

@@ -136,9 +136,10 @@ impl Library {
                 Some(tenant) => self.0.store.tenant(tenant).await?.is_some(),
                 None => false,
             };
-            if !there {
-                self.open().retain(|stack| Some(&stack.name.0) != tenant.as_ref());
-                remove_folder(&self.0.root, &name);
+            match tenant {
+                _ if there => {}
+                Some(tenant) => self.forget(&tenant),
+                None => remove_folder(&self.0.root, &name),
             }
         }
         Ok(())

@@ -158,8 +158,9 @@ async fn solve(host: &Host, model: &ScriptedModel, exercise: &Exercise) -> Vec<S
             wrong.push(format!("{id}: {what} should say {line:?}, and says:\n{text}\n"));
         }
     };
-    for (at, call) in exercise.calls.iter().enumerate() {
-        let text = readable(told.get(at).map_or("(it was not made)", String::as_str));
+    assert_eq!(told.len(), exercise.calls.len(), "{id}: as many calls as it has are made: {told:#?}");
+    for ((at, call), text) in exercise.calls.iter().enumerate().zip(&told) {
+        let text = readable(text);
         let what = format!("call {} of {}", at + 1, call.tool);
         call.says.iter().for_each(|line| expect(&what, &text, line));
     }
@@ -172,6 +173,7 @@ async fn solve_all(folder: &str) {
     let folder = repository_root().join("tests/exercises").join(folder);
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let exercises: Arc<[Exercise]> = files.map(|path| Exercise::read(&path)).collect();
+    assert!(!exercises.is_empty(), "{} holds exercises", folder.display());
     let model = ScriptedModel::start().await;
     let known = Arc::clone(&exercises);
     model.by_rule(move |question| {

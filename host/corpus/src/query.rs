@@ -171,3 +171,17 @@ impl Stems {
         self.weights.len() - 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text_that_is_given_for_a_question_its_beginning_and_so_many_words_count() {
+        let words = |count: usize| (0..count).map(|n| format!("w{n} ")).collect::<String>();
+        assert_eq!(query_words(&words(MAX_WORDS + 50)).len(), MAX_WORDS);
+        assert_eq!(query_words(&words(10).repeat(40)).len(), 400, "a word that is said again is there again");
+        let long = format!("first {}end", " ".repeat(MAX_QUERY_BYTES));
+        assert_eq!(query_words(&long).len(), 1, "what stands behind the bound is not looked at");
+    }
+}

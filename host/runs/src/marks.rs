@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn a_bracket_that_is_closed_far_behind_it_is_no_mark() {
+        let many = |count: usize| format!("[{}]", vec!["s1"; count].join(", "));
+        assert_eq!(marks(&many(40)).len(), 1);
+        assert!(many(60).len() > MAX_MARK_BYTES && marks(&many(60)).is_empty());
+    }
+
+    #[test]
     fn what_no_verified_quote_stands_for_is_marked_and_nothing_is_lost() {
         let told = |text| told_apart(text, |id| id == "s1");
         assert_eq!(told("A [s1]. B [s9]. C [s1, s9]."), "A [s1]. B [s9, not verified]. C [s1] [s9, not verified].");

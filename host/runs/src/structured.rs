@@ -159,6 +159,13 @@ mod tests {
     }
 
     #[test]
+    fn json_is_looked_for_at_so_many_places_and_no_more() {
+        let found = |before: usize| within(&format!("{}{{\"a\": 1}}", "[x ".repeat(before))).starts_with('{');
+        assert!(found(MOST_BEGINNINGS - 1));
+        assert!(!found(MOST_BEGINNINGS));
+    }
+
+    #[test]
     fn what_a_schema_says_is_what_an_answer_must_be() {
         let tree = json!({"$defs": {"node": {"type": "object", "properties": {
             "kind": {"enum": ["leaf", "branch"]}, "of": {"type": "array", "items": {"$ref": "#/$defs/node"}}},

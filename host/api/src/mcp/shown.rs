@@ -127,3 +127,20 @@ fn with_links<'a>(
     }
     content
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_linked_once_where_they_have_an_address_and_so_many_at_most() {
+        let (title, html) = ("A".to_owned(), "text/html".to_owned());
+        let links = |locations: &[String]| {
+            let documents = locations.iter().map(|location| (&title, location, &html));
+            with_links("text".to_owned(), documents).len() - 1
+        };
+        let of = |n: usize| format!("https://example.com/{n}");
+        assert_eq!(links(&[of(1), of(2), of(1), "notes/a.md".to_owned()]), 2);
+        assert_eq!(links(&(0..MAX_LINKS + 10).map(of).collect::<Vec<_>>()), MAX_LINKS);
+    }
+}

@@ -67,7 +67,8 @@ pub(crate) fn bench(repository: &Repository, steps: &mut Steps, arguments: &[Str
 /// When one of them does not build.
 pub(crate) fn build(repository: &Repository, steps: &mut Steps, with_model: bool) -> Result<()> {
     steps.required("guests", || guests::build(repository, false, None))?;
-    // `--workspace` unifies features as `cargo test --workspace` does: so what one has built the other need not build again.
+    // `--workspace` unifies features as `cargo test --workspace` does: so what one has built the other need not build again,
+    // but for the embedded model and what uses it: the tests have it, and a server where it is asked for.
     steps.required("host", || {
         let mut cargo = repository.cargo();
         cargo.args(["build", "--workspace", "--bin", "vivarium"]);

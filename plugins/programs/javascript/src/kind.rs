@@ -42,14 +42,13 @@ pub(crate) fn is_module(code: &str) -> bool {
 }
 
 fn reads_as_common(code: &str) -> bool {
-    match (common(code), module(code)) {
-        // `await (x)` parses as both: as a call of a function `await`, which nobody has.
-        (Some(_), Some(module)) => !contains(&module, ContainsSymbol::AwaitExpression),
-        (Some(_), None) => true,
-        (None, Some(_)) => false,
-        // It has a mistake: that one is told which belongs to what it was meant to be.
-        (None, None) => !begins_as_module(code),
+    if common(code).is_some() {
+        // `await (x)` parses as both: as a call of a function `await`, which nobody has. Without the word nothing waits.
+        let waits = |module: Module| contains(&module, ContainsSymbol::AwaitExpression);
+        return !code.contains("await") || !module(code).is_some_and(waits);
     }
+    // What has a mistake either way: that one is told which belongs to what it was meant to be.
+    module(code).is_none() && !begins_as_module(code)
 }
 
 /// Whether a line begins with `import` or `export`.

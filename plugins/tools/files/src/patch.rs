@@ -53,7 +53,8 @@ pub(crate) fn parse(patch: &str) -> Result<Vec<FilePatch>, String> {
             at += 2;
         } else if let (Some(from), Some(to)) = (line.strip_prefix("rename from "), next.strip_prefix("rename to ")) {
             // These paths stand without `a/` and `b/` before them.
-            files.push(FilePatch { from: Some(in_workspace(from)?), to: Some(in_workspace(to)?), hunks: Vec::new() });
+            let (from, to) = (in_workspace(unquoted(from))?, in_workspace(unquoted(to))?);
+            files.push(FilePatch { from: Some(from), to: Some(to), hunks: Vec::new() });
             at += 2;
         } else if line.starts_with("@@") {
             let file =
@@ -84,7 +85,6 @@ fn name(header: &str) -> Result<Option<String>, String> {
 }
 
 fn in_workspace(path: &str) -> Result<String, String> {
-    let path = unquoted(path);
     crate::text::plain(path).map_err(|_| format!("{path:?} is no path in the workspace"))
 }
 
